@@ -1,0 +1,1 @@
+//! flambeau: a self-hosted inference server for open models, one binary from HTTP to the kernels.
