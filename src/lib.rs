@@ -1,1 +1,7 @@
 //! flambeau: a self-hosted inference server for open models, one binary from HTTP to the kernels.
+
+pub mod engine;
+pub mod kv;
+pub mod request;
+pub mod scheduler;
+pub mod telemetry;

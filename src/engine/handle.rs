@@ -1,0 +1,164 @@
+//! The async side: submit requests, watch the engine's health, stop it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::run_loop::{EngineLoop, Message};
+use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
+use crate::kv::BlockPool;
+use crate::request::GenerateRequest;
+use crate::scheduler::{Scheduler, SchedulerConfig};
+use crate::telemetry::EngineMetrics;
+
+/// The sizes of one engine.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Limits of a step and of a sequence.
+    pub scheduler: SchedulerConfig,
+    /// Blocks of the KV cache.
+    pub num_blocks: usize,
+    /// Tokens a block.
+    pub block_size: usize,
+    /// Requests that may wait beyond those that run; more are refused.
+    pub max_waiting: usize,
+}
+
+/// Why a request was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full.
+    #[error("the server is at its limit of open requests; retry after {} s", .retry_after.as_secs())]
+    QueueFull {
+        /// When a place is likely to be free.
+        retry_after: Duration,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down and takes no new requests")]
+    Draining,
+    /// The engine's thread has ended.
+    #[error("the engine is not running")]
+    Stopped,
+}
+
+/// What the loop publishes for the front to read; each field is independent of the others.
+#[derive(Debug)]
+pub(super) struct Status {
+    /// The clock of every duration here.
+    pub started: Instant,
+    /// When a token was last drawn, in ms after `started`; 0 for never.
+    pub last_token_ms: AtomicU64,
+    /// Smoothed time between two finished requests, in ms.
+    pub completion_interval_ms: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inbox: mpsc::Sender<Message>,
+    places: Arc<Semaphore>,
+    num_places: usize,
+    draining: AtomicBool,
+    status: Arc<Status>,
+}
+
+/// A cheap, cloneable way to reach one engine.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+}
+
+impl EngineHandle {
+    /// Starts an engine thread and waits until its executor is built.
+    ///
+    /// The receiver resolves when the thread ends: `Ok` after [`EngineHandle::stop`] or when every handle is gone, an
+    /// error when the executor could not be rebuilt after a panic.
+    pub fn spawn(
+        config: EngineConfig,
+        mut factory: ExecutorFactory,
+        metrics: EngineMetrics,
+    ) -> Result<(Self, oneshot::Receiver<Result<(), ExecutorError>>), ExecutorError> {
+        let (inbox, messages) = mpsc::channel();
+        let status = Arc::new(Status {
+            started: Instant::now(),
+            last_token_ms: AtomicU64::new(0),
+            completion_interval_ms: AtomicU64::new(0),
+        });
+        let (built_tx, built_rx) = mpsc::channel();
+        let (ended_tx, ended_rx) = oneshot::channel();
+        let scheduler = Scheduler::new(config.scheduler, BlockPool::new(config.num_blocks, config.block_size));
+        let loop_status = Arc::clone(&status);
+        std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || {
+                let executor = match factory() {
+                    Ok(executor) => executor,
+                    Err(error) => return drop(built_tx.send(Err(error))),
+                };
+                // The receivers may be gone when the process is already on its way out.
+                let _ = built_tx.send(Ok(()));
+                let ended = EngineLoop::new(scheduler, executor, factory, messages, loop_status, metrics).run();
+                let _ = ended_tx.send(ended);
+            })
+            .map_err(|error| ExecutorError(format!("the engine thread could not be started: {error}")))?;
+        built_rx.recv().map_err(|_| ExecutorError("the executor panicked while it was built".into()))??;
+        let num_places = config.scheduler.max_num_seqs + config.max_waiting;
+        let places = Arc::new(Semaphore::new(num_places));
+        Ok((Self { shared: Arc::new(Shared { inbox, places, num_places, draining: AtomicBool::new(false), status }) }, ended_rx))
+    }
+
+    /// Queues a request. Dropping the stream cancels it; its blocks are free before the next step.
+    pub fn submit(&self, request: GenerateRequest) -> Result<EventStream, SubmitError> {
+        if self.is_draining() {
+            return Err(SubmitError::Draining);
+        }
+        self.submit_even_if_draining(request)
+    }
+
+    fn submit_even_if_draining(&self, request: GenerateRequest) -> Result<EventStream, SubmitError> {
+        let place = Arc::clone(&self.shared.places)
+            .try_acquire_owned()
+            .map_err(|_| SubmitError::QueueFull { retry_after: self.retry_after() })?;
+        let (sink, stream) = EventSink::new(request.stop.max_tokens, place);
+        let arrival = self.shared.status.started.elapsed();
+        match self.shared.inbox.send(Message::Submit { request, sink, arrival }) {
+            Ok(()) => Ok(stream),
+            Err(_) => Err(SubmitError::Stopped),
+        }
+    }
+
+    /// The time in which one place is likely to be free, at least a second.
+    fn retry_after(&self) -> Duration {
+        let interval = self.shared.status.completion_interval_ms.load(Ordering::Relaxed);
+        Duration::from_secs(interval.div_ceil(1000).clamp(1, 60))
+    }
+
+    /// Refuses new requests from now on; those accepted go on.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether new requests are refused.
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::SeqCst)
+    }
+
+    /// Requests accepted and not yet ended.
+    pub fn num_open(&self) -> usize {
+        self.shared.num_places - self.shared.places.available_permits()
+    }
+
+    /// Ends the thread before its next step; open requests hear [`super::EngineError::ShutDown`].
+    pub fn stop(&self) {
+        // An error means that it has ended already.
+        let _ = self.shared.inbox.send(Message::Stop);
+    }
+
+    /// How long ago a token was last drawn.
+    pub fn since_last_token(&self) -> Option<Duration> {
+        let at = self.shared.status.last_token_ms.load(Ordering::Relaxed);
+        (at > 0).then(|| self.shared.status.started.elapsed().saturating_sub(Duration::from_millis(at)))
+    }
+}

@@ -1,0 +1,19 @@
+//! The border between the async front and the one thread that owns scheduler, KV cache and model.
+//!
+//! ```text
+//! EngineHandle::submit ⇒ inbox ⇒ run_loop: schedule → execute → commit ⇒ EventStream
+//! ```
+//!
+//! Channels in, channels out: no engine state is behind a lock. Every accepted request gets exactly one terminal event,
+//! which [`EventSink`] enforces by its type; a client that leaves drops its [`EventStream`], and the loop frees the
+//! sequence before the next step.
+
+mod event;
+mod executor;
+pub mod fake;
+mod handle;
+mod run_loop;
+
+pub use event::{EngineError, Event, EventSink, EventStream};
+pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
+pub use handle::{EngineConfig, EngineHandle, SubmitError};

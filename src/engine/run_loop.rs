@@ -1,0 +1,203 @@
+//! The engine's thread: schedule → execute → commit, until told to stop.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::handle::Status;
+use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput};
+use crate::request::GenerateRequest;
+use crate::scheduler::{Committed, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
+
+/// What the front sends.
+#[derive(Debug)]
+pub(super) enum Message {
+    Submit { request: GenerateRequest, sink: EventSink, arrival: Duration },
+    Stop,
+}
+
+enum StepFailure {
+    Failed(ExecutorError),
+    Panicked(String),
+}
+
+/// Everything the thread owns.
+pub(super) struct EngineLoop {
+    scheduler: Scheduler,
+    executor: Box<dyn Executor>,
+    factory: ExecutorFactory,
+    inbox: mpsc::Receiver<Message>,
+    sinks: HashMap<SequenceId, EventSink>,
+    status: Arc<Status>,
+    metrics: EngineMetrics,
+    committed: Vec<Committed>,
+    last_finish: Duration,
+    next_id: u64,
+}
+
+impl EngineLoop {
+    pub(super) fn new(
+        scheduler: Scheduler,
+        executor: Box<dyn Executor>,
+        factory: ExecutorFactory,
+        inbox: mpsc::Receiver<Message>,
+        status: Arc<Status>,
+        metrics: EngineMetrics,
+    ) -> Self {
+        let last_finish = status.started.elapsed();
+        Self {
+            scheduler,
+            executor,
+            factory,
+            inbox,
+            sinks: HashMap::new(),
+            status,
+            metrics,
+            committed: Vec::new(),
+            last_finish,
+            next_id: 0,
+        }
+    }
+
+    /// The loop. Ends with an error only when the executor could not be rebuilt after a panic.
+    pub(super) fn run(mut self) -> Result<(), ExecutorError> {
+        while self.receive() {
+            self.remove_cancelled();
+            let plan = self.scheduler.schedule(self.status.started.elapsed());
+            if plan.is_empty() {
+                continue;
+            }
+            match execute(&mut *self.executor, plan) {
+                Ok(output) => self.commit(output),
+                Err(StepFailure::Failed(error)) => self.fail_step(&error),
+                Err(StepFailure::Panicked(message)) => self.rebuild(&message)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what has arrived, waiting for it when there is nothing else to do. False when the loop is to end.
+    fn receive(&mut self) -> bool {
+        self.publish();
+        let mut next = if self.sinks.is_empty() {
+            match self.inbox.recv() {
+                Ok(message) => Some(message),
+                Err(mpsc::RecvError) => return false,
+            }
+        } else {
+            self.inbox.try_recv().ok()
+        };
+        while let Some(message) = next {
+            match message {
+                Message::Stop => return false,
+                Message::Submit { request, sink, arrival } => {
+                    let id = SequenceId(self.next_id);
+                    self.next_id += 1;
+                    self.sinks.insert(id, sink);
+                    self.scheduler.add(Sequence::new(id, request, arrival));
+                }
+            }
+            next = self.inbox.try_recv().ok();
+        }
+        true
+    }
+
+    fn publish(&self) {
+        self.metrics.set(&EngineGauges {
+            num_running: self.scheduler.num_running(),
+            num_waiting: self.scheduler.num_waiting(),
+            kv_usage: self.scheduler.kv_usage(),
+            num_preemptions: self.scheduler.num_preemptions(),
+        });
+    }
+
+    /// Frees the sequences whose readers have left.
+    fn remove_cancelled(&mut self) {
+        let before = self.sinks.len();
+        self.sinks.retain(|_, sink| !sink.is_cancelled());
+        if self.sinks.len() < before {
+            self.scheduler.remove(|id| !self.sinks.contains_key(&id));
+        }
+    }
+
+    fn commit(&mut self, output: StepOutput) {
+        let now = self.status.started.elapsed();
+        self.metrics.step(self.scheduler.plan().num_tokens());
+        self.count_wasted();
+        self.scheduler.commit(output.sampled, now, &mut self.committed);
+        if !self.committed.is_empty() {
+            self.status.last_token_ms.store(now.as_millis().max(1) as u64, Ordering::Relaxed);
+        }
+        for Committed { id, token, timing, finish } in self.committed.drain(..) {
+            match finish {
+                None => {
+                    let sink = self.sinks.get_mut(&id).expect("a running sequence has a sink: this is a bug");
+                    sink.token(token, timing);
+                }
+                Some(reason) => {
+                    let sink = self.sinks.remove(&id).expect("a running sequence has a sink: this is a bug");
+                    sink.finish(token, timing, reason);
+                    let interval = now.saturating_sub(self.last_finish).as_millis() as u64;
+                    self.last_finish = now;
+                    let smoothed = self.status.completion_interval_ms.load(Ordering::Relaxed);
+                    self.status.completion_interval_ms.store((smoothed * 7 + interval) / 8, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Counts the tokens of this step whose reader left while it ran.
+    fn count_wasted(&self) {
+        let plan = self.scheduler.plan();
+        for (s, id) in plan.sequences.iter().enumerate() {
+            if self.sinks.get(id).is_some_and(EventSink::is_cancelled) {
+                self.metrics.wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
+            }
+        }
+    }
+
+    /// Ends the sequences of a failed step; the others have lost nothing.
+    fn fail_step(&mut self, error: &ExecutorError) {
+        for id in &self.scheduler.plan().sequences {
+            if let Some(sink) = self.sinks.remove(id) {
+                sink.fail(EngineError::Step(error.to_string()));
+            }
+        }
+        self.scheduler.remove(|id| !self.sinks.contains_key(&id));
+    }
+
+    /// Ends every open request, since what the executor held can't be trusted any more, and builds a new one.
+    fn rebuild(&mut self, message: &str) -> Result<(), ExecutorError> {
+        log_line(&format!("the executor panicked and is rebuilt: {message}"));
+        for (_, sink) in self.sinks.drain() {
+            sink.fail(EngineError::Panic(message.to_owned()));
+        }
+        self.scheduler.remove(|_| true);
+        self.executor = catch_unwind(AssertUnwindSafe(|| (self.factory)()))
+            .unwrap_or_else(|panic| Err(ExecutorError(panic_message(&*panic))))?;
+        Ok(())
+    }
+}
+
+fn execute(executor: &mut dyn Executor, plan: &StepPlan) -> Result<StepOutput, StepFailure> {
+    let step = AssertUnwindSafe(|| executor.launch(plan).and_then(|ticket| executor.collect(ticket)));
+    match catch_unwind(step) {
+        Ok(Ok(output)) if output.sampled.len() == plan.samples.len() => Ok(output),
+        Ok(Ok(output)) => Err(StepFailure::Failed(ExecutorError(format!(
+            "{} tokens were drawn for {} rows",
+            output.sampled.len(),
+            plan.samples.len()
+        )))),
+        Ok(Err(error)) => Err(StepFailure::Failed(error)),
+        Err(panic) => Err(StepFailure::Panicked(panic_message(&*panic))),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,14 @@
+//! Who owns which piece of the KV cache. Pure bookkeeping: no tensors, no clock, no threads.
+//!
+//! The cache is a fixed number of *blocks*, each holding the keys and values of `block_size` consecutive tokens of one
+//! sequence. Invariants, checked by [`BlockPool::check`] in the simulator after every step:
+//!
+//! * a block is either free or held, and its reference count is the number of tables that hold it;
+//! * `free + held = num_blocks`, always;
+//! * a table grows whole or not at all, so a failed growth leaves nothing to undo.
+
+mod block_pool;
+mod block_table;
+
+pub use block_pool::{BlockId, BlockPool};
+pub use block_table::BlockTable;

@@ -1,0 +1,119 @@
+//! What a request asks of the engine, and what it gets back: plain data that every layer may name.
+
+use std::time::Duration;
+
+/// How the next token is drawn. Token strings, stop strings and text are not the engine's business.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplingParams {
+    /// 0 is greedy; above, logits are divided by it.
+    pub temperature: f32,
+    /// Keep the `top_k` most likely tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the smallest set of most likely tokens whose probability reaches this; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens less likely than `min_p` times the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Subtracted once from the logit of every token generated before.
+    pub presence_penalty: f32,
+    /// Subtracted once per earlier occurrence in the output.
+    pub frequency_penalty: f32,
+    /// Divides positive and multiplies negative logits of tokens seen in the prompt or the output; 1 does nothing.
+    pub repetition_penalty: f32,
+    /// Added to the logits of single tokens, as `(token_id, bias)`.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Key of the sampling noise: equal seeds give equal tokens, whoever shares the batch.
+    pub seed: u64,
+    /// How many alternatives to report a token: `None` for no log-probabilities, `Some(0)` for the chosen token's only.
+    pub logprobs: Option<u32>,
+}
+
+impl SamplingParams {
+    /// Greedy decoding without penalties.
+    pub fn greedy() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+            logprobs: None,
+        }
+    }
+
+    /// Whether drawing a token needs the tokens before it.
+    pub fn has_penalties(&self) -> bool {
+        self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 || self.repetition_penalty != 1.0
+    }
+}
+
+/// When a sequence ends by itself.
+#[derive(Clone, Debug, Default)]
+pub struct StopCriteria {
+    /// Tokens to generate at most; at least 1.
+    pub max_tokens: usize,
+    /// Tokens to generate before any of `stop_token_ids` may be drawn.
+    pub min_tokens: usize,
+    /// Tokens that end the sequence (the model's end-of-sequence ids among them, unless the request ignores them).
+    pub stop_token_ids: Vec<u32>,
+}
+
+/// One generation to run.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// Token ids of the prompt; not empty.
+    pub prompt: Vec<u32>,
+    /// How tokens are drawn.
+    pub sampling: SamplingParams,
+    /// When it ends.
+    pub stop: StopCriteria,
+}
+
+/// Why a sequence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// A stop token (or, set by the front, a stop string).
+    Stop,
+    /// `max_tokens` or the context window was reached.
+    Length,
+}
+
+impl FinishReason {
+    /// As OpenAI spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// Log-probabilities of one position, in nats, of the raw logits (before penalties, bias, temperature and filters).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprobs {
+    /// The drawn token's.
+    pub chosen: f32,
+    /// The likeliest tokens, `(token_id, log-probability)`, descending, ties by id.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// A drawn token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampledToken {
+    /// Its id.
+    pub token_id: u32,
+    /// Its log-probabilities, when asked for.
+    pub logprobs: Option<TokenLogprobs>,
+}
+
+/// Where the time to the first token went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From arrival until the scheduler first gave it work.
+    pub queue: Duration,
+    /// From then until its first token was drawn.
+    pub prefill: Duration,
+}

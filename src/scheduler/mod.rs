@@ -1,0 +1,17 @@
+//! Which tokens of which sequences the next step computes.
+//!
+//! Pure decisions over plain data: no tokio, no tensors, no clock (`now` is an argument), so that everything here runs
+//! in a simulator. There are no phases: a step is a set of `(sequence, num_scheduled_tokens)` under one token budget,
+//! and prompt chunks, decodes and the recomputation after a preemption differ only in that number.
+//!
+//! * [`Sequence`]: the token state of one request.
+//! * [`Scheduler`]: `schedule(now) -> StepPlan`, then `commit(output)`.
+//! * [`StepPlan`]: the flat arrays an executor needs, rebuilt in place each step.
+
+mod plan;
+mod queue;
+mod sequence;
+
+pub use plan::{SampleRow, StepPlan};
+pub use queue::{Committed, Scheduler, SchedulerConfig};
+pub use sequence::{Sequence, SequenceId};

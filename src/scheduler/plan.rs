@@ -1,0 +1,115 @@
+//! One step's work as flat arrays, the form an executor consumes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Sequence, SequenceId};
+use crate::request::SamplingParams;
+
+/// One row whose logits are needed, and how to draw from them.
+#[derive(Clone, Debug)]
+pub struct SampleRow {
+    /// Index into the step's `T` token rows.
+    pub row_idx: u32,
+    /// How to draw.
+    pub sampling: Arc<SamplingParams>,
+    /// Position, in its sequence, of the token to be drawn: part of the sampling noise's key.
+    pub position: u32,
+    /// Earlier tokens, as a range of [`StepPlan::history`]; empty unless the request has penalties.
+    pub history: Range<usize>,
+    /// How many tokens at the front of `history` are the prompt.
+    pub num_prompt_tokens: usize,
+    /// Tokens that may not be drawn, as a range of [`StepPlan::banned`].
+    pub banned: Range<usize>,
+}
+
+/// `T` token rows of `S` sequences. Rebuilt in place each step, so that planning allocates nothing in steady state.
+#[derive(Clone, Debug, Default)]
+pub struct StepPlan {
+    /// Input tokens, `[T]`.
+    pub token_ids: Vec<u32>,
+    /// Position of each in its sequence, `[T]`.
+    pub positions: Vec<u32>,
+    /// KV cache slot each row's keys and values go to, `[T]`; all distinct.
+    pub slot_mapping: Vec<u32>,
+    /// The sequences, `[S]`.
+    pub sequences: Vec<SequenceId>,
+    /// Rows of sequence `s` are `cu_seqlens_q[s]..cu_seqlens_q[s + 1]`, `[S + 1]`.
+    pub cu_seqlens_q: Vec<u32>,
+    /// Tokens in the cache once this step is done, `[S]`.
+    pub context_lens: Vec<u32>,
+    /// Block ids of all sequences, one after the other.
+    pub block_tables: Vec<u32>,
+    /// Blocks of sequence `s` are `block_tables[block_table_offsets[s]..block_table_offsets[s + 1]]`, `[S + 1]`.
+    pub block_table_offsets: Vec<u32>,
+    /// Rows to draw a token from; at most one a sequence when made by the scheduler.
+    pub samples: Vec<SampleRow>,
+    /// Backing store of [`SampleRow::history`].
+    pub history: Vec<u32>,
+    /// Backing store of [`SampleRow::banned`].
+    pub banned: Vec<u32>,
+}
+
+impl StepPlan {
+    /// Token rows in this step, `T`.
+    pub fn num_tokens(&self) -> usize {
+        self.token_ids.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.token_ids.is_empty()
+    }
+
+    /// Empties it, keeping the memory.
+    pub fn clear(&mut self) {
+        self.token_ids.clear();
+        self.positions.clear();
+        self.slot_mapping.clear();
+        self.sequences.clear();
+        self.cu_seqlens_q.clear();
+        self.cu_seqlens_q.push(0);
+        self.context_lens.clear();
+        self.block_tables.clear();
+        self.block_table_offsets.clear();
+        self.block_table_offsets.push(0);
+        self.samples.clear();
+        self.history.clear();
+        self.banned.clear();
+    }
+
+    /// Adds the scheduled tokens of `sequence`, and a sample row when they reach its end.
+    pub fn push(&mut self, sequence: &Sequence, block_size: usize) {
+        let start = sequence.num_computed_tokens;
+        let end = start + sequence.num_scheduled_tokens;
+        self.token_ids.extend_from_slice(&sequence.tokens[start..end]);
+        self.positions.extend(start as u32..end as u32);
+        self.slot_mapping.extend((start..end).map(|position| sequence.block_table.slot(position, block_size)));
+        self.sequences.push(sequence.id);
+        self.cu_seqlens_q.push(self.token_ids.len() as u32);
+        self.context_lens.push(end as u32);
+        let blocks = &sequence.block_table.blocks()[..end.div_ceil(block_size)];
+        self.block_tables.extend(blocks.iter().map(|block| block.0));
+        self.block_table_offsets.push(self.block_tables.len() as u32);
+        if sequence.is_sampled_this_step() {
+            self.push_sample(sequence);
+        }
+    }
+
+    fn push_sample(&mut self, sequence: &Sequence) {
+        let history_start = self.history.len();
+        if sequence.sampling.has_penalties() {
+            self.history.extend_from_slice(&sequence.tokens);
+        }
+        let banned_start = self.banned.len();
+        self.banned.extend_from_slice(sequence.banned_tokens());
+        self.samples.push(SampleRow {
+            row_idx: self.token_ids.len() as u32 - 1,
+            sampling: Arc::clone(&sequence.sampling),
+            position: sequence.tokens.len() as u32,
+            history: history_start..self.history.len(),
+            num_prompt_tokens: sequence.num_prompt_tokens,
+            banned: banned_start..self.banned.len(),
+        });
+    }
+}

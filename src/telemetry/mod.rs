@@ -1,0 +1,9 @@
+//! What operators see: metrics, the request log, and lines for people on stderr. Depends on no other layer.
+
+mod log;
+mod metrics;
+mod request_log;
+
+pub use log::log_line;
+pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};
+pub use request_log::{RequestLog, RequestRecord};
