@@ -8,8 +8,6 @@ use std::hint::black_box;
 use counting_alloc::peak_during;
 use flambeau::model::gguf::{Gguf, dequantise};
 use gguf_writer::{GgufWriter, array, sample, string};
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 
 /// Parses within the memory the file warrants, then uses everything in it. The message, if it is refused.
 fn read(bytes: &[u8]) -> Result<(), String> {
@@ -224,7 +222,7 @@ fn unknown_value_types_are_refused_by_key() {
 
 #[test]
 fn deeply_nested_arrays_are_refused_by_key() {
-    let nested = |depth| (1..depth).fold(array(0, 1, &[0]), |inner, _| array(9, 1, &inner));
+    let nested = |depth: usize| [array(9, 1, &[]).repeat(depth - 1), array(0, 1, &[0])].concat();
     read(&with_entry("deep", 9, &nested(8))).unwrap();
     refused(&with_entry("deep", 9, &nested(9)), &["\"deep\"", "nested"]);
     refused(
@@ -390,51 +388,4 @@ fn the_corpus_is_refused_with_the_expected_messages() {
         std::fs::read_dir(dir).unwrap().count(),
         "every file has its line"
     );
-}
-
-#[test]
-fn whatever_is_written_is_read_back() {
-    let strings = prop::collection::vec(any::<String>(), 0..20);
-    let entries = prop::collection::btree_map(
-        any::<String>().prop_map(|key| format!("x.{key}")),
-        strings,
-        0..10,
-    );
-    let tensors = prop::collection::btree_map(
-        any::<String>(),
-        prop::collection::vec(any::<u8>(), 1..100),
-        0..10,
-    );
-    let alignment = (0u32..12).prop_map(|shift| 1usize << shift);
-    let property = |(alignment, entries, tensors): (
-        usize,
-        std::collections::BTreeMap<String, Vec<String>>,
-        _,
-    )| {
-        let tensors: std::collections::BTreeMap<String, Vec<u8>> = tensors;
-        let mut writer = GgufWriter::new();
-        writer.alignment = alignment;
-        writer.entry("general.alignment", 10, &(alignment as u64).to_le_bytes());
-        for (key, strings) in &entries {
-            let encoded: Vec<u8> = strings.iter().flat_map(|text| string(text)).collect();
-            writer.entry(key, 9, &array(8, strings.len() as u64, &encoded));
-        }
-        for (name, data) in &tensors {
-            let data = [&data[..], &[0; 3 * 100][..3 * data.len()]].concat();
-            writer.tensor(name, &[data.len() as u64 / 4], 0, &data);
-        }
-        let bytes = writer.finish();
-        let file = Gguf::parse(&bytes).unwrap();
-        for (key, strings) in &entries {
-            prop_assert_eq!(&file.metadata().get_str_array(key).unwrap(), strings);
-        }
-        for (name, data) in &tensors {
-            prop_assert_eq!(&file.tensor(name).unwrap().data[..data.len()], &data[..]);
-        }
-        prop_assert_eq!(file.tensors().len(), tensors.len());
-        Ok(())
-    };
-    TestRunner::deterministic()
-        .run(&(alignment, entries, tensors), property)
-        .unwrap();
 }

@@ -124,7 +124,11 @@ impl GgmlType {
     pub fn id(self) -> u32 {
         match self {
             Self::Unsupported(id) => id,
-            _ => self.row().map_or(u32::MAX, |row| row.1),
+            _ => {
+                self.row()
+                    .expect("a supported type without a row: this is a bug")
+                    .1
+            }
         }
     }
 

@@ -18,12 +18,14 @@ mod reader;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use dequant::{DequantError, dequantise};
 pub use error::{Fault, GgufError};
 pub use ggml_type::{BlockLayout, GgmlType};
-pub use metadata::{Array, Metadata, Value};
+pub use metadata::Metadata;
 pub use tensor::TensorView;
+pub use value::{Array, Value};
 
 use memmap2::Mmap;
 use metadata::{Entry, MIN_ENTRY_BYTES, read_entries};

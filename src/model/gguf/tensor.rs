@@ -93,12 +93,12 @@ impl TensorInfo {
 
         let ty = GgmlType::from_id(reader.u32()?);
         let offset = reader.u64()?;
-        if offset % alignment as u64 != 0 {
+        if !offset.is_multiple_of(alignment as u64) {
             return Err(Fault::Misaligned { offset, alignment });
         }
         let size = match ty.layout() {
             None => 0,
-            Some(layout) if dims[0] % layout.block_size != 0 => {
+            Some(layout) if !dims[0].is_multiple_of(layout.block_size) => {
                 return Err(Fault::PartialBlock {
                     cols: dims[0],
                     ty,

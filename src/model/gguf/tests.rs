@@ -1,5 +1,10 @@
 //! Valid files: what was written is read back. Damaged ones are in `tests/hostile_gguf.rs`.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
 use super::*;
 
 #[path = "../../../tests/gguf_writer/mod.rs"]
@@ -201,6 +206,54 @@ fn a_vocabulary_without_tensors_is_read() {
     let file = parse(&writer);
     assert_eq!(file.metadata().get_str_array("tokens").unwrap(), ["a"]);
     assert_eq!(file.tensors().len(), 0);
+}
+
+#[test]
+fn whatever_is_written_is_read_back() {
+    let strings = prop::collection::vec(any::<String>(), 0..20);
+    let entries = prop::collection::btree_map(
+        any::<String>().prop_map(|key| format!("x.{key}")),
+        strings,
+        0..10,
+    );
+    let tensors = prop::collection::btree_map(
+        any::<String>(),
+        prop::collection::vec(any::<u8>(), 1..100),
+        0..10,
+    );
+    let alignment = (0u32..12).prop_map(|shift| 1usize << shift);
+    let property = |(alignment, entries, tensors): (usize, BTreeMap<String, Vec<String>>, _)| {
+        let tensors: BTreeMap<String, Vec<u8>> = tensors;
+        let mut writer = GgufWriter::new();
+        writer.alignment = alignment;
+        writer.entry("general.alignment", 10, &(alignment as u64).to_le_bytes());
+        for (key, strings) in &entries {
+            let encoded: Vec<u8> = strings.iter().flat_map(|text| string(text)).collect();
+            writer.entry(key, 9, &array(8, strings.len() as u64, &encoded));
+        }
+        for (name, data) in &tensors {
+            let data = [&data[..], &[0; 3 * 100][..3 * data.len()]].concat();
+            writer.tensor(name, &[data.len() as u64 / 4], 0, &data);
+        }
+        let bytes = writer.finish();
+        let file = Gguf::parse(&bytes).unwrap();
+        for (key, strings) in &entries {
+            prop_assert_eq!(&file.metadata().get_str_array(key).unwrap(), strings);
+        }
+        for (name, data) in &tensors {
+            prop_assert_eq!(&file.tensor(name).unwrap().data[..data.len()], &data[..]);
+        }
+        prop_assert_eq!(file.tensors().len(), tensors.len());
+        Ok(())
+    };
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    TestRunner::new_with_rng(config, rng)
+        .run(&(alignment, entries, tensors), property)
+        .unwrap();
 }
 
 #[test]

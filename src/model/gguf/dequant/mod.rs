@@ -34,7 +34,7 @@ pub enum DequantError {
 pub fn dequantise(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), DequantError> {
     let layout = ty.layout().ok_or(DequantError::Unsupported(ty))?;
     let num_blocks = bytes.len() / layout.block_bytes;
-    if bytes.len() % layout.block_bytes != 0
+    if !bytes.len().is_multiple_of(layout.block_bytes)
         || num_blocks.checked_mul(layout.block_size) != Some(out.len())
     {
         return Err(DequantError::Length {
