@@ -20,7 +20,8 @@ fn read(bytes: &[u8]) -> Result<(), String> {
     let file = file.map_err(|error| error.to_string())?;
     let metadata = file.metadata();
     for key in metadata.keys() {
-        metadata.value(key).unwrap().unwrap();
+        let value = metadata.value(key).expect("a listed key has a valid value");
+        assert!(value.is_some(), "the listed key {key:?} is not found");
         black_box((
             metadata.opt_u32(key).ok(),
             metadata.opt_u64(key).ok(),
@@ -34,9 +35,12 @@ fn read(bytes: &[u8]) -> Result<(), String> {
         black_box(metadata.opt_str_array(key).ok());
     }
     for tensor in file.tensors().flatten() {
-        assert_eq!(file.tensor(tensor.name).unwrap().data, tensor.data);
+        let found = file.tensor(tensor.name).expect("a listed tensor is found");
+        assert_eq!(found.data, tensor.data);
         let mut out = vec![0.0; tensor.rows() * tensor.cols()];
-        tensor.dequantise_into(&mut out).unwrap();
+        tensor
+            .dequantise_into(&mut out)
+            .expect("a listed tensor can be decoded");
         assert!(dequantise(tensor.ty, &tensor.data[1..], &mut out).is_err());
     }
     Ok(())

@@ -3,6 +3,8 @@
 //! Parsing walks every value once to validate it and keeps only key, type and position, so that a vocabulary of
 //! 150,000 strings costs nothing until a tokenizer borrows it.
 
+use std::fmt;
+
 use super::error::{Fault, GgufError, shown};
 use super::reader::Reader;
 use super::value::{Value, ValueType};
@@ -45,7 +47,7 @@ pub(super) fn read_entries(reader: &mut Reader<'_>, count: usize) -> Result<Vec<
 
 /// The metadata of a file. Getters accept every width of integer or float whose value fits; `get_…` needs the key,
 /// `opt_…` gives `None` without it. A value of another type is an error that names the key.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Metadata<'a> {
     bytes: &'a [u8],
     entries: &'a [Entry],
@@ -205,5 +207,12 @@ impl<'a> Metadata<'a> {
             values.push(value);
         }
         Ok(Some(values))
+    }
+}
+
+/// The keys only.
+impl fmt::Debug for Metadata<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys()).finish()
     }
 }

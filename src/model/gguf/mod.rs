@@ -27,6 +27,8 @@ pub use metadata::Metadata;
 pub use tensor::TensorView;
 pub use value::{Array, Value};
 
+use std::fmt;
+
 use memmap2::Mmap;
 use metadata::{Entry, MIN_ENTRY_BYTES, read_entries};
 use reader::Reader;
@@ -36,7 +38,6 @@ use tensor::{MIN_INFO_BYTES, TensorTable};
 pub type GgufFile = Gguf<Mmap>;
 
 /// A parsed GGUF file over the bytes `B`: a mapping ([`GgufFile`]), a slice, a vector.
-#[derive(Debug)]
 pub struct Gguf<B> {
     bytes: B,
     version: u32,
@@ -115,5 +116,15 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.tensors
             .iter()
             .map(|info| info.view(self.bytes.as_ref()))
+    }
+}
+
+/// Version and keys only: never the bytes.
+impl<B: AsRef<[u8]>> fmt::Debug for Gguf<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gguf")
+            .field("version", &self.version)
+            .field("metadata", &self.metadata())
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! The tensor table, and views of the tensors' data.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::dequant::dequantise;
@@ -12,7 +13,7 @@ pub(super) const MIN_INFO_BYTES: usize = 8 + 4 + 8 + 4 + 8;
 const MAX_DIMS: usize = 4;
 
 /// A tensor of a file, its data borrowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct TensorView<'a> {
     /// The tensor's name, e.g. `blk.0.attn_q.weight`.
     pub name: &'a str,
@@ -45,6 +46,17 @@ impl TensorView<'_> {
             name: shown(self.name),
             source,
         })
+    }
+}
+
+/// Everything but the data.
+impl fmt::Debug for TensorView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorView")
+            .field("name", &self.name)
+            .field("ty", &self.ty)
+            .field("dims", &self.dims)
+            .finish_non_exhaustive()
     }
 }
 

@@ -125,6 +125,15 @@ fn a_value_of_another_type_is_an_error_naming_the_key_also_for_an_optional_one()
 }
 
 #[test]
+fn debug_output_leaves_tensor_data_out() {
+    let mut writer = GgufWriter::new();
+    writer.tensor("large", &[50_000], 0, &[0; 200_000]);
+    let file = parse(&writer);
+    let text = format!("{file:?} {:?}", file.tensor("large").unwrap());
+    assert!(text.contains("large") && text.len() < 1_000, "{text}");
+}
+
+#[test]
 fn tensors_are_found_by_name_and_listed_in_file_order() {
     let file = parse(&sample());
     let tensor = file.tensor("linear.weight").unwrap();
