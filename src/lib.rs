@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod kv;
+pub mod model;
 pub mod request;
 pub mod scheduler;
 pub mod telemetry;

@@ -1,0 +1,3 @@
+//! Models: from files to logits to tokens.
+
+pub mod gguf;
