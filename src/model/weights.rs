@@ -1,0 +1,197 @@
+//! A model's weights, repacked for the kernels as they are read.
+
+use super::gguf::{GgmlType, GgufFile, TensorView};
+use super::{ModelConfig, ModelError};
+use crate::backend::cpu::Cpu;
+use crate::ops::PackedWeight;
+
+/// What activations are multiplied as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// Quantised to int8 in blocks of 32 where the weights have an integer kernel: fast.
+    Int8,
+    /// Float32 everywhere, weights dequantised: the exact reference, four to seven times the memory.
+    Float,
+}
+
+/// `y = W x + b`.
+pub struct Linear {
+    /// `[out_features, in_features]`.
+    pub weight: PackedWeight,
+    /// `[out_features]`.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// One decoder layer.
+pub struct LayerWeights {
+    /// RMSNorm before attention, `[H]`.
+    pub attn_norm: Vec<f32>,
+    /// Query projection, `[num_heads * D, H]`.
+    pub q: Linear,
+    /// Key projection, `[num_kv_heads * D, H]`.
+    pub k: Linear,
+    /// Value projection, `[num_kv_heads * D, H]`.
+    pub v: Linear,
+    /// RMSNorm of each query head, `[D]` (Qwen3).
+    pub q_norm: Option<Vec<f32>>,
+    /// RMSNorm of each key head, `[D]` (Qwen3).
+    pub k_norm: Option<Vec<f32>>,
+    /// Output projection, `[H, num_heads * D]`.
+    pub o: Linear,
+    /// RMSNorm before the feed-forward, `[H]`.
+    pub ffn_norm: Vec<f32>,
+    /// `[I, H]`.
+    pub gate: Linear,
+    /// `[I, H]`.
+    pub up: Linear,
+    /// `[H, I]`.
+    pub down: Linear,
+}
+
+/// All weights of a model.
+pub struct Weights {
+    /// Token embedding, `[V, H]`.
+    pub embedding: PackedWeight,
+    /// The layers, in order.
+    pub layers: Vec<LayerWeights>,
+    /// RMSNorm before the LM head, `[H]`.
+    pub output_norm: Vec<f32>,
+    /// LM head, `[V, H]`; `None` when it is the embedding.
+    pub output: Option<Linear>,
+    /// Divisors of the rotary frequencies, `[rotary_dim / 2]` (Llama 3's scaling).
+    pub rope_freqs: Option<Vec<f32>>,
+}
+
+impl Weights {
+    /// Reads, checks and repacks every tensor; each one's file pages are released once it is repacked.
+    ///
+    /// A tensor with an unexpected shape is an error, and so is one that no part of the decoder uses: the file is then of
+    /// a model this decoder does not compute.
+    pub fn load(file: &GgufFile, config: &ModelConfig, activations: Activations, cpu: &Cpu) -> Result<Self, ModelError> {
+        let mut loader = Loader { file, activations, cpu, num_used: 0 };
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let weights = Self {
+            embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
+            layers: (0..config.num_layers).map(|i| loader.layer(i, config)).collect::<Result<_, _>>()?,
+            output_norm: loader.vector("output_norm.weight", hidden)?,
+            output: match file.has_tensor("output.weight") {
+                true => Some(loader.linear("output", vocab, hidden)?),
+                false => None,
+            },
+            rope_freqs: loader.opt_vector("rope_freqs.weight", config.rope.rotary_dim / 2)?,
+        };
+        if loader.num_used != file.tensors().len() {
+            return Err(unused_tensor(file, config));
+        }
+        Ok(weights)
+    }
+
+    /// Bytes of the repacked matrices.
+    pub fn num_bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|l| [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]);
+        let linears = layers.chain(&self.output).map(|linear| linear.weight.num_bytes());
+        self.embedding.num_bytes() + linears.sum::<usize>()
+    }
+}
+
+/// Names the first tensor that no layer of this configuration reads.
+fn unused_tensor(file: &GgufFile, config: &ModelConfig) -> ModelError {
+    let known = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_q_norm", "attn_k_norm", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"];
+    let is_used = |name: &str| {
+        let mut parts = name.splitn(3, '.');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("blk"), Some(layer), Some(rest)) => {
+                layer.parse().is_ok_and(|layer: usize| layer < config.num_layers)
+                    && rest.rsplit_once('.').is_some_and(|(stem, kind)| known.contains(&stem) && (kind == "weight" || kind == "bias"))
+            }
+            (Some("token_embd" | "output_norm" | "rope_freqs"), Some("weight"), None) => true,
+            (Some("output"), Some("weight" | "bias"), None) => true,
+            _ => false,
+        }
+    };
+    let name = file.tensors().flatten().map(|tensor| tensor.name.to_owned()).find(|name| !is_used(name));
+    let message = "no part of this decoder uses it: the file is of a model that is not supported";
+    ModelError::tensor(name.unwrap_or_else(|| "(one of an optional pair)".into()), message)
+}
+
+struct Loader<'a> {
+    file: &'a GgufFile,
+    activations: Activations,
+    cpu: &'a Cpu,
+    num_used: usize,
+}
+
+impl Loader<'_> {
+    fn layer(&mut self, i: usize, config: &ModelConfig) -> Result<LayerWeights, ModelError> {
+        let (hidden, inner, head) = (config.hidden_size, config.intermediate_size, config.head_dim);
+        let (q_size, kv_size) = (config.num_heads * head, config.num_kv_heads * head);
+        let name = |part: &str| format!("blk.{i}.{part}");
+        Ok(LayerWeights {
+            attn_norm: self.vector(&name("attn_norm.weight"), hidden)?,
+            q: self.linear(&name("attn_q"), q_size, hidden)?,
+            k: self.linear(&name("attn_k"), kv_size, hidden)?,
+            v: self.linear(&name("attn_v"), kv_size, hidden)?,
+            q_norm: self.opt_vector(&name("attn_q_norm.weight"), head)?,
+            k_norm: self.opt_vector(&name("attn_k_norm.weight"), head)?,
+            o: self.linear(&name("attn_output"), hidden, q_size)?,
+            ffn_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
+            gate: self.linear(&name("ffn_gate"), inner, hidden)?,
+            up: self.linear(&name("ffn_up"), inner, hidden)?,
+            down: self.linear(&name("ffn_down"), hidden, inner)?,
+        })
+    }
+
+    fn linear(&mut self, stem: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+        Ok(Linear {
+            weight: self.matrix(&format!("{stem}.weight"), rows, cols)?,
+            bias: self.opt_vector(&format!("{stem}.bias"), rows)?,
+        })
+    }
+
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<PackedWeight, ModelError> {
+        let tensor = self.tensor(name, &[cols, rows])?;
+        let packed = match (tensor.ty, self.activations) {
+            (GgmlType::Q4_1, Activations::Int8) => PackedWeight::from_q4_1(rows, cols, tensor.data, self.cpu),
+            (GgmlType::Q8_0, Activations::Int8) => PackedWeight::from_q8_0(rows, cols, tensor.data, self.cpu),
+            _ => PackedWeight::from_f32(rows, cols, &dequantised(&tensor)?, self.cpu),
+        };
+        let packed = packed.map_err(|error| ModelError::tensor(name, error.to_string()))?;
+        self.release(&tensor);
+        Ok(packed)
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.tensor(name, &[len])?;
+        let values = dequantised(&tensor)?;
+        self.release(&tensor);
+        Ok(values)
+    }
+
+    fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        self.file.has_tensor(name).then(|| self.vector(name, len)).transpose()
+    }
+
+    /// The tensor `name`, which must have exactly these dimensions, fastest first.
+    fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<TensorView<'_>, ModelError> {
+        let tensor = self.file.tensor(name)?;
+        if tensor.dims != dims {
+            return Err(ModelError::tensor(
+                name,
+                format!("is {:?}, but the model's configuration makes it {dims:?} (fastest dimension first)", tensor.dims),
+            ));
+        }
+        self.num_used += 1;
+        Ok(tensor)
+    }
+
+    fn release(&self, tensor: &TensorView<'_>) {
+        // Only advice to the system: the file is read correctly without it.
+        let _ = self.file.release_pages(tensor);
+    }
+}
+
+fn dequantised(tensor: &TensorView<'_>) -> Result<Vec<f32>, ModelError> {
+    let mut values = vec![0.0; tensor.rows() * tensor.cols()];
+    tensor.dequantise_into(&mut values)?;
+    Ok(values)
+}

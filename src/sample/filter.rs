@@ -1,0 +1,107 @@
+//! Which tokens may be drawn: `min_p`, then `top_k`, then `top_p` over what is left.
+
+use std::cmp::Ordering;
+
+use crate::request::SamplingParams;
+
+/// The ids that pass, in no particular order; `None` when nothing filters.
+///
+/// Equal logits are ranked by id, lowest first, so the set is the same on every machine. At least the likeliest token
+/// always passes.
+pub(super) fn candidates(logits: &[f32], params: &SamplingParams) -> Option<Vec<u32>> {
+    let top_k = params.top_k as usize;
+    let has_top_k = (1..logits.len()).contains(&top_k);
+    if !has_top_k && params.top_p >= 1.0 && params.min_p <= 0.0 {
+        return None;
+    }
+    let inverse_temperature = 1.0 / params.temperature;
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    // Relative to the likeliest token's, in nats at this temperature.
+    let relative = |id: u32| (logits[id as usize] - max) * inverse_temperature;
+    let by_rank = |a: &u32, b: &u32| relative(*b).partial_cmp(&relative(*a)).unwrap_or(Ordering::Equal).then(a.cmp(b));
+
+    let floor = if params.min_p > 0.0 { params.min_p.ln() } else { f32::NEG_INFINITY };
+    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| relative(id) >= floor).collect();
+    if has_top_k && top_k < ids.len() {
+        ids.select_nth_unstable_by(top_k - 1, by_rank);
+        ids.truncate(top_k);
+    }
+    if params.top_p < 1.0 {
+        keep_top_p(&mut ids, f64::from(params.top_p), &relative, by_rank);
+    }
+    Some(ids)
+}
+
+/// Keeps the smallest set of likeliest ids whose probability among `ids` reaches `top_p`.
+fn keep_top_p(
+    ids: &mut Vec<u32>,
+    top_p: f64,
+    relative: &impl Fn(u32) -> f32,
+    by_rank: impl Fn(&u32, &u32) -> Ordering,
+) {
+    let weight = |id: u32| f64::from(relative(id)).exp();
+    let total: f64 = ids.iter().map(|&id| weight(id)).sum();
+    // All tokens below this share together have less than 1 - top_p: none is in the set, and none needs sorting.
+    let negligible = (1.0 - top_p) * total / ids.len() as f64;
+    ids.retain(|&id| weight(id) >= negligible);
+    ids.sort_unstable_by(by_rank);
+    let mut sum = 0.0;
+    let reached = ids.iter().position(|&id| {
+        sum += weight(id);
+        sum >= top_p * total
+    });
+    if let Some(last) = reached {
+        ids.truncate(last + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params() -> SamplingParams {
+        SamplingParams { temperature: 1.0, ..SamplingParams::greedy() }
+    }
+
+    fn sorted(ids: Option<Vec<u32>>) -> Vec<u32> {
+        let mut ids = ids.unwrap();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Probabilities 0.4, 0.3, 0.2, 0.1 at ids 2, 0, 3, 1.
+    fn logits() -> [f32; 4] {
+        [0.3f32.ln(), 0.1f32.ln(), 0.4f32.ln(), 0.2f32.ln()]
+    }
+
+    #[test]
+    fn nothing_filters_by_default() {
+        assert_eq!(candidates(&logits(), &params()), None);
+    }
+
+    #[test]
+    fn top_k_keeps_the_k_likeliest_and_the_lowest_ids_of_equals() {
+        assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_k: 2, ..params() })), [0, 2]);
+        assert_eq!(sorted(candidates(&[1.0; 5], &SamplingParams { top_k: 2, ..params() })), [0, 1]);
+    }
+
+    #[test]
+    fn top_p_keeps_the_smallest_set_that_reaches_it() {
+        for (top_p, expected) in [(0.39, vec![2]), (0.41, vec![0, 2]), (0.69, vec![0, 2]), (0.71, vec![0, 2, 3]), (0.95, vec![0, 1, 2, 3])] {
+            assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_p, ..params() })), expected, "{top_p}");
+        }
+        assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_p: 1e-9, ..params() })), [2]);
+    }
+
+    #[test]
+    fn min_p_is_relative_to_the_likeliest() {
+        assert_eq!(sorted(candidates(&logits(), &SamplingParams { min_p: 0.6, ..params() })), [0, 2]);
+        assert_eq!(sorted(candidates(&logits(), &SamplingParams { min_p: 1.0, ..params() })), [2]);
+    }
+
+    #[test]
+    fn top_p_counts_within_what_top_k_left() {
+        // Of 0.4 and 0.3, the first alone is 0.57.
+        assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_k: 2, top_p: 0.55, ..params() })), [2]);
+    }
+}
