@@ -1,0 +1,155 @@
+//! [`Simd`] in portable code: the definition that every vector implementation must match bit by bit.
+
+use half::f16;
+
+use super::simd::Simd;
+
+/// Portable code.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar;
+
+#[inline(always)]
+fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+#[inline(always)]
+fn reduce(a: [f32; 8], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let b: [f32; 4] = std::array::from_fn(|i| f(a[i], a[i + 4]));
+    f(f(b[0], b[2]), f(b[1], b[3]))
+}
+
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+impl Simd for Scalar {
+    type F = [f32; 8];
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 8]) -> [f32; 8] {
+        *x
+    }
+    #[inline(always)]
+    fn store(self, v: [f32; 8], out: &mut [f32; 8]) {
+        *out = v;
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[f16; 8]) -> [f32; 8] {
+        x.map(f16::to_f32)
+    }
+    #[inline(always)]
+    fn store_f16(self, v: [f32; 8], out: &mut [f16; 8]) {
+        *out = v.map(f16::from_f32);
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, greater)
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn abs(self, a: [f32; 8]) -> [f32; 8] {
+        a.map(f32::abs)
+    }
+    #[inline(always)]
+    fn round(self, a: [f32; 8]) -> [f32; 8] {
+        a.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    fn pow2(self, n: [f32; 8]) -> [f32; 8] {
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    fn sum(self, a: [f32; 8]) -> f32 {
+        reduce(a, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn max_lane(self, a: [f32; 8]) -> f32 {
+        reduce(a, greater)
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
+
+    #[inline(always)]
+    fn to_i8(self, v: [[f32; 8]; 4], out: &mut [i8; 32]) -> i32 {
+        for (out, x) in out.iter_mut().zip(v.as_flattened()) {
+            *out = x.round_ties_even() as i8;
+        }
+        out.iter().map(|&q| i32::from(q)).sum()
+    }
+    #[inline(always)]
+    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [[f32; 8]; R] {
+        x.map(|x| {
+            let mut sums = [0i32; 8];
+            for (at, &byte) in w.iter().enumerate() {
+                let (j, output, i) = (at / 32, at % 32 / 4, at % 4);
+                sums[output] += i32::from(byte & 15) * i32::from(x[4 * j + i]);
+                sums[output] += i32::from(byte >> 4) * i32::from(x[16 + 4 * j + i]);
+            }
+            sums.map(|sum| sum as f32)
+        })
+    }
+    #[inline(always)]
+    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [[f32; 8]; R] {
+        x.map(|x| {
+            let mut sums = [0i32; 8];
+            for (at, &w) in w.iter().enumerate() {
+                let (j, output, i) = (at / 32, at % 32 / 4, at % 4);
+                sums[output] += i32::from(w) * i32::from(x[4 * j + i]);
+            }
+            sums.map(|sum| sum as f32)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_two_ulp_and_flushes_to_zero() {
+        for i in -87_000..=88_000 {
+            let x = i as f32 / 1000.0;
+            let want = f64::from(x).exp();
+            let error = (f64::from(Scalar.exp_one(x)) - want).abs() / want;
+            assert!(
+                error < 2.0 * f64::from(f32::EPSILON),
+                "e^{x}: relative error {error:e}"
+            );
+        }
+        assert_eq!(Scalar.exp_one(0.0), 1.0);
+        assert_eq!(Scalar.exp_one(f32::NEG_INFINITY), 0.0);
+        assert!(Scalar.exp_one(f32::INFINITY).is_finite());
+        assert!(Scalar.exp_one(f32::NAN).is_nan());
+    }
+}

@@ -1,0 +1,111 @@
+//! Kernels are written once over [`Simd`], eight f32 lanes, and compiled for each instruction set.
+//!
+//! Invariant: every method gives the same bits in every implementation (NaN payloads aside). So the methods are single
+//! IEEE operations, exact integer sums, or reductions in a stated order, and `exp` is one polynomial in terms of them.
+
+use half::f16;
+
+/// Operations on eight f32 lanes. A value of the type proves that the processor has the instructions.
+pub(crate) trait Simd: Copy {
+    /// Eight f32.
+    type F: Copy;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, x: &[f32; 8]) -> Self::F;
+    fn store(self, v: Self::F, out: &mut [f32; 8]);
+    fn load_f16(self, x: &[f16; 8]) -> Self::F;
+    /// Rounds to nearest, ties to even.
+    fn store_f16(self, v: Self::F, out: &mut [f16; 8]);
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c` with one rounding.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `if a > b { a } else { b }`: of an unordered pair, `b`.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a < b { a } else { b }`: of an unordered pair, `b`.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn abs(self, a: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::F) -> Self::F;
+    /// `2^n` for integral `-127 <= n <= 127`, where `n = -127` gives zero.
+    fn pow2(self, n: Self::F) -> Self::F;
+    /// `((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7))`.
+    fn sum(self, a: Self::F) -> f32;
+    /// The largest lane, by [`Simd::max`] in the order of [`Simd::sum`].
+    fn max_lane(self, a: Self::F) -> f32;
+    /// Lane `i` of row `j` becomes lane `j` of row `i`.
+    fn transpose(self, rows: [Self::F; 8]) -> [Self::F; 8];
+
+    /// Rounds 32 values in `-127.5..127.5` to nearest, ties to even, and gives their sum.
+    fn to_i8(self, v: [Self::F; 4], out: &mut [i8; 32]) -> i32;
+    /// Dot products of 8 outputs with R rows over 32 values. Byte `32 j + 4 o + i` of `w` holds, for output `o`, value
+    /// `4 j + i` in its low nibble and value `16 + 4 j + i` in its high one. Rows are within ±127.
+    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [Self::F; R];
+    /// As [`Simd::dot_u4`] with a byte a value: byte `32 j + 4 o + i` of `w` is value `4 j + i` of output `o`.
+    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [Self::F; R];
+
+    /// `e^x`, within 2 ulp for `-87 <= x <= 88`; zero below -87.7, `e^88` above 88, NaN for NaN.
+    ///
+    /// `x = n ln 2 + r` with `|r| <= ln 2 / 2` (Cody and Waite's two-part ln 2), then Taylor's polynomial of degree 7.
+    #[inline(always)]
+    fn exp(self, x: Self::F) -> Self::F {
+        // In this order `max` and `min` pass a NaN on.
+        let x = self.min(self.splat(88.0), self.max(self.splat(-88.0), x));
+        let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
+        let r = self.fma(n, self.splat(-0.693_359_375), x);
+        let r = self.fma(n, self.splat(2.121_944_4e-4), r);
+        let mut p = self.splat(1.0 / 5040.0);
+        for c in [
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+            1.0,
+            1.0,
+        ] {
+            p = self.fma(p, r, self.splat(c));
+        }
+        self.mul(p, self.pow2(n))
+    }
+
+    /// One [`Simd::exp`].
+    #[inline(always)]
+    fn exp_one(self, x: f32) -> f32 {
+        let mut out = [0.0; 8];
+        self.store(self.exp(self.splat(x)), &mut out);
+        out[0]
+    }
+}
+
+/// A computation over any [`Simd`]. Its `run`, and all that it calls with a `Simd`, must be `#[inline(always)]`: only so
+/// are they compiled with the instructions of their caller.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A computation over rows that shares work (a load, an unpacking) between the R rows of a tile. What it computes for
+/// a row must not depend on R.
+pub(crate) trait RowTiles {
+    fn tile<const R: usize>(&mut self, first_row: usize);
+}
+
+/// Covers `rows` with tiles of four rows and one smaller one.
+#[inline(always)]
+pub(crate) fn for_row_tiles(rows: std::ops::Range<usize>, body: &mut impl RowTiles) {
+    let mut row = rows.start;
+    while row + 4 <= rows.end {
+        body.tile::<4>(row);
+        row += 4;
+    }
+    match rows.end.saturating_sub(row) {
+        3 => body.tile::<3>(row),
+        2 => body.tile::<2>(row),
+        1 => body.tile::<1>(row),
+        _ => {}
+    }
+}

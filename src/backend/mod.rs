@@ -1,0 +1,3 @@
+//! The devices that ops run on. Each gives the ops threads, instructions and memory, and knows nothing of models.
+
+pub mod cpu;

@@ -1,0 +1,89 @@
+//! Activations as int8 in blocks of 32 along K.
+
+use crate::backend::cpu::{Cpu, Kernel, Simd};
+
+/// Values a block.
+pub(super) const BLOCK: usize = 32;
+
+/// 32 activations: `x ≈ scale · quants`, with quants in -127..=127.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub(super) quants: [i8; BLOCK],
+    pub(super) scale: f32,
+    /// `scale · Σ quants`, what a weight's constant part multiplies.
+    pub(super) sum: f32,
+}
+
+/// A buffer of quantised rows that is filled again for every call.
+pub(super) struct QuantisedRows(Vec<Block>);
+
+impl QuantisedRows {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Quantises rows of `width` values (a multiple of 32), in parallel where they are many.
+    pub(super) fn fill(&mut self, x: &[f32], width: usize, cpu: &Cpu) -> &[Block] {
+        let num_blocks = x.len() / BLOCK;
+        if self.0.len() < num_blocks {
+            self.0.resize(
+                num_blocks,
+                Block {
+                    quants: [0; BLOCK],
+                    scale: 0.0,
+                    sum: 0.0,
+                },
+            );
+        }
+        let blocks = &mut self.0[..num_blocks];
+        let blocks_per_row = width / BLOCK;
+        let chunk_len = (cpu.rows_per_task(x.len() / width, width) * blocks_per_row).max(1);
+        cpu.for_each_chunk(blocks, chunk_len, &|i, blocks| {
+            let x = &x[i * chunk_len * BLOCK..][..blocks.len() * BLOCK];
+            cpu.dispatch(Quantise { x, blocks });
+        });
+        blocks
+    }
+}
+
+struct Quantise<'a> {
+    x: &'a [f32],
+    blocks: &'a mut [Block],
+}
+
+impl Kernel for Quantise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        /// Below this `127 / largest` could overflow; such a block counts as zero.
+        const SMALLEST: f32 = 128.0 * f32::MIN_POSITIVE;
+        for (x, block) in self.x.as_chunks::<BLOCK>().0.iter().zip(self.blocks) {
+            let mut v = [s.splat(0.0); 4];
+            let (mut largest, mut finite) = (s.splat(0.0), s.splat(0.0));
+            for (v, x) in v.iter_mut().zip(x.as_chunks::<8>().0) {
+                *v = s.load(x);
+                largest = s.max(s.abs(*v), largest);
+                // Zero times a NaN or an infinity is NaN.
+                finite = s.fma(*v, s.splat(0.0), finite);
+            }
+            let largest = s.max_lane(largest);
+            let is_finite = !s.sum(finite).is_nan();
+            let (scale, inverse) = match (is_finite, largest >= SMALLEST) {
+                (true, true) => (largest / 127.0, 127.0 / largest),
+                (true, false) => (0.0, 0.0),
+                (false, _) => (f32::NAN, 0.0),
+            };
+            if is_finite {
+                for v in &mut v {
+                    *v = s.mul(*v, s.splat(inverse));
+                }
+            } else {
+                v = [s.splat(0.0); 4];
+            }
+            let sum = s.to_i8(v, &mut block.quants);
+            block.scale = scale;
+            block.sum = scale * sum as f32;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The ops of a transformer, one file each: documentation, safe wrapper, candle in-place op, tests.
+//!
+//! Invariants. A row's result depends on that row alone: never on the other rows of the call, the number of threads or
+//! the instruction set; K is summed in ascending order through one accumulation chain per output. Tensors are
+//! contiguous views, usually of bigger buffers, and an op writes only inside its output's view. Outputs never share a
+//! storage with inputs (candle refuses it). Bad shapes, types and indices are errors that name the op and the argument.
+#![allow(unsafe_code)]
+
+mod add;
+mod attention;
+mod embedding;
+mod gather;
+mod kv_store;
+mod linear;
+mod rms_norm;
+mod rope;
+mod silu_mul;
+#[cfg(test)]
+mod testing;
+mod view;
+
+pub use add::add_assign;
+pub use attention::{AttentionBatch, paged_attention};
+pub use embedding::embedding;
+pub use gather::gather_rows;
+pub use kv_store::kv_store;
+pub use linear::{PackedWeight, matmul};
+pub use rms_norm::{rms_norm, rms_norm_inplace};
+pub use rope::{RopeStyle, RopeTable, rope};
+pub use silu_mul::silu_mul;
