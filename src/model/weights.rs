@@ -121,7 +121,7 @@ struct Loader<'a> {
     num_used: usize,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
     fn layer(&mut self, i: usize, config: &ModelConfig) -> Result<LayerWeights, ModelError> {
         let (hidden, inner, head) = (config.hidden_size, config.intermediate_size, config.head_dim);
         let (q_size, kv_size) = (config.num_heads * head, config.num_kv_heads * head);
@@ -172,7 +172,7 @@ impl Loader<'_> {
     }
 
     /// The tensor `name`, which must have exactly these dimensions, fastest first.
-    fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<TensorView<'_>, ModelError> {
+    fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<TensorView<'a>, ModelError> {
         let tensor = self.file.tensor(name)?;
         if tensor.dims != dims {
             return Err(ModelError::tensor(
