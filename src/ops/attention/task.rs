@@ -340,11 +340,11 @@ impl<S: Simd> Outputs<'_, S> {
     fn columns<const R: usize, const C: usize>(&mut self, first: usize, lane: usize) {
         let (s, lanes) = (self.s, self.lanes);
         let mut sums = [[s.splat(0.0); C]; R];
-        for r in 0..R {
+        for (r, sums) in sums.iter_mut().enumerate() {
             let rescale = s.splat(self.scratch.rescale[first + r]);
             let out = &self.scratch.span_out[(first + r) * lanes + lane..][..C];
-            for c in 0..C {
-                sums[r][c] = s.mul(s.load(&out[c]), rescale);
+            for (sum, out) in sums.iter_mut().zip(out) {
+                *sum = s.mul(s.load(out), rescale);
             }
         }
         let weights: &[Tile] = &self.scratch.weights[first..][..R];
@@ -357,10 +357,10 @@ impl<S: Simd> Outputs<'_, S> {
                 }
             }
         }
-        for r in 0..R {
+        for (r, sums) in sums.into_iter().enumerate() {
             let out = &mut self.scratch.span_out[(first + r) * lanes + lane..][..C];
-            for c in 0..C {
-                s.store(sums[r][c], &mut out[c]);
+            for (sum, out) in sums.into_iter().zip(out) {
+                s.store(sum, out);
             }
         }
     }
