@@ -3,6 +3,7 @@
 //! The rows' heads of the group make n query vectors (row-major, so rows that see a tile are a suffix). Each tile of the
 //! cache is converted to f32 once for all of them: keys transposed, so that a lane is a token and a score is one chain of
 //! FMAs in ascending d; values as they are, so that a lane is a d and an output one chain in ascending tokens.
+#![allow(unsafe_code)]
 
 use std::cell::RefCell;
 use std::ops::Range;
