@@ -1,25 +1,24 @@
 //! The speed of the CPU ops at the shapes of a small model: `cargo bench --bench ops`.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use flambeau::backend::cpu::Cpu;
 use flambeau::ops::{AttentionBatch, PackedWeight, matmul, paged_attention};
 use half::f16;
 
-/// The best of several batches of calls, in seconds a call: other processes only ever add time.
+/// The best of many batches of calls of a millisecond, in seconds a call: other processes only ever add time.
 fn seconds(mut call: impl FnMut()) -> f64 {
     let start = Instant::now();
     call();
-    let calls =
-        (Duration::from_millis(20).as_secs_f64() / start.elapsed().as_secs_f64()).ceil() as u32;
+    let calls = (1e-3 / start.elapsed().as_secs_f64()).ceil() as u32;
     let batch = |_| {
         let start = Instant::now();
         (0..calls).for_each(|_| call());
         start.elapsed().as_secs_f64() / f64::from(calls)
     };
-    (0..10).map(batch).fold(f64::INFINITY, f64::min)
+    (0..100).map(batch).fold(f64::INFINITY, f64::min)
 }
 
 /// A byte stream that looks random to the kernels.

@@ -1,4 +1,5 @@
 //! Writing the keys and values of a step into the paged cache.
+#![allow(unsafe_code)]
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
 use half::f16;

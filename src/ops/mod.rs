@@ -4,7 +4,6 @@
 //! the instruction set; K is summed in ascending order through one accumulation chain per output. Tensors are
 //! contiguous views, usually of bigger buffers, and an op writes only inside its output's view. Outputs never share a
 //! storage with inputs (candle refuses it). Bad shapes, types and indices are errors that name the op and the argument.
-#![allow(unsafe_code)]
 
 mod add;
 mod attention;

@@ -230,8 +230,8 @@ mod tests {
             .unwrap();
             let mut want: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
             for (at, head) in want.chunks_exact_mut(head_dim).enumerate() {
-                for i in 0..6 {
-                    let frequency = 10_000f64.powf(-2.0 * i as f64 / 12.0) / f64::from(factors[i]);
+                for (i, &factor) in factors.iter().enumerate() {
+                    let frequency = 10_000f64.powf(-2.0 * i as f64 / 12.0) / f64::from(factor);
                     let (sin, cos) = (f64::from(positions[at / heads]) / 2.0 * frequency).sin_cos();
                     let (p, q) = if style == RopeStyle::Half {
                         (i, i + 6)

@@ -55,7 +55,7 @@ pub(crate) trait Simd: Copy {
         // In this order `max` and `min` pass a NaN on.
         let x = self.min(self.splat(88.0), self.max(self.splat(-88.0), x));
         let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
-        let r = self.fma(n, self.splat(-0.693_359_375), x);
+        let r = self.fma(n, self.splat(-355.0 / 512.0), x);
         let r = self.fma(n, self.splat(2.121_944_4e-4), r);
         let mut p = self.splat(1.0 / 5040.0);
         for c in [

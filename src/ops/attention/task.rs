@@ -3,6 +3,7 @@
 //! The rows' heads of the group make n query vectors (row-major, so rows that see a tile are a suffix). Each tile of the
 //! cache is converted to f32 once for all of them: keys transposed, so that a lane is a token and a score is one chain of
 //! FMAs in ascending d; values as they are, so that a lane is a d and an output one chain in ascending tokens.
+#![allow(unsafe_code)]
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -340,11 +341,11 @@ impl<S: Simd> Outputs<'_, S> {
     fn columns<const R: usize, const C: usize>(&mut self, first: usize, lane: usize) {
         let (s, lanes) = (self.s, self.lanes);
         let mut sums = [[s.splat(0.0); C]; R];
-        for r in 0..R {
+        for (r, sums) in sums.iter_mut().enumerate() {
             let rescale = s.splat(self.scratch.rescale[first + r]);
             let out = &self.scratch.span_out[(first + r) * lanes + lane..][..C];
-            for c in 0..C {
-                sums[r][c] = s.mul(s.load(&out[c]), rescale);
+            for (sum, out) in sums.iter_mut().zip(out) {
+                *sum = s.mul(s.load(out), rescale);
             }
         }
         let weights: &[Tile] = &self.scratch.weights[first..][..R];
@@ -357,10 +358,10 @@ impl<S: Simd> Outputs<'_, S> {
                 }
             }
         }
-        for r in 0..R {
+        for (r, sums) in sums.into_iter().enumerate() {
             let out = &mut self.scratch.span_out[(first + r) * lanes + lane..][..C];
-            for c in 0..C {
-                s.store(sums[r][c], &mut out[c]);
+            for (sum, out) in sums.into_iter().zip(out) {
+                s.store(sum, out);
             }
         }
     }

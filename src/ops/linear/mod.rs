@@ -3,6 +3,7 @@
 //! Weights lie in panels of 8 (f32: 16) outputs, interleaved so that a vector holds one output a lane. A tile of up to
 //! four rows streams a panel once; each output's K runs in ascending order through one accumulator, whatever the tile.
 //! Quantised weights meet activations quantised to int8 by blocks of 32, whose integer dot products are exact.
+#![allow(unsafe_code)]
 
 mod packed;
 mod quantise;
