@@ -1,0 +1,161 @@
+//! Request bodies, field by field: each field of an endpoint's table is honoured, or accepted at values that change
+//! nothing, or refused by name; any other is a 400 that names the nearest known one. Nothing is silently ignored.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+
+/// What an endpoint does with a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Support {
+    /// Read by the handler.
+    Honoured,
+    /// Accepted when it holds one of these JSON values, which ask for nothing; else a 400 "not supported yet".
+    Only(&'static [&'static str]),
+}
+
+/// One row of an endpoint's table.
+pub(super) type Field = (&'static str, Support);
+
+/// Fields refused whatever they hold.
+pub(super) const NEVER: Support = Support::Only(&[]);
+
+/// A body whose every field is known.
+#[derive(Debug)]
+pub(super) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Parses `body` and checks it against `tables`. `null` counts as absent everywhere.
+    pub fn parse(body: &[u8], tables: &[&[Field]]) -> Result<Self, ApiError> {
+        let text = std::str::from_utf8(body).map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))?;
+        let Value::Object(mut map) = value else {
+            return Err(ApiError::bad_request("the body must be a JSON object"));
+        };
+        map.retain(|_, value| !value.is_null());
+        check_keys(&map, tables, "")?;
+        Ok(Self(map))
+    }
+
+    /// Takes an optional field; a wrong type is a 400 that names it.
+    pub fn opt<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
+        self.0.remove(name).map(|value| typed(name, value)).transpose()
+    }
+
+    /// Takes a field that must be there.
+    pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ApiError> {
+        self.opt(name)?.ok_or_else(|| ApiError::field(name, format!("{name} is required")))
+    }
+
+    /// Takes a number that must lie in `min..=max`.
+    pub fn number(&mut self, name: &str, min: f64, max: f64) -> Result<Option<f32>, ApiError> {
+        let Some(value) = self.opt::<f64>(name)? else { return Ok(None) };
+        if !(min..=max).contains(&value) {
+            let range = if max >= f64::from(f32::MAX) { format!("at least {min}") } else { format!("in {min}..={max}") };
+            return Err(ApiError::field(name, format!("{name} must be {range}, is {value}")));
+        }
+        Ok(Some(value as f32))
+    }
+
+    /// Takes an integer that must lie in `min..=max`.
+    pub fn integer(&mut self, name: &str, min: i64, max: i64) -> Result<Option<i64>, ApiError> {
+        let Some(value) = self.opt::<i64>(name)? else { return Ok(None) };
+        if !(min..=max).contains(&value) {
+            let range = if max == i64::MAX { format!("at least {min}") } else { format!("in {min}..={max}") };
+            return Err(ApiError::field(name, format!("{name} must be {range}, is {value}")));
+        }
+        Ok(Some(value))
+    }
+}
+
+/// Deserialises the value of the field `name`.
+pub(super) fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, ApiError> {
+    serde_json::from_value(value).map_err(|error| ApiError::field(name, format!("{name}: {error}")))
+}
+
+/// Checks the keys of an object at `path` (`""` for the body, else `"stream_options."` and the like).
+pub(super) fn check_keys(map: &Map<String, Value>, tables: &[&[Field]], path: &str) -> Result<(), ApiError> {
+    for (key, value) in map {
+        let name = format!("{path}{key}");
+        match tables.iter().copied().flatten().find(|(known, _)| known == key) {
+            Some((_, Support::Honoured)) => {}
+            Some((_, Support::Only(neutral))) => {
+                let is_neutral = neutral.iter().any(|json| serde_json::from_str::<Value>(json).is_ok_and(|v| v == *value));
+                if !is_neutral {
+                    let hint = if neutral.is_empty() { String::new() } else { format!(" except as {}", neutral.join(" or ")) };
+                    return Err(ApiError::field(&name, format!("{name} is not supported yet{hint}")));
+                }
+            }
+            None => {
+                let known = tables.iter().copied().flatten().map(|(known, _)| *known);
+                let hint = nearest(key, known).map(|near| format!("; did you mean {path}{near}?")).unwrap_or_default();
+                return Err(ApiError::field(&name, format!("{name} is not a field of this endpoint{hint}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The known name closest to `key`, when it is close enough to be a slip.
+pub(crate) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (key.len() / 3).max(1);
+    known.map(|name| (edit_distance(key, name), name)).filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
+}
+
+/// Levenshtein distance in bytes, capped by the cost of long inputs: only the first 64 bytes count.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b) = (&a.as_bytes()[..a.len().min(64)], &b.as_bytes()[..b.len().min(64)]);
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Field] = &[("temperature", Support::Honoured), ("n", Support::Only(&["1"])), ("echo", Support::Only(&["false"]))];
+
+    fn param(body: &str) -> (String, String) {
+        let error = Fields::parse(body.as_bytes(), &[TABLE]).unwrap_err().body();
+        (error["error"]["param"].as_str().unwrap_or("").to_owned(), error["error"]["message"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn unknown_fields_name_the_nearest_known_one() {
+        let (param, message) = param(r#"{"temprature": 1}"#);
+        assert_eq!(param, "temprature");
+        assert!(message.contains("did you mean temperature?"), "{message}");
+        assert!(!super::tests::param(r#"{"zzzzzz": 1}"#).1.contains("mean"));
+    }
+
+    #[test]
+    fn neutral_values_pass_and_others_are_refused_by_name() {
+        assert!(Fields::parse(br#"{"n": 1, "echo": false, "temperature": null}"#, &[TABLE]).is_ok());
+        assert_eq!(param(r#"{"n": 2}"#).0, "n");
+        assert!(param(r#"{"echo": true}"#).1.contains("not supported yet except as false"));
+    }
+
+    #[test]
+    fn wrong_types_and_ranges_name_the_field() {
+        let mut fields = Fields::parse(br#"{"temperature": "hot"}"#, &[TABLE]).unwrap();
+        assert_eq!(fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"], "temperature");
+        let mut fields = Fields::parse(br#"{"temperature": -1}"#, &[TABLE]).unwrap();
+        assert_eq!(fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"], "temperature");
+    }
+
+    #[test]
+    fn edit_distance_counts_single_changes() {
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+}

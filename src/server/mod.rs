@@ -1,0 +1,29 @@
+//! The HTTP front: parse, validate, hand to the engine, frame what comes back. axum lives here only.
+//!
+//! ```text
+//! router (id, auth, body limit) → handler → fields (validate) → text (template, tokens) → engine::submit
+//!   ⇒ generation (detokenise, stop strings) → account (metrics, log) → sse or one JSON body
+//! ```
+
+mod account;
+mod auth;
+mod body;
+mod chat;
+mod completions;
+mod error;
+mod fields;
+mod generation;
+mod logprobs;
+mod ops;
+mod respond;
+mod router;
+mod run;
+mod sampling;
+mod sse;
+mod state;
+mod tokenize;
+
+pub use auth::ApiKey;
+pub use run::{Ended, serve};
+pub use sampling::SamplingDefaults;
+pub use state::{AppState, ServedModel, ServerOptions};
