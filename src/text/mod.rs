@@ -1,0 +1,40 @@
+//! Text on its way to and from token ids: messages, chat template, tokenizer, incremental
+//! detokeniser, stop strings.
+//!
+//! Invariants:
+//! - Nothing here knows a model, the engine or HTTP; all types are plain data, shared by `Arc`.
+//! - What a client writes never becomes a special token: [`encode_chat`] keeps special tokens to the
+//!   template, and [`Specials::Plain`] reads all text as ordinary text.
+//! - Text streamed through [`Detokeniser`] and [`StopMatcher`] does not depend on where the tokens
+//!   or chunks were cut.
+
+mod bpe;
+mod byte_level;
+mod chat;
+mod detokeniser;
+mod error;
+mod gguf;
+mod hf_json;
+mod message;
+mod pre_tokenizer;
+mod python;
+mod special;
+mod stop;
+mod strftime;
+mod template;
+mod token_table;
+mod tokenizer;
+
+pub use chat::{Prompt, encode_chat};
+pub use detokeniser::Detokeniser;
+pub use error::{ChatError, StopError, TemplateError, TokenizerError};
+pub use gguf::GgufVocab;
+pub use message::{Message, Role};
+pub use stop::{Emit, StopMatcher};
+pub use template::ChatTemplate;
+pub use tokenizer::{Specials, Tokenizer};
+
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod test_vocab;
