@@ -1,1 +1,4 @@
 //! flambeau: a self-hosted inference server for open models, one binary from HTTP to the kernels.
+
+pub mod cli;
+pub mod hub;
