@@ -25,8 +25,8 @@ pub enum HubError {
     #[error("no home directory: set FLAMBEAU_CACHE to the folder that keeps downloaded models")]
     NoCacheDir,
     /// The text is no card id, no path and no hub id.
-    #[error("unknown model \"{spec}\"{}; cards: {known}; a path of a .gguf file or a hub id org/name[:file.gguf] does too",
-        nearest.as_deref().map(|id| format!(": did you mean \"{id}\"?")).unwrap_or_default())]
+    #[error("unknown model \"{spec}\"{}; known cards: {known}; or give the path of a .gguf file, or a hub id org/name[:file.gguf]",
+        nearest.as_deref().map(|id| format!(" (nearest: \"{id}\")")).unwrap_or_default())]
     UnknownModel {
         /// What was asked for.
         spec: String,

@@ -238,12 +238,12 @@ mod tests {
     fn an_unknown_card_names_the_nearest_and_lists_all() {
         let error = parse("smollm2-135m-instrukt").unwrap_err().to_string();
         assert!(
-            error.contains("did you mean \"smollm2-135m-instruct\"?"),
+            error.contains("nearest: \"smollm2-135m-instruct\""),
             "{error}"
         );
         let error = parse("zzz").unwrap_err().to_string();
         assert!(
-            !error.contains("did you mean") && error.contains("cards: smollm2-135m-instruct"),
+            !error.contains("nearest") && error.contains("cards: smollm2-135m-instruct"),
             "{error}"
         );
         assert!(parse("").is_err());
