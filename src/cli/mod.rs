@@ -1,0 +1,3 @@
+//! The command line: one module a subcommand. The only layer that may see all the others.
+
+pub mod bench;
