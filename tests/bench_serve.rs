@@ -3,178 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::Duration;
+mod scripted_server;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Response, Uri};
-use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+
 use clap::Parser as _;
 use flambeau::cli::bench::{Report, ServeBench};
+use scripted_server::{
+    Answer, DONE, FINISH, ROLE, Step, TOKEN, event, one_token, serve, usage, wait,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Barrier, mpsc};
-
-const ROLE: &str =
-    r#"{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
-const TOKEN: &str = r#"{"choices":[{"delta":{"content":"é"},"finish_reason":null}]}"#;
-const FINISH: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
-const DONE: &str = "[DONE]";
-
-#[derive(Clone)]
-enum Step {
-    Event(String),
-    /// Bytes that are no whole event.
-    Raw(&'static str),
-    Wait(Duration),
-    /// Waits until as many requests have come this far.
-    Meet(Arc<Barrier>),
-    /// Never ends; the client must give up.
-    Hang,
-    /// Breaks the connection in the middle of the body.
-    Break,
-}
-
-enum Answer {
-    Stream(Vec<Step>),
-    Other(u16, &'static str, &'static str),
-}
-
-fn event(data: impl ToString) -> Step {
-    Step::Event(data.to_string())
-}
-
-fn wait(millis: u64) -> Step {
-    Step::Wait(Duration::from_millis(millis))
-}
-
-fn usage(prompt_tokens: u64, completion_tokens: u64) -> Step {
-    event(
-        json!({"choices": [], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}}),
-    )
-}
-
-/// A complete reply of one token.
-fn one_token() -> Vec<Step> {
-    vec![
-        event(ROLE),
-        event(TOKEN),
-        event(FINISH),
-        usage(5, 1),
-        event(DONE),
-    ]
-}
-
-struct Seen {
-    path: String,
-    key: Option<String>,
-    peer: SocketAddr,
-    body: Value,
-}
-
-struct Server {
-    answer: Box<dyn Fn(usize) -> Answer + Send + Sync>,
-    seen: Mutex<Vec<Seen>>,
-}
-
-/// Starts a server that gives its n-th request `answer(n)`.
-async fn serve(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (Arc<Server>, String) {
-    let server = Arc::new(Server {
-        answer: Box::new(answer),
-        seen: Mutex::default(),
-    });
-    let router = Router::new()
-        .route(
-            "/v1/models",
-            get(async || axum::Json(json!({"data": [{"id": "first"}, {"id": "second"}]}))),
-        )
-        .route("/v1/chat/completions", post(handle))
-        .route("/v1/completions", post(handle))
-        .with_state(Arc::clone(&server));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    // Else the kernel holds small writes back until the last one is acknowledged, for 40 ms and more.
-    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    (server, url)
-}
-
-async fn handle(
-    State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    let key = headers
-        .get("authorization")
-        .map(|key| key.to_str().unwrap().to_owned());
-    let body = serde_json::from_slice(&body).unwrap();
-    let index = {
-        let mut seen = server.seen.lock().unwrap();
-        seen.push(Seen {
-            path: uri.path().to_owned(),
-            key,
-            peer,
-            body,
-        });
-        seen.len() - 1
-    };
-    let (status, content_type, body) = match (server.answer)(index) {
-        Answer::Stream(steps) => (200, "text/event-stream", stream(steps)),
-        Answer::Other(status, content_type, text) => (status, content_type, Body::from(text)),
-    };
-    Response::builder()
-        .status(status)
-        .header("content-type", content_type)
-        .body(body)
-        .unwrap()
-}
-
-fn stream(steps: Vec<Step>) -> Body {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        for step in steps {
-            let item = match step {
-                Step::Event(data) => Ok(Bytes::from(format!("data: {data}\n\n"))),
-                Step::Raw(text) => Ok(Bytes::from(text)),
-                Step::Wait(time) => {
-                    tokio::time::sleep(time).await;
-                    continue;
-                }
-                Step::Meet(barrier) => {
-                    barrier.wait().await;
-                    continue;
-                }
-                Step::Hang => return sender.closed().await,
-                Step::Break => Err("scripted break"),
-            };
-            if sender.send(item).await.is_err() {
-                return;
-            }
-        }
-    });
-    Body::from_stream(Items(receiver))
-}
-
-struct Items(mpsc::Receiver<Result<Bytes, &'static str>>);
-
-impl futures_core::Stream for Items {
-    type Item = Result<Bytes, &'static str>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
-    }
-}
+use tokio::sync::Barrier;
 
 fn bench(url: &str, flags: &str) -> ServeBench {
     let words = ["serve", "--url", url, "--input-len", "8"]
@@ -396,6 +238,7 @@ async fn the_exit_code_and_the_json_tell_of_failures() {
         json!([{"kind": "http_503", "count": 1, "example": "HTTP 503: draining"}])
     );
     assert_eq!(report["settings"]["model"], "first");
+    assert_eq!(report["settings"]["input_len"], 8);
     assert_eq!(report["settings"]["endpoint"], "chat");
     assert_eq!(report["ttft_ms"]["count"], 1);
     assert!(report["e2e_ms"]["p99"].as_f64().is_some_and(|ms| ms > 0.0));

@@ -245,6 +245,8 @@ pub(super) fn body_message(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     #[tokio::test]
@@ -280,6 +282,32 @@ mod tests {
             assert!(format!("{error:#}").contains(says), "{url}: {error:#}");
             assert!(format!("{error:#}").contains("--"), "{url}: {error:#}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_closed_is_replaced() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let reply = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        let client = Client::new(&url, None).await.unwrap();
+        for _ in 0..2 {
+            let (response, connection) = client.send(Method::GET, "/", Bytes::new()).await.unwrap();
+            assert_eq!(read_text(response.into_body()).await.unwrap(), "ok");
+            client.keep(connection);
+        }
+        server.join().unwrap();
     }
 
     #[test]

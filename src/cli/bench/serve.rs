@@ -42,13 +42,14 @@ pub struct ServeBench {
     /// Requests per second in open loop, with Poisson arrivals
     #[arg(long, value_parser = request_rate)]
     pub request_rate: Option<f64>,
-    /// Words of a synthetic prompt, each about a token; they differ from request to request
-    #[arg(long, default_value_t = 128, value_parser = value_parser!(u32).range(1..=1_000_000))]
-    pub input_len: u32,
+    /// Words of a synthetic prompt, each about a token; they differ from request to request [default: 128]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub input_len: Option<u32>,
     /// Words put before each synthetic prompt that are the same in all of them
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u32).range(0..=1_000_000))]
     pub shared_prefix: u32,
-    /// A file of prompts instead, one {"prompt": …} or {"messages": […]} a line
+    /// A file of prompts instead, one {"prompt": …} or {"messages": […]} a line; taken in order, and again from the
+    /// start when they run out
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input_len", "shared_prefix"])]
     pub dataset: Option<PathBuf>,
     /// Output tokens asked for, as max_tokens [default: the server's]
@@ -136,7 +137,7 @@ impl ServeBench {
         let prompts = match &self.dataset {
             Some(path) => Prompts::from_file(path, self.endpoint)?,
             None => Prompts::Synthetic {
-                num_words: self.input_len,
+                num_words: *self.input_len.get_or_insert(128),
                 num_shared_words: self.shared_prefix,
                 seed: self.seed,
             },
@@ -232,7 +233,7 @@ mod tests {
             parse("--concurrency 4 --num-prompts 8").unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(
             (bench.places(), bench.endpoint, bench.input_len),
-            (4, Endpoint::Chat, 128)
+            (4, Endpoint::Chat, None)
         );
         assert_eq!((bench.warmup, bench.timeout, bench.seed), (0, 600.0, 0));
     }
