@@ -114,10 +114,6 @@ impl EngineHandle {
         if self.is_draining() {
             return Err(SubmitError::Draining);
         }
-        self.submit_even_if_draining(request)
-    }
-
-    fn submit_even_if_draining(&self, request: GenerateRequest) -> Result<EventStream, SubmitError> {
         let place = Arc::clone(&self.shared.places)
             .try_acquire_owned()
             .map_err(|_| SubmitError::QueueFull { retry_after: self.retry_after() })?;
@@ -148,6 +144,13 @@ impl EngineHandle {
     /// Requests accepted and not yet ended.
     pub fn num_open(&self) -> usize {
         self.shared.num_places - self.shared.places.available_permits()
+    }
+
+    /// Resolves when no accepted request is open. For use after [`EngineHandle::drain`]: it takes every place.
+    pub async fn drained(&self) {
+        let all = u32::try_from(self.shared.num_places).unwrap_or(u32::MAX);
+        // Never closed, so acquiring cannot fail.
+        let _ = self.shared.places.acquire_many(all).await;
     }
 
     /// Ends the thread before its next step; open requests hear [`super::EngineError::ShutDown`].

@@ -1,0 +1,122 @@
+//! One running generation: engine events in, certain text out.
+
+use std::sync::Arc;
+
+use super::account::{Account, Timings};
+use super::sampling::Framing;
+use crate::engine::{EngineError, Event, EventStream};
+use crate::request::{FinishReason, SampledToken};
+use crate::telemetry::Outcome;
+use crate::text::{Detokeniser, StopMatcher, Tokenizer};
+
+/// What one token led to.
+#[derive(Debug)]
+pub(super) struct Delta {
+    /// Text that is certain now; may be empty.
+    pub text: String,
+    /// The token behind it.
+    pub token: SampledToken,
+    /// Set with the last one.
+    pub finish: Option<Finish>,
+}
+
+/// How the text ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Finish {
+    pub reason: FinishReason,
+    /// The stop string that matched, if it was one, by its index.
+    pub stop_idx: Option<usize>,
+}
+
+/// Dropping it cancels the request in the engine and books it as cancelled.
+pub(super) struct Generation {
+    events: EventStream,
+    tokenizer: Arc<Tokenizer>,
+    detokeniser: Detokeniser,
+    stops: StopMatcher,
+    skip_special_tokens: bool,
+    account: Account,
+    is_done: bool,
+}
+
+impl Generation {
+    pub fn new(events: EventStream, tokenizer: Arc<Tokenizer>, stops: StopMatcher, framing: &Framing, account: Account) -> Self {
+        let detokeniser = tokenizer.detokeniser();
+        let skip_special_tokens = framing.skip_special_tokens;
+        Self { events, tokenizer, detokeniser, stops, skip_special_tokens, account, is_done: false }
+    }
+
+    /// The next token's delta; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
+        if self.is_done {
+            return None;
+        }
+        // The engine ends every stream with a terminal event, so a closed channel can only mean that it is gone.
+        let event = self.events.recv().await.unwrap_or(Event::Failed(EngineError::ShutDown));
+        Some(match event {
+            Event::Token { token, timing, finish } => {
+                self.account.token(timing);
+                Ok(self.delta(token, finish))
+            }
+            Event::Failed(error) => {
+                self.is_done = true;
+                Err(error)
+            }
+        })
+    }
+
+    fn delta(&mut self, token: SampledToken, finish: Option<FinishReason>) -> Delta {
+        let id = token.token_id;
+        // The token that stopped it is not part of the answer, nor are special tokens unless asked for.
+        let is_hidden = finish == Some(FinishReason::Stop) || (self.skip_special_tokens && self.tokenizer.is_special(id));
+        let bytes = if is_hidden { &[] } else { self.tokenizer.token_bytes(id) };
+        let mut emit = self.stops.push(self.detokeniser.push(bytes));
+        if finish.is_some() && emit.stopped.is_none() {
+            let tail = self.stops.push(self.detokeniser.finish());
+            emit.text.push_str(&tail.text);
+            emit.stopped = tail.stopped;
+            if emit.stopped.is_none() {
+                emit.text.push_str(&self.stops.finish());
+            }
+        }
+        let finish = match emit.stopped {
+            Some(idx) => Some(Finish { reason: FinishReason::Stop, stop_idx: Some(idx) }),
+            None => finish.map(|reason| Finish { reason, stop_idx: None }),
+        };
+        if finish.is_some() {
+            self.is_done = true;
+            // Tells the engine, when it was a stop string that ended it.
+            self.events.close();
+        }
+        Delta { text: emit.text, token, finish }
+    }
+
+    /// Books that content is handed on.
+    pub fn handed_on(&mut self, delta: &Delta) {
+        self.account.content(delta.text.chars().count());
+    }
+
+    /// Books the end.
+    pub fn close(&mut self, end: Result<&Finish, u16>) {
+        match end {
+            Ok(finish) => {
+                let outcome = match finish.reason {
+                    FinishReason::Stop => Outcome::Stop,
+                    FinishReason::Length => Outcome::Length,
+                };
+                self.account.close(outcome, 200);
+            }
+            Err(status) => self.account.close(Outcome::Error, status),
+        }
+    }
+
+    /// Prompt tokens, and tokens generated so far.
+    pub fn usage(&self) -> (usize, usize) {
+        (self.account.prompt_tokens(), self.account.completion_tokens())
+    }
+
+    /// Known once content was handed on.
+    pub fn timings(&self) -> Timings {
+        self.account.timings()
+    }
+}

@@ -1,0 +1,121 @@
+//! Streams: server-sent events as OpenAI frames them.
+//!
+//! Headers go with the first token, so that a failure before it has a true status code; or after `keep_alive` of
+//! waiting, from when a comment line every `keep_alive` keeps proxies awake and failures become error events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::body::{AnswerBody, Part};
+use super::error::ApiError;
+use super::generation::{Delta, Generation};
+use super::respond::provenance;
+use crate::engine::EngineError;
+
+const COMMENT: &[u8] = b": waiting\n\n";
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// A stream between two polls. Dropped by hyper when the client leaves, which cancels the generation.
+struct Stream {
+    generation: Generation,
+    body: AnswerBody,
+    keep_alive: Duration,
+    /// Taken from the engine while the headers waited, not framed yet.
+    pending: Option<Result<Delta, EngineError>>,
+    is_first: bool,
+    is_done: bool,
+}
+
+/// Waits for the first token, or `keep_alive`, then answers.
+pub(super) async fn respond(mut generation: Generation, body: AnswerBody, keep_alive: Duration) -> Result<Response, ApiError> {
+    let pending = match timeout(keep_alive, generation.next()).await {
+        Ok(Some(Err(error))) => {
+            let error = ApiError::from(error);
+            generation.close(Err(error.status.as_u16()));
+            return Err(error);
+        }
+        Ok(next) => next,
+        Err(_) => None,
+    };
+    let stream = Stream { generation, body, keep_alive, pending, is_first: true, is_done: false };
+    let frames = stream::unfold(stream, |mut stream| async move {
+        let frame = stream.next_frame().await?;
+        Some((Ok::<_, Infallible>(frame), stream))
+    });
+    let mut headers = provenance(None);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would otherwise collect the stream.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+impl Stream {
+    /// The next bytes for the socket; `None` at the end.
+    async fn next_frame(&mut self) -> Option<Bytes> {
+        while !self.is_done {
+            let next = match self.pending.take() {
+                Some(next) => next,
+                None => match timeout(self.keep_alive, self.generation.next()).await {
+                    Ok(next) => next?,
+                    Err(_) => return Some(Bytes::from_static(COMMENT)),
+                },
+            };
+            let mut frame = Vec::with_capacity(512);
+            match next {
+                Ok(delta) => self.frame_delta(&delta, &mut frame),
+                Err(error) => {
+                    self.is_done = true;
+                    let error = ApiError::from(error);
+                    self.generation.close(Err(error.status.as_u16()));
+                    event(&mut frame, &error.body());
+                    frame.extend_from_slice(DONE);
+                }
+            }
+            if !frame.is_empty() {
+                return Some(frame.into());
+            }
+        }
+        None
+    }
+
+    /// Frames a delta; a token whose text is still held back, and that nobody asked details of, gives nothing.
+    fn frame_delta(&mut self, delta: &Delta, frame: &mut Vec<u8>) {
+        let has_details = delta.token.logprobs.is_some() || self.body.framing.return_token_ids;
+        if delta.text.is_empty() && delta.finish.is_none() && !has_details {
+            return;
+        }
+        if self.is_first
+            && let Some(role) = self.body.role_chunk()
+        {
+            event(frame, &role);
+        }
+        let tokens = std::slice::from_ref(&delta.token);
+        let part = Part { text: &delta.text, tokens, finish: delta.finish.as_ref() };
+        let chunk = self.body.chunk(&part, std::mem::take(&mut self.is_first), self.generation.usage());
+        event(frame, &chunk);
+        self.generation.handed_on(delta);
+        if let Some(finish) = &delta.finish {
+            self.is_done = true;
+            self.generation.close(Ok(finish));
+            if let Some(usage) = self.body.usage_chunk(self.generation.usage(), self.generation.timings()) {
+                event(frame, &usage);
+            }
+            frame.extend_from_slice(DONE);
+        }
+    }
+}
+
+fn event(frame: &mut Vec<u8>, data: &Value) {
+    frame.extend_from_slice(b"data: ");
+    serde_json::to_writer(&mut *frame, data).expect("JSON values always serialise: this is a bug");
+    frame.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,73 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::auth::ApiKey;
+use super::sampling::SamplingDefaults;
+use crate::engine::EngineHandle;
+use crate::telemetry::{RequestLog, RequestMetrics};
+use crate::text::{ChatTemplate, Tokenizer};
+
+/// The model behind the endpoints.
+pub struct ServedModel {
+    /// What requests call it.
+    pub name: String,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Its chat template, or why it has none.
+    pub chat_template: Result<ChatTemplate, String>,
+    /// Sampling where a request says nothing.
+    pub defaults: SamplingDefaults,
+    /// Tokens of prompt and answer together.
+    pub max_model_len: usize,
+    /// Its engine.
+    pub engine: EngineHandle,
+    /// Its metrics.
+    pub metrics: RequestMetrics,
+}
+
+/// How the front behaves.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Keys that open every route but `/health` and `/ready`; none opens all.
+    pub api_keys: Vec<ApiKey>,
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a stream's headers wait for its first token, and then the pause between comments that keep it open.
+    pub keep_alive: Duration,
+    /// How long open requests may take after the signal to stop.
+    pub shutdown_timeout: Duration,
+    /// `/ready` trusts a token drawn this recently; otherwise it asks for one and waits this long for it.
+    pub ready_within: Duration,
+    /// Where the request log goes.
+    pub request_log: RequestLog,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            api_keys: Vec::new(),
+            max_body_bytes: 2 << 20,
+            keep_alive: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(30),
+            ready_within: Duration::from_secs(10),
+            request_log: RequestLog::Stdout,
+        }
+    }
+}
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub struct AppState {
+    /// The model.
+    pub model: Arc<ServedModel>,
+    /// The options.
+    pub options: Arc<ServerOptions>,
+    /// Renders `/metrics`.
+    pub prometheus: PrometheusHandle,
+    /// When the server started, for the `created` of `/v1/models`.
+    pub started: SystemTime,
+}
