@@ -1,4 +1,47 @@
 //! The command line: one module a subcommand. The only layer that may see all the others.
 
 pub mod bench;
+mod load;
+mod memory_plan;
 pub mod models;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A self-hosted inference server for open models
+#[derive(Parser)]
+#[command(name = "flambeau", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a model over an OpenAI-compatible API
+    Serve(serve::ServeCommand),
+    /// List, fetch and show models
+    Models(models::ModelsCommand),
+    /// Measure servers
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    Serve(bench::ServeBench),
+}
+
+impl Cli {
+    /// Runs the command that was typed.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Models(models) => models.run().map(|()| ExitCode::SUCCESS),
+            Command::Bench(Bench::Serve(bench)) => runtime()?.block_on(bench.run()),
+        }
+    }
+}

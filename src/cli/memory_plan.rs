@@ -1,0 +1,119 @@
+//! Where the memory goes, worked out before anything is loaded.
+
+use std::fmt;
+
+use anyhow::bail;
+
+use crate::config::{ByteSize, Config};
+use crate::model::ModelConfig;
+use crate::model::gguf::{GgmlType, GgufFile};
+
+/// Sizes of one model on this machine.
+#[derive(Debug)]
+pub(super) struct MemoryPlan {
+    /// Repacked weights, bytes.
+    pub weights: u64,
+    /// Blocks of the KV cache.
+    pub num_blocks: usize,
+    /// Tokens a block.
+    pub block_size: usize,
+    /// Bytes a token in the cache.
+    pub kv_bytes_per_token: usize,
+    /// Tokens a sequence.
+    pub max_model_len: usize,
+    /// What the system has left, where it can be asked.
+    pub available: Option<u64>,
+}
+
+impl MemoryPlan {
+    /// Divides `kv_cache_memory` into blocks and fits `max_model_len` to them; what cannot fit is an error that says what
+    /// to change.
+    pub fn new(config: &Config, model: &ModelConfig, file: &GgufFile) -> anyhow::Result<Self> {
+        let kv_bytes_per_token = model.kv_bytes_per_token();
+        let block_bytes = kv_bytes_per_token * config.block_size;
+        let num_blocks = usize::try_from(config.kv_cache_memory.0)? / block_bytes;
+        let capacity = num_blocks * config.block_size;
+        if capacity < 2 {
+            bail!(
+                "kv_cache_memory: {} does not hold one block of {} tokens, which takes {}; give at least that",
+                config.kv_cache_memory,
+                config.block_size,
+                ByteSize(block_bytes as u64)
+            );
+        }
+        let max_model_len = match config.max_model_len {
+            Some(len) if len > model.context_length => {
+                bail!("max_model_len: {len} is beyond the model's context of {}", model.context_length)
+            }
+            Some(len) if len > capacity => bail!(
+                "max_model_len: {len} tokens need {} of KV cache, but kv_cache_memory is {}; raise it, or lower max_model_len to {capacity}",
+                ByteSize((len.div_ceil(config.block_size) * block_bytes) as u64),
+                config.kv_cache_memory
+            ),
+            Some(len) => len,
+            None => model.context_length.min(capacity),
+        };
+        Ok(Self {
+            weights: file.tensors().flatten().map(|tensor| packed_bytes(tensor.ty, tensor.rows() * tensor.cols())).sum(),
+            num_blocks,
+            block_size: config.block_size,
+            kv_bytes_per_token,
+            max_model_len,
+            available: available_memory(),
+        })
+    }
+
+    fn kv_bytes(&self) -> u64 {
+        (self.num_blocks * self.block_size * self.kv_bytes_per_token) as u64
+    }
+}
+
+/// Bytes of `count` weights as the kernels keep them: 4- and 8-bit types with a kernel as in the file, others as float32.
+fn packed_bytes(ty: GgmlType, count: usize) -> u64 {
+    let count = count as u64;
+    match ty {
+        GgmlType::Q4_1 => count / 32 * 20,
+        GgmlType::Q8_0 => count / 32 * 34,
+        _ => count * 4,
+    }
+}
+
+/// `MemAvailable` of Linux.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "weights        {}", ByteSize(self.weights))?;
+        writeln!(
+            f,
+            "KV cache       {} = {} blocks of {} tokens ({} a token)",
+            ByteSize(self.kv_bytes()),
+            self.num_blocks,
+            self.block_size,
+            ByteSize(self.kv_bytes_per_token as u64)
+        )?;
+        writeln!(f, "max_model_len  {} tokens", self.max_model_len)?;
+        let mut lengths: Vec<usize> =
+            [512, 2048, 8192, 32_768].into_iter().filter(|&length| length < self.max_model_len).collect();
+        lengths.push(self.max_model_len);
+        for length in lengths {
+            let fitting = self.num_blocks / length.div_ceil(self.block_size);
+            writeln!(f, "fits           {fitting} sequences of {length} tokens")?;
+        }
+        let needed = self.weights + self.kv_bytes();
+        match self.available {
+            Some(available) if needed > available => write!(
+                f,
+                "does NOT fit   {} are needed, {} are available: lower kv_cache_memory, or serve a smaller quantisation",
+                ByteSize(needed),
+                ByteSize(available)
+            ),
+            Some(available) => write!(f, "memory         {} needed, {} available", ByteSize(needed), ByteSize(available)),
+            None => write!(f, "memory         {} needed", ByteSize(needed)),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `flambeau serve`: from settings to a listening server, and back down on a signal.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::load;
+use super::memory_plan::MemoryPlan;
+use crate::backend::cpu::Cpu;
+use crate::config::{Config, RawConfig};
+use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
+use crate::hub::{Card, Hub, HubConfig, ModelSource, TextProgress};
+use crate::model::gguf::GgufFile;
+use crate::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
+use crate::scheduler::SchedulerConfig;
+use crate::server::{ApiKey, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve};
+use crate::telemetry::{RequestLog, Telemetry, log_line};
+
+/// Serve a model over an OpenAI-compatible API
+///
+/// Every flag can also be set as a FLAMBEAU_… variable, or in the file that --config names.
+#[derive(Args)]
+pub struct ServeCommand {
+    /// A TOML file with [server] and [[models]]
+    #[arg(long, env = "FLAMBEAU_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the memory plan and exit
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    raw: RawConfig,
+}
+
+impl ServeCommand {
+    /// Serves until SIGTERM or SIGINT; exits 0 when everything open was finished or told.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let raw = match &self.config {
+            Some(path) => self.raw.with_file(path)?,
+            None => self.raw,
+        };
+        let config = raw.resolve()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        // Bound before the model is fetched, so that a port in use is known at once.
+        let listener = match self.dry_run {
+            true => None,
+            false => {
+                let bind = TcpListener::bind(config.address);
+                Some(runtime.block_on(bind).with_context(|| format!("{} cannot be listened on", config.address))?)
+            }
+        };
+        let source = Hub::new(HubConfig::from_env()?).resolve(&config.model, &mut TextProgress::stderr())?;
+        log_line(&format!("{}: {} (from {})", source.name, source.path.display(), source.served_by));
+        let file = GgufFile::open(&source.path)?;
+        let model_config = ModelConfig::from_gguf(file.metadata())?;
+        let plan = MemoryPlan::new(&config, &model_config, &file)?;
+        match listener {
+            None => {
+                println!("{plan}");
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(listener) => {
+                let loaded = Loaded { config, source, file, model_config, plan };
+                runtime.block_on(loaded.serve(listener))
+            }
+        }
+    }
+}
+
+/// A model file that fits, ready to become an engine.
+struct Loaded {
+    config: Config,
+    source: ModelSource,
+    file: GgufFile,
+    model_config: ModelConfig,
+    plan: MemoryPlan,
+}
+
+impl Loaded {
+    async fn serve(self, listener: TcpListener) -> anyhow::Result<ExitCode> {
+        let mut stop = Signals::new()?;
+        let name = self.config.served_model_name.clone().unwrap_or_else(|| self.source.name.clone());
+        let telemetry = Telemetry::new().context("metrics")?;
+        let metadata = self.file.metadata();
+        let folder = self.config.tokenizer.as_deref();
+        let tokenizer = load::tokenizer(metadata, folder)?;
+        if tokenizer.vocab_size() > self.model_config.vocab_size {
+            anyhow::bail!("the tokenizer has {} tokens, the model {}", tokenizer.vocab_size(), self.model_config.vocab_size);
+        }
+        let chat_template = load::chat_template(metadata, &tokenizer, self.config.chat_template.as_deref(), folder)?;
+        let (engine_config, factory) = self.engine()?;
+        let (engine, engine_ended) = EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
+        let model = ServedModel {
+            metrics: telemetry.requests(&name, "primary"),
+            name,
+            tokenizer: Arc::new(tokenizer),
+            chat_template,
+            defaults: defaults(self.source.card),
+            max_model_len: self.plan.max_model_len,
+            engine,
+        };
+        let options = ServerOptions {
+            api_keys: self.config.api_keys.iter().map(|key| ApiKey::new(&key.name, &key.key)).collect(),
+            shutdown_timeout: self.config.shutdown_timeout,
+            request_log: RequestLog::Stdout,
+            ..ServerOptions::default()
+        };
+        greet(&listener, &model, !self.config.api_keys.is_empty())?;
+        drop(self.file);
+        let state = AppState {
+            model: Arc::new(model),
+            options: Arc::new(options),
+            prometheus: telemetry.handle(),
+            started: SystemTime::now(),
+        };
+        match serve(listener, state, engine_ended, async move { stop.wait().await }).await? {
+            Ended::Stopped => {
+                log_line("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            Ended::EngineFailed(why) => anyhow::bail!("the engine cannot go on: {why}"),
+        }
+    }
+
+    /// Loads the weights; the executor itself is built on the engine's thread, and again after a panic.
+    fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory)> {
+        let (config, plan) = (&self.config, &self.plan);
+        let cpu = Cpu::new(config.threads).context("threads")?;
+        if let Some(reason) = cpu.fallback_reason() {
+            log_line(&format!("scalar kernels are used: {reason}"));
+        }
+        let started = Instant::now();
+        let weights = Arc::new(Weights::load(&self.file, &self.model_config, Activations::Int8, &cpu)?);
+        log_line(&format!("weights repacked in {:.1?}; memory:\n{plan}", started.elapsed()));
+        let scheduler = SchedulerConfig {
+            max_num_seqs: config.max_num_seqs,
+            max_num_batched_tokens: config.max_num_batched_tokens,
+            max_model_len: plan.max_model_len,
+        };
+        let limits = Limits {
+            max_num_batched_tokens: config.max_num_batched_tokens,
+            max_samples: config.max_num_seqs,
+            max_model_len: plan.max_model_len,
+            num_blocks: plan.num_blocks,
+            block_size: plan.block_size,
+        };
+        let model_config = self.model_config.clone();
+        let factory: ExecutorFactory = Box::new(move || {
+            let decoder = Decoder::new(model_config.clone(), Arc::clone(&weights), &limits, cpu.clone());
+            let decoder = decoder.map_err(|error| ExecutorError(error.to_string()))?;
+            Ok(Box::new(Runner::new(decoder, cpu.clone())) as Box<dyn Executor>)
+        });
+        let engine = EngineConfig {
+            scheduler,
+            num_blocks: plan.num_blocks,
+            block_size: plan.block_size,
+            max_waiting: config.max_queued_requests,
+        };
+        Ok((engine, factory))
+    }
+}
+
+/// The card's sampling values, where it has some.
+fn defaults(card: Option<&Card>) -> SamplingDefaults {
+    let none = SamplingDefaults::default();
+    let Some(sampling) = card.map(|card| &card.sampling) else { return none };
+    SamplingDefaults {
+        temperature: sampling.temperature.unwrap_or(none.temperature),
+        top_k: sampling.top_k.unwrap_or(none.top_k),
+        top_p: sampling.top_p.unwrap_or(none.top_p),
+        repetition_penalty: sampling.repetition_penalty.unwrap_or(none.repetition_penalty),
+        ..none
+    }
+}
+
+/// Says where it listens and how to try it.
+fn greet(listener: &TcpListener, model: &ServedModel, has_keys: bool) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let key = if has_keys { " -H 'Authorization: Bearer YOUR_KEY'" } else { "" };
+    log_line(&format!(
+        "serving {} on http://{address}; try:\n\n  curl -N http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n",
+        model.name, model.name
+    ));
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

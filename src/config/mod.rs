@@ -1,0 +1,10 @@
+//! Settings: what was typed ([`RawConfig`]: flags, `FLAMBEAU_…` variables, a TOML file) and what it means ([`Config`]:
+//! checked once, every default filled in).
+
+mod raw;
+mod resolved;
+mod size;
+
+pub use raw::{ConfigError, RawConfig};
+pub use resolved::{Config, NamedKey};
+pub use size::ByteSize;
