@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flambeau::backend::cpu::Cpu;
+use flambeau::hub::{Hub, HubConfig, TextProgress};
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Weights};
 
 /// The default model's file, fetched once into the user's cache.
 pub fn default_model() -> PathBuf {
-    let home = std::env::var("HOME").unwrap();
-    PathBuf::from(home).join(".cache/flambeau/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf")
+    let hub = Hub::new(HubConfig::from_env().unwrap());
+    hub.resolve("smollm2-135m-instruct", &mut TextProgress::stderr()).unwrap().path
 }
 
 /// The default model's configuration and weights.
