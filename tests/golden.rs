@@ -26,7 +26,9 @@ struct Case {
 
 fn golden(name: &str) -> Vec<Case> {
     let path = format!("{}/tests/data/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_slice::<Golden>(&std::fs::read(path).unwrap()).unwrap().cases
+    serde_json::from_slice::<Golden>(&std::fs::read(path).unwrap())
+        .unwrap()
+        .cases
 }
 
 /// Feeds prompt and reference tokens in chunks and reads the raw log-probabilities at each position before a
@@ -46,19 +48,21 @@ fn teacher_force(runner: &mut Runner, case: &Case) -> Vec<SampledToken> {
         plan.cu_seqlens_q.push((end - start) as u32);
         plan.context_lens.push(end as u32);
         plan.block_tables.extend(0..end.div_ceil(16) as u32);
-        plan.block_table_offsets.push(plan.block_tables.len() as u32);
-        plan.samples.extend((start.max(num_prompt - 1)..end).map(|position| SampleRow {
-            row_idx: (position - start) as u32,
-            sampling: Arc::new(SamplingParams {
-                logprobs: Some(8),
-                logit_bias: vec![(tokens[position + 1], 1e9)],
-                ..SamplingParams::greedy()
-            }),
-            position: position as u32 + 1,
-            history: 0..0,
-            num_prompt_tokens: 0,
-            banned: 0..0,
-        }));
+        plan.block_table_offsets
+            .push(plan.block_tables.len() as u32);
+        plan.samples
+            .extend((start.max(num_prompt - 1)..end).map(|position| SampleRow {
+                row_idx: (position - start) as u32,
+                sampling: Arc::new(SamplingParams {
+                    logprobs: Some(8),
+                    logit_bias: vec![(tokens[position + 1], 1e9)],
+                    ..SamplingParams::greedy()
+                }),
+                position: position as u32 + 1,
+                history: 0..0,
+                num_prompt_tokens: 0,
+                banned: 0..0,
+            }));
         let ticket = runner.launch(&plan).unwrap();
         drawn.extend(runner.collect(ticket).unwrap().sampled);
     }
@@ -80,10 +84,21 @@ fn agreement(decoder: Decoder, cpu: &Cpu, cases: &[Case]) -> Agreement {
     for case in cases {
         let drawn = teacher_force(&mut runner, case);
         assert_eq!(drawn.len(), case.greedy_token_ids.len());
-        for ((token, &reference), top8) in drawn.iter().zip(&case.greedy_token_ids).zip(&case.top8_logprobs) {
-            assert_eq!(token.token_id, reference, "the bias forces the reference token");
+        for ((token, &reference), top8) in drawn
+            .iter()
+            .zip(&case.greedy_token_ids)
+            .zip(&case.top8_logprobs)
+        {
+            assert_eq!(
+                token.token_id, reference,
+                "the bias forces the reference token"
+            );
             let ours = token.logprobs.as_ref().unwrap();
-            let theirs = top8.iter().find(|(id, _)| *id == reference).expect("greedy tokens are in the top 8").1;
+            let theirs = top8
+                .iter()
+                .find(|(id, _)| *id == reference)
+                .expect("greedy tokens are in the top 8")
+                .1;
             differences.push((f64::from(ours.chosen) - theirs).abs());
             let hit = ours.top[0].0 == top8[0].0;
             hits += usize::from(hit);
@@ -103,7 +118,11 @@ fn agreement(decoder: Decoder, cpu: &Cpu, cases: &[Case]) -> Agreement {
 fn measure(activations: Activations, name: &str) -> Agreement {
     let cpu = Cpu::new(2).unwrap();
     let (config, weights) = common::load(activations, &cpu);
-    let result = agreement(common::decoder(&config, &weights, 90, &cpu), &cpu, &golden(name));
+    let result = agreement(
+        common::decoder(&config, &weights, 90, &cpu),
+        &cpu,
+        &golden(name),
+    );
     println!("{activations:?} on {name}: {result:?}");
     result
 }
@@ -111,20 +130,32 @@ fn measure(activations: Activations, name: &str) -> Agreement {
 #[test]
 fn int8_activations_stay_within_the_reference_bar() {
     let result = measure(Activations::Int8, "smollm2_q4_1_reference.json");
-    assert!(result.top1 >= 0.955 && result.clear_misses == 0, "{result:?}");
+    assert!(
+        result.top1 >= 0.955 && result.clear_misses == 0,
+        "{result:?}"
+    );
     assert!(result.mean <= 0.034 && result.p95 <= 0.12, "{result:?}");
 }
 
 #[test]
 fn int8_activations_stay_within_the_bar_far_from_the_start() {
     let result = measure(Activations::Int8, "smollm2_q4_1_reference_long.json");
-    assert!(result.clear_misses == 0 && result.mean <= 0.048 && result.p95 <= 0.14, "{result:?}");
+    assert!(
+        result.clear_misses == 0 && result.mean <= 0.048 && result.p95 <= 0.14,
+        "{result:?}"
+    );
 }
 
 #[test]
 fn float_activations_match_the_reference() {
-    for name in ["smollm2_q4_1_reference.json", "smollm2_q4_1_reference_long.json"] {
+    for name in [
+        "smollm2_q4_1_reference.json",
+        "smollm2_q4_1_reference_long.json",
+    ] {
         let result = measure(Activations::Float, name);
-        assert!(result.top1 == 1.0 && result.mean <= 0.002, "{name}: {result:?}");
+        assert!(
+            result.top1 == 1.0 && result.mean <= 0.002,
+            "{name}: {result:?}"
+        );
     }
 }

@@ -16,7 +16,11 @@ use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 /// What the front sends.
 #[derive(Debug)]
 pub(super) enum Message {
-    Submit { request: GenerateRequest, sink: EventSink, arrival: Duration },
+    Submit {
+        request: GenerateRequest,
+        sink: EventSink,
+        arrival: Duration,
+    },
     Stop,
 }
 
@@ -94,7 +98,11 @@ impl EngineLoop {
         while let Some(message) = next {
             match message {
                 Message::Stop => return false,
-                Message::Submit { request, sink, arrival } => {
+                Message::Submit {
+                    request,
+                    sink,
+                    arrival,
+                } => {
                     let id = SequenceId(self.next_id);
                     self.next_id += 1;
                     self.sinks.insert(id, sink);
@@ -128,23 +136,40 @@ impl EngineLoop {
         let now = self.status.started.elapsed();
         self.metrics.step(self.scheduler.plan().num_tokens());
         self.count_wasted();
-        self.scheduler.commit(output.sampled, now, &mut self.committed);
+        self.scheduler
+            .commit(output.sampled, now, &mut self.committed);
         if !self.committed.is_empty() {
-            self.status.last_token_ms.store(now.as_millis().max(1) as u64, Ordering::Relaxed);
+            self.status
+                .last_token_ms
+                .store(now.as_millis().max(1) as u64, Ordering::Relaxed);
         }
-        for Committed { id, token, timing, finish } in self.committed.drain(..) {
+        for Committed {
+            id,
+            token,
+            timing,
+            finish,
+        } in self.committed.drain(..)
+        {
             match finish {
                 None => {
-                    let sink = self.sinks.get_mut(&id).expect("a running sequence has a sink: this is a bug");
+                    let sink = self
+                        .sinks
+                        .get_mut(&id)
+                        .expect("a running sequence has a sink: this is a bug");
                     sink.token(token, timing);
                 }
                 Some(reason) => {
-                    let sink = self.sinks.remove(&id).expect("a running sequence has a sink: this is a bug");
+                    let sink = self
+                        .sinks
+                        .remove(&id)
+                        .expect("a running sequence has a sink: this is a bug");
                     sink.finish(token, timing, reason);
                     let interval = now.saturating_sub(self.last_finish).as_millis() as u64;
                     self.last_finish = now;
                     let smoothed = self.status.completion_interval_ms.load(Ordering::Relaxed);
-                    self.status.completion_interval_ms.store((smoothed * 7 + interval) / 8, Ordering::Relaxed);
+                    self.status
+                        .completion_interval_ms
+                        .store((smoothed * 7 + interval) / 8, Ordering::Relaxed);
                 }
             }
         }
@@ -155,7 +180,8 @@ impl EngineLoop {
         let plan = self.scheduler.plan();
         for (s, id) in plan.sequences.iter().enumerate() {
             if self.sinks.get(id).is_some_and(EventSink::is_cancelled) {
-                self.metrics.wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
+                self.metrics
+                    .wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
             }
         }
     }
@@ -184,7 +210,11 @@ impl EngineLoop {
 }
 
 fn execute(executor: &mut dyn Executor, plan: &StepPlan) -> Result<StepOutput, StepFailure> {
-    let step = AssertUnwindSafe(|| executor.launch(plan).and_then(|ticket| executor.collect(ticket)));
+    let step = AssertUnwindSafe(|| {
+        executor
+            .launch(plan)
+            .and_then(|ticket| executor.collect(ticket))
+    });
     match catch_unwind(step) {
         Ok(Ok(output)) if output.sampled.len() == plan.samples.len() => Ok(output),
         Ok(Ok(output)) => Err(StepFailure::Failed(ExecutorError(format!(
@@ -198,6 +228,9 @@ fn execute(executor: &mut dyn Executor, plan: &StepPlan) -> Result<StepOutput, S
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
 }

@@ -56,7 +56,10 @@ impl AnswerBody {
         Self {
             kind,
             id: format!("{prefix}-{request_id}"),
-            created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            created: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
             model: model.to_owned(),
             tokenizer,
             has_logprobs,
@@ -86,7 +89,9 @@ impl AnswerBody {
     pub fn role_chunk(&self) -> Option<Value> {
         (self.kind == Kind::Chat).then(|| {
             let delta = json!({"role": "assistant", "content": ""});
-            self.chunk_of(json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]))
+            self.chunk_of(
+                json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]),
+            )
         })
     }
 
@@ -94,7 +99,11 @@ impl AnswerBody {
     pub fn chunk(&mut self, part: &Part<'_>, is_first: bool, usage: (usize, usize)) -> Value {
         let mut choice = self.choice(part);
         if self.kind == Kind::Chat {
-            choice["delta"] = if part.text.is_empty() { json!({}) } else { json!({"content": part.text}) };
+            choice["delta"] = if part.text.is_empty() {
+                json!({})
+            } else {
+                json!({"content": part.text})
+            };
         }
         let mut body = self.chunk_of(json!([choice]));
         if is_first {
@@ -132,7 +141,10 @@ impl AnswerBody {
 
     /// A choice without its text, except in completions, where whole answers and chunks look the same.
     fn choice(&mut self, part: &Part<'_>) -> Value {
-        let spelling = Spelling { tokenizer: &self.tokenizer, as_ids: self.framing.tokens_as_ids };
+        let spelling = Spelling {
+            tokenizer: &self.tokenizer,
+            as_ids: self.framing.tokens_as_ids,
+        };
         let mut choice = json!({"index": 0});
         if self.kind == Kind::Completion {
             choice["text"] = part.text.into();
@@ -140,7 +152,9 @@ impl AnswerBody {
         choice["logprobs"] = match (self.has_logprobs, self.kind) {
             (false, _) => Value::Null,
             (true, Kind::Chat) => logprobs::chat(part.tokens, spelling),
-            (true, Kind::Completion) => logprobs::completion(part.tokens, spelling, &mut self.text_offset),
+            (true, Kind::Completion) => {
+                logprobs::completion(part.tokens, spelling, &mut self.text_offset)
+            }
         };
         choice["finish_reason"] = part.finish.map(|finish| finish.reason.as_str()).into();
         if self.framing.return_token_ids {
@@ -164,7 +178,12 @@ fn usage_json((prompt, completion): (usize, usize)) -> Value {
 
 fn flambeau(timings: Option<Timings>) -> Value {
     let mut object = json!({"tier": TIER, "cache": CACHE});
-    if let Some(Timings { queue_ms, prefill_ms, ttft_ms }) = timings {
+    if let Some(Timings {
+        queue_ms,
+        prefill_ms,
+        ttft_ms,
+    }) = timings
+    {
         object["queue_ms"] = queue_ms.into();
         object["prefill_ms"] = prefill_ms.into();
         object["ttft_ms"] = ttft_ms.into();

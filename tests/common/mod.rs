@@ -12,7 +12,9 @@ use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Weights};
 /// The default model's file, fetched once into the user's cache.
 pub fn default_model() -> PathBuf {
     let hub = Hub::new(HubConfig::from_env().unwrap());
-    hub.resolve("smollm2-135m-instruct", &mut TextProgress::stderr()).unwrap().path
+    hub.resolve("smollm2-135m-instruct", &mut TextProgress::stderr())
+        .unwrap()
+        .path
 }
 
 /// The default model's configuration and weights.
@@ -24,7 +26,12 @@ pub fn load(activations: Activations, cpu: &Cpu) -> (ModelConfig, Arc<Weights>) 
 }
 
 /// A decoder for `num_blocks` blocks of 16 tokens.
-pub fn decoder(config: &ModelConfig, weights: &Arc<Weights>, num_blocks: usize, cpu: &Cpu) -> Decoder {
+pub fn decoder(
+    config: &ModelConfig,
+    weights: &Arc<Weights>,
+    num_blocks: usize,
+    cpu: &Cpu,
+) -> Decoder {
     let limits = Limits {
         max_num_batched_tokens: 512,
         max_samples: 64,
