@@ -248,7 +248,7 @@ fn greet(listener: &TcpListener, model: &ServedModel, has_keys: bool) -> anyhow:
         ""
     };
     log_line(&format!(
-        "serving {} on http://{address}; try:\n\n  curl -N http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n",
+        "serving {} on http://{address}; try:\n\n  curl -N http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}}]}}'\n",
         model.name, model.name
     ));
     Ok(())
