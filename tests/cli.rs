@@ -1,4 +1,5 @@
 //! The real binary with the real default model: what it prints, serves, and does on a signal.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The scheduler under seeded random load: arrivals, lengths, cancellations and pools far too small, on an executor
 //! whose answers depend on every token it reads back from its cache.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 use std::collections::HashMap;
 use std::time::Duration;

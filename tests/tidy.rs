@@ -1,4 +1,5 @@
 //! The house rules that a compiler does not keep: layering, where unsafe may stand, file sizes, nothing left open.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Sequence, SequenceId, StepPlan};
-use crate::kv::{BlockId, BlockPool};
+use crate::kv::BlockPool;
 use crate::request::{FinishReason, SampledToken, Timing};
 
 /// The limits a scheduler keeps.
@@ -240,13 +240,8 @@ impl Scheduler {
     /// Checks every invariant that a simulator can see; the message says which one broke.
     pub fn check(&self) -> Result<(), String> {
         let all = || self.running.iter().chain(&self.waiting);
-        self.pool.check(all().flat_map(|s| {
-            s.block_table
-                .blocks()
-                .iter()
-                .copied()
-                .collect::<Vec<BlockId>>()
-        }))?;
+        self.pool
+            .check(all().flat_map(|s| s.block_table.blocks().iter().copied()))?;
         if self.running.len() > self.config.max_num_seqs {
             return Err(format!(
                 "{} sequences run, {} may",

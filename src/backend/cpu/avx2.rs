@@ -225,14 +225,14 @@ impl Simd for Avx2 {
         avx2!({
             let ones = _mm256_set1_epi16(1);
             let mut out = [[_mm256_setzero_ps(); 2]; R];
-            for half in 0..2 {
+            for (half, w) in w.as_chunks::<128>().0.iter().enumerate() {
                 let mut sums = [_mm256_setzero_si256(); R];
-                for j in 4 * half..4 * half + 4 {
-                    let w = _mm256_loadu_si256(w.as_ptr().add(32 * j).cast());
+                for (j, bytes) in w.as_chunks::<32>().0.iter().enumerate() {
+                    let w = _mm256_loadu_si256(bytes.as_ptr().cast());
                     let magnitude = _mm256_abs_epi8(w);
                     for r in 0..R {
                         // Exact in i16: 2 * 128 * 127 = 32512. The sign of the weight moves to the activation.
-                        let x = _mm256_sign_epi8(four(self, x[r], 4 * j), w);
+                        let x = _mm256_sign_epi8(four(self, x[r], 16 * half + 4 * j), w);
                         let pairs = _mm256_maddubs_epi16(magnitude, x);
                         sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
                     }
