@@ -71,7 +71,9 @@ impl EngineLoop {
     pub(super) fn run(mut self) -> Result<(), ExecutorError> {
         while self.receive() {
             self.remove_cancelled();
-            let plan = self.scheduler.schedule(self.status.started.elapsed());
+            self.scheduler.schedule(self.status.started.elapsed());
+            self.publish();
+            let plan = self.scheduler.plan();
             if plan.is_empty() {
                 continue;
             }
@@ -86,8 +88,8 @@ impl EngineLoop {
 
     /// Takes in what has arrived, waiting for it when there is nothing else to do. False when the loop is to end.
     fn receive(&mut self) -> bool {
-        self.publish();
         let mut next = if self.sinks.is_empty() {
+            self.publish();
             match self.inbox.recv() {
                 Ok(message) => Some(message),
                 Err(mpsc::RecvError) => return false,
@@ -114,6 +116,7 @@ impl EngineLoop {
         true
     }
 
+    /// Shows the gauges of the step about to run, or of rest.
     fn publish(&self) {
         self.metrics.set(&EngineGauges {
             num_running: self.scheduler.num_running(),

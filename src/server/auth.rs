@@ -61,7 +61,10 @@ pub(super) async fn require_key(
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let Some(key) = presented.and_then(|value| value.strip_prefix("Bearer ")) else {
+    let Some((_, key)) = presented
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+    else {
         return ApiError::unauthorized(
             "an API key is needed: send it as 'Authorization: Bearer KEY'",
         )

@@ -85,13 +85,15 @@ impl AnswerBody {
         body
     }
 
-    /// The chunk before a chat's first content.
-    pub fn role_chunk(&self) -> Option<Value> {
+    /// The chunk before a chat's first content, when nothing is generated yet.
+    pub fn role_chunk(&self, prompt_tokens: usize) -> Option<Value> {
         (self.kind == Kind::Chat).then(|| {
             let delta = json!({"role": "assistant", "content": ""});
-            self.chunk_of(
-                json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]),
-            )
+            let choice =
+                json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": null});
+            let mut body = self.chunk_of(json!([choice]));
+            self.add_usage(&mut body, (prompt_tokens, 0));
+            body
         })
     }
 
@@ -109,12 +111,17 @@ impl AnswerBody {
         if is_first {
             body["flambeau"] = flambeau(None);
         }
+        self.add_usage(&mut body, usage);
+        body
+    }
+
+    /// Every chunk has the field when any has it.
+    fn add_usage(&self, body: &mut Value, usage: (usize, usize)) {
         if self.framing.continuous_usage {
             body["usage"] = usage_json(usage);
         } else if self.framing.include_usage {
             body["usage"] = Value::Null;
         }
-        body
     }
 
     /// The last chunk, with the counts, when asked for.

@@ -117,7 +117,20 @@ impl ApiError {
 
     /// `{"error": {message, type, param, code}}`.
     pub fn body(&self) -> Value {
-        json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
+        let (message, param) = (
+            shortened(&self.message),
+            self.param.as_deref().map(shortened),
+        );
+        json!({"error": {"message": message, "type": self.kind, "param": param, "code": self.code}})
+    }
+}
+
+/// Names and values of a request are repeated in errors, but not megabytes of them.
+fn shortened(text: &str) -> String {
+    const MAX_BYTES: usize = 1000;
+    match text.len() {
+        0..=MAX_BYTES => text.to_owned(),
+        _ => format!("{}…", &text[..text.floor_char_boundary(MAX_BYTES)]),
     }
 }
 

@@ -57,40 +57,30 @@ impl Fields {
 
     /// Takes a number that must lie in `min..=max`.
     pub fn number(&mut self, name: &str, min: f64, max: f64) -> Result<Option<f32>, ApiError> {
-        let Some(value) = self.opt::<f64>(name)? else {
+        let Some(json) = self.0.remove(name) else {
             return Ok(None);
         };
-        if !(min..=max).contains(&value) {
-            let range = if max >= f64::from(f32::MAX) {
-                format!("at least {min}")
-            } else {
-                format!("in {min}..={max}")
-            };
-            return Err(ApiError::field(
+        match json.as_f64().filter(|value| (min..=max).contains(value)) {
+            Some(value) => Ok(Some(value as f32)),
+            None => Err(ApiError::field(
                 name,
-                format!("{name} must be {range}, is {value}"),
-            ));
+                format!("{name} must be a number in {min:?}..={max:?}, is {json}"),
+            )),
         }
-        Ok(Some(value as f32))
     }
 
     /// Takes an integer that must lie in `min..=max`.
     pub fn integer(&mut self, name: &str, min: i64, max: i64) -> Result<Option<i64>, ApiError> {
-        let Some(value) = self.opt::<i64>(name)? else {
+        let Some(json) = self.0.remove(name) else {
             return Ok(None);
         };
-        if !(min..=max).contains(&value) {
-            let range = if max == i64::MAX {
-                format!("at least {min}")
-            } else {
-                format!("in {min}..={max}")
-            };
-            return Err(ApiError::field(
+        match json.as_i64().filter(|value| (min..=max).contains(value)) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ApiError::field(
                 name,
-                format!("{name} must be {range}, is {value}"),
-            ));
+                format!("{name} must be an integer in {min}..={max}, is {json}"),
+            )),
         }
-        Ok(Some(value))
     }
 }
 

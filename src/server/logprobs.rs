@@ -71,14 +71,12 @@ pub(super) fn completion(
     for (id, token) in with_logprobs(tokens) {
         names.push(spelling.token(id));
         logprobs.push(finite(token.chosen));
-        let mut top: Map<String, Value> = token
-            .top
-            .iter()
-            .map(|&(id, logprob)| (spelling.token(id), json!(finite(logprob))))
-            .collect();
-        if !token.top.is_empty() {
+        let mut top = Map::new();
+        // The drawn token is among them in any case. Where tokens share a spelling, the likeliest stands for it.
+        let drawn = (!token.top.is_empty()).then_some((id, token.chosen));
+        for (id, logprob) in token.top.iter().copied().chain(drawn) {
             top.entry(spelling.token(id))
-                .or_insert_with(|| json!(finite(token.chosen)));
+                .or_insert_with(|| json!(finite(logprob)));
         }
         tops.push(top);
         offsets.push(*text_offset);

@@ -21,7 +21,8 @@ use super::{chat, completions, ops, tokenize};
 pub(super) fn router(state: AppState) -> Router {
     let open = Router::new()
         .route("/health", get(ops::health))
-        .route("/ready", get(ops::ready));
+        .route("/ready", get(ops::ready))
+        .method_not_allowed_fallback(wrong_method);
     let keyed = Router::new()
         .route("/v1/chat/completions", post(chat::handle))
         .route("/v1/completions", post(completions::handle))
@@ -35,7 +36,7 @@ pub(super) fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), require_key));
     open.merge(keyed)
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
-        .layer(from_fn_with_state(state.clone(), plain_errors))
+        .layer(from_fn_with_state(state.clone(), body_limit))
         .layer(from_fn(request_id))
         .with_state(state)
 }
@@ -88,8 +89,16 @@ fn fresh_id() -> String {
     )
 }
 
-/// Gives axum's own refusals (a body over the limit, one cut short) the shape of all other errors.
-async fn plain_errors(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Refuses a body announced to be over the limit without waiting for it, and gives axum's own refusals (a body that
+/// turned out to be over the limit, one cut short) the shape of all other errors.
+async fn body_limit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > state.options.max_body_bytes) {
+        return ApiError::too_large(state.options.max_body_bytes).into_response();
+    }
     let response = next.run(request).await;
     let is_ours = response
         .headers()

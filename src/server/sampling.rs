@@ -251,7 +251,7 @@ fn sampling(
     let top_k = fields
         .integer("top_k", -1, i64::from(u32::MAX))?
         .map_or(defaults.top_k, |k| k.max(0) as u32);
-    let seed = fields.opt::<i64>("seed")?;
+    let seed = fields.integer("seed", i64::MIN, i64::MAX)?;
     Ok(SamplingParams {
         temperature: if temperature < GREEDY_BELOW {
             0.0
@@ -378,19 +378,13 @@ fn logit_bias(fields: &mut Fields, model: &ServedModel) -> Result<Vec<(u32, f32)
     }
     map.into_iter()
         .map(|(key, value)| {
-            let id: u32 = key.parse().map_err(|_| {
-                ApiError::field(name, format!("logit_bias: {key:?} is not a token id"))
+            let vocab_size = model.tokenizer.vocab_size();
+            let id: u32 = key.parse().ok().filter(|&id| (id as usize) < vocab_size).ok_or_else(|| {
+                ApiError::field(name, format!("logit_bias: {key:?} is no token id; they are the integers below {vocab_size}"))
             })?;
-            check_token_ids(&[id], name, model)?;
-            let bias = value
-                .as_f64()
-                .filter(|bias| (-100.0..=100.0).contains(bias))
-                .ok_or_else(|| {
-                    ApiError::field(
-                        name,
-                        format!("logit_bias[{key}] must be a number in -100..=100, is {value}"),
-                    )
-                })?;
+            let bias = value.as_f64().filter(|bias| (-100.0..=100.0).contains(bias)).ok_or_else(|| {
+                ApiError::field(name, format!("logit_bias[{key}] must be a number in -100..=100, is {value}"))
+            })?;
             Ok((id, bias as f32))
         })
         .collect()

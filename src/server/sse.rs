@@ -111,7 +111,7 @@ impl Stream {
             return;
         }
         if self.is_first
-            && let Some(role) = self.body.role_chunk()
+            && let Some(role) = self.body.role_chunk(self.generation.usage().0)
         {
             event(frame, &role);
         }
