@@ -1,4 +1,5 @@
 //! The real binary with the real default model: what it prints, serves, and does on a signal.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 mod common;
 
@@ -10,14 +11,21 @@ use std::sync::mpsc;
 fn flambeau() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flambeau"));
     // The settings of whoever runs the tests are not the tests' settings.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLAMBEAU_") && name != "FLAMBEAU_CACHE") {
+    for (name, _) in std::env::vars()
+        .filter(|(name, _)| name.starts_with("FLAMBEAU_") && name != "FLAMBEAU_CACHE")
+    {
         command.env_remove(name);
     }
     command
 }
 
 fn help(arguments: &[&str]) -> String {
-    let output = flambeau().args(arguments).arg("--help").env("COLUMNS", "100").output().unwrap();
+    let output = flambeau()
+        .args(arguments)
+        .arg("--help")
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()
 }
@@ -48,8 +56,17 @@ impl Server {
             .unwrap();
         let (lines, stderr) = mpsc::channel();
         let reader = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || reader.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
-        let mut server = Self { child, address: String::new(), stderr };
+        std::thread::spawn(move || {
+            reader
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| lines.send(line))
+        });
+        let mut server = Self {
+            child,
+            address: String::new(),
+            stderr,
+        };
         let line = server.wait_for("serving ");
         let url = line.split("http://").nth(1).unwrap();
         server.address = url.split(';').next().unwrap().to_owned();
@@ -58,26 +75,38 @@ impl Server {
 
     /// The next line of stderr that has `text` in it.
     fn wait_for(&self, text: &str) -> String {
-        self.stderr.iter().find(|line| line.contains(text)).unwrap_or_else(|| panic!("stderr ended without {text:?}"))
+        self.stderr
+            .iter()
+            .find(|line| line.contains(text))
+            .unwrap_or_else(|| panic!("stderr ended without {text:?}"))
     }
 
     /// Sends a request; the reader has all that comes until the connection closes.
     fn send(&self, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .unwrap();
         BufReader::new(stream)
     }
 
     fn answer(&self, method: &str, path: &str, body: &str) -> String {
         let mut answer = String::new();
-        self.send(method, path, body).read_to_string(&mut answer).unwrap();
+        self.send(method, path, body)
+            .read_to_string(&mut answer)
+            .unwrap();
         answer
     }
 
     fn terminate(&self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
     }
 
@@ -97,14 +126,19 @@ fn read_until(reader: &mut impl BufRead, text: &str) {
     let mut line = String::new();
     while !line.contains(text) {
         line.clear();
-        assert!(reader.read_line(&mut line).unwrap() > 0, "the stream ended before {text:?}");
+        assert!(
+            reader.read_line(&mut line).unwrap() > 0,
+            "the stream ended before {text:?}"
+        );
     }
 }
 
 #[test]
 fn on_sigterm_open_streams_finish_new_work_is_refused_and_the_exit_is_clean() {
     let server = Server::start(&[]);
-    let mut streams: Vec<_> = (0..4).map(|_| server.send("POST", "/v1/chat/completions", &chat(150))).collect();
+    let mut streams: Vec<_> = (0..4)
+        .map(|_| server.send("POST", "/v1/chat/completions", &chat(150)))
+        .collect();
     for stream in &mut streams {
         read_until(stream, "\"content\"");
     }
@@ -112,12 +146,23 @@ fn on_sigterm_open_streams_finish_new_work_is_refused_and_the_exit_is_clean() {
     server.wait_for("draining");
     let refused = server.answer("POST", "/v1/chat/completions", &chat(1));
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
-    assert!(server.answer("GET", "/ready", "").starts_with("HTTP/1.1 503"));
-    assert!(server.answer("GET", "/health", "").starts_with("HTTP/1.1 200"));
+    assert!(
+        server
+            .answer("GET", "/ready", "")
+            .starts_with("HTTP/1.1 503")
+    );
+    assert!(
+        server
+            .answer("GET", "/health", "")
+            .starts_with("HTTP/1.1 200")
+    );
     for stream in &mut streams {
         let mut rest = String::new();
         stream.read_to_string(&mut rest).unwrap();
-        assert!(rest.contains("\"finish_reason\":\"length\"") && rest.contains("[DONE]"), "{rest}");
+        assert!(
+            rest.contains("\"finish_reason\":\"length\"") && rest.contains("[DONE]"),
+            "{rest}"
+        );
     }
     assert_eq!(server.exit_code(), Some(0));
 }
@@ -130,7 +175,10 @@ fn when_the_shutdown_timeout_is_over_open_streams_are_told_and_the_exit_is_clean
     server.terminate();
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("the server shut down") && rest.contains("[DONE]"), "{rest}");
+    assert!(
+        rest.contains("the server shut down") && rest.contains("[DONE]"),
+        "{rest}"
+    );
     assert_eq!(server.exit_code(), Some(0));
 }
 
@@ -138,11 +186,32 @@ fn when_the_shutdown_timeout_is_over_open_streams_are_told_and_the_exit_is_clean
 fn bench_serve_measures_the_server_and_finds_no_errors() {
     let server = Server::start(&[]);
     let output = flambeau()
-        .args(["bench", "serve", "--url", &format!("http://{}", server.address), "--concurrency", "4", "--num-prompts", "8"])
-        .args(["--input-len", "32", "--output-len", "16", "--ignore-eos", "--json", "-"])
+        .args([
+            "bench",
+            "serve",
+            "--url",
+            &format!("http://{}", server.address),
+            "--concurrency",
+            "4",
+            "--num-prompts",
+            "8",
+        ])
+        .args([
+            "--input-len",
+            "32",
+            "--output-len",
+            "16",
+            "--ignore-eos",
+            "--json",
+            "-",
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["output_tokens"], 8 * 16, "{report:#}");
     server.terminate();
@@ -159,14 +228,31 @@ fn settings_that_contradict_each_other_are_refused_by_name() {
     assert!(error(&["--host", "0.0.0.0"]).contains("host: "));
     assert!(error(&["--model", "smolm2-135m-instruct"]).contains("smollm2-135m-instruct"));
     assert!(error(&["--dry-run", "--max-model-len", "9000"]).contains("max_model_len: "));
-    assert!(error(&["--dry-run", "--kv-cache-memory", "1MiB", "--max-model-len", "4000"]).contains("kv_cache_memory"));
+    assert!(
+        error(&[
+            "--dry-run",
+            "--kv-cache-memory",
+            "1MiB",
+            "--max-model-len",
+            "4000"
+        ])
+        .contains("kv_cache_memory")
+    );
     assert!(error(&["--config", "no-such-file.toml"]).contains("no-such-file.toml"));
 }
 
 #[test]
 fn a_dry_run_prints_the_memory_plan_and_serves_nothing() {
     common::default_model();
-    let output = flambeau().args(["serve", "--dry-run", "--kv-cache-memory", "512MiB"]).output().unwrap();
+    let output = flambeau()
+        .args(["serve", "--dry-run", "--kv-cache-memory", "512MiB"])
+        .output()
+        .unwrap();
     let plan = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && plan.contains("KV cache") && plan.contains("max_model_len  8192 tokens"), "{plan}");
+    assert!(
+        output.status.success()
+            && plan.contains("KV cache")
+            && plan.contains("max_model_len  8192 tokens"),
+        "{plan}"
+    );
 }

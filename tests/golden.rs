@@ -1,5 +1,6 @@
 //! Right answers: the default model against float32 reference log-probabilities of the same weights
 //! (tests/data/golden), teacher-forced and free-running, and the prompts' token ids.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 mod common;
 

@@ -3,6 +3,7 @@
 //!
 //! The company is seeded: before each step the test decides who arrives and who leaves, while the engine waits at a
 //! gate. A seed thus tells a whole run, and nothing depends on the time of day.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 mod common;
 
@@ -56,10 +57,10 @@ fn text() -> Vec<u32> {
 fn requests() -> Vec<GenerateRequest> {
     let (text, mut rng) = (text(), Rng(1));
     let request = |i: usize| {
-        let len = if i % 5 == 4 {
-            150 + rng.below(151)
+        let len = if i % 8 == 7 {
+            200 + rng.below(101)
         } else {
-            5 + rng.below(80)
+            5 + rng.below(60)
         };
         let start = rng.below(text.len() - len);
         let random = rng.token_ids(len);
@@ -91,7 +92,7 @@ fn requests() -> Vec<GenerateRequest> {
             },
             sampling,
             stop: StopCriteria {
-                max_tokens: 12 + rng.below(25),
+                max_tokens: 16 + rng.below(33),
                 min_tokens: 4,
                 // The end of a message, a full stop, a comma.
                 stop_token_ids: if i % 4 == 2 { vec![2, 30, 28] } else { vec![] },
@@ -300,9 +301,9 @@ fn the_requests_are_of_every_kind() {
 #[test]
 fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
     let requests = requests();
-    for (seed, num_threads) in [(1, 1), (2, 2), (3, 2)] {
+    for (seed, num_threads) in [(1, 1), (2, 2)] {
         let cpu = Cpu::new(num_threads).unwrap();
-        let company = in_company(&requests, 44, &cpu, seed);
+        let company = in_company(&requests, 32, &cpu, seed);
         let label = format!("seed {seed}, threads: {num_threads}");
         println!(
             "{label}: {} preemptions, {} left",

@@ -1,5 +1,6 @@
 //! The scheduler under seeded random load: arrivals, lengths, cancellations and pools far too small, on an executor
 //! whose answers depend on every token it reads back from its cache.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -56,13 +57,23 @@ struct Totals {
     preemptions: u64,
 }
 
-fn simulate(seed: u64, num_requests: u64, config: SchedulerConfig, num_blocks: usize, block_size: usize) -> Totals {
+fn simulate(
+    seed: u64,
+    num_requests: u64,
+    config: SchedulerConfig,
+    num_blocks: usize,
+    block_size: usize,
+) -> Totals {
     let mut rng = Rng(seed);
     let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, block_size));
     let mut executor = FakeExecutor::new(num_blocks, block_size, VOCAB);
     let mut open: HashMap<SequenceId, Open> = HashMap::new();
     let (mut submitted, mut step) = (0u64, 0u64);
-    let mut totals = Totals { finished: 0, cancelled: 0, preemptions: 0 };
+    let mut totals = Totals {
+        finished: 0,
+        cancelled: 0,
+        preemptions: 0,
+    };
     let mut committed = Vec::new();
 
     while submitted < num_requests || !open.is_empty() {
@@ -70,13 +81,31 @@ fn simulate(seed: u64, num_requests: u64, config: SchedulerConfig, num_blocks: u
         // Arrivals come in bursts, kept near what can be open, so that the queue is long but bounded.
         while submitted < num_requests && open.len() < 4 * config.max_num_seqs && rng.below(3) > 0 {
             let prompt_len = 1 + rng.below(config.max_model_len / 2);
-            let prompt: Vec<u32> = (0..prompt_len).map(|_| rng.below(VOCAB as usize) as u32).collect();
+            let prompt: Vec<u32> = (0..prompt_len)
+                .map(|_| rng.below(VOCAB as usize) as u32)
+                .collect();
             let max_tokens = 1 + rng.below(24);
-            let stop = StopCriteria { max_tokens, min_tokens: 0, stop_token_ids: vec![STOP] };
-            let request = GenerateRequest { prompt: prompt.clone(), sampling: SamplingParams::greedy(), stop };
+            let stop = StopCriteria {
+                max_tokens,
+                min_tokens: 0,
+                stop_token_ids: vec![STOP],
+            };
+            let request = GenerateRequest {
+                prompt: prompt.clone(),
+                sampling: SamplingParams::greedy(),
+                stop,
+            };
             let id = SequenceId(submitted);
             scheduler.add(Sequence::new(id, request, now));
-            open.insert(id, Open { prompt, max_tokens, output: Vec::new(), arrival_step: step });
+            open.insert(
+                id,
+                Open {
+                    prompt,
+                    max_tokens,
+                    output: Vec::new(),
+                    arrival_step: step,
+                },
+            );
             submitted += 1;
         }
         if rng.below(20) == 0 && !open.is_empty() {
@@ -90,19 +119,33 @@ fn simulate(seed: u64, num_requests: u64, config: SchedulerConfig, num_blocks: u
         }
 
         let plan = scheduler.schedule(now);
-        assert!(!plan.is_empty() || open.is_empty(), "seed {seed}, step {step}: idle with {} open", open.len());
+        assert!(
+            !plan.is_empty() || open.is_empty(),
+            "seed {seed}, step {step}: idle with {} open",
+            open.len()
+        );
         let ticket = executor.launch(plan).unwrap();
         let output = executor.collect(ticket).unwrap();
-        scheduler.check().unwrap_or_else(|broken| panic!("seed {seed}, step {step}, planned: {broken}"));
+        scheduler
+            .check()
+            .unwrap_or_else(|broken| panic!("seed {seed}, step {step}, planned: {broken}"));
         scheduler.commit(output.sampled, now, &mut committed);
-        scheduler.check().unwrap_or_else(|broken| panic!("seed {seed}, step {step}, committed: {broken}"));
+        scheduler
+            .check()
+            .unwrap_or_else(|broken| panic!("seed {seed}, step {step}, committed: {broken}"));
         for event in committed.drain(..) {
-            let request = open.get_mut(&event.id).expect("an event after the terminal one, or for a cancelled request");
+            let request = open
+                .get_mut(&event.id)
+                .expect("an event after the terminal one, or for a cancelled request");
             request.output.push(event.token.token_id);
             if event.finish.is_some() {
                 let request = open.remove(&event.id).unwrap();
                 let alone = expected(&request.prompt, request.max_tokens, config.max_model_len);
-                assert_eq!(request.output, alone, "seed {seed}: {:?} answered differently in company", event.id);
+                assert_eq!(
+                    request.output, alone,
+                    "seed {seed}: {:?} answered differently in company",
+                    event.id
+                );
                 totals.finished += 1;
             }
         }
@@ -138,19 +181,30 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         cancelled += totals.cancelled;
     }
     assert_eq!(all, 100_000, "every request ends exactly once");
-    assert!(preemptions > 1_000, "the pools were meant to be too small: {preemptions} preemptions");
+    assert!(
+        preemptions > 1_000,
+        "the pools were meant to be too small: {preemptions} preemptions"
+    );
     assert!(cancelled > 1_000, "{cancelled} cancellations");
 }
 
 #[test]
 fn decodes_are_never_held_up_by_a_long_prompt() {
-    let config = SchedulerConfig { max_num_seqs: 4, max_num_batched_tokens: 8, max_model_len: 512 };
+    let config = SchedulerConfig {
+        max_num_seqs: 4,
+        max_num_batched_tokens: 8,
+        max_model_len: 512,
+    };
     let mut scheduler = Scheduler::new(config, BlockPool::new(64, 16));
     let mut executor = FakeExecutor::new(64, 16, VOCAB);
     let request = |len: usize| GenerateRequest {
         prompt: (0..len as u32).collect(),
         sampling: SamplingParams::greedy(),
-        stop: StopCriteria { max_tokens: 40, min_tokens: 40, stop_token_ids: vec![] },
+        stop: StopCriteria {
+            max_tokens: 40,
+            min_tokens: 40,
+            stop_token_ids: vec![],
+        },
     };
     scheduler.add(Sequence::new(SequenceId(0), request(4), Duration::ZERO));
     let mut committed = Vec::new();
@@ -162,6 +216,9 @@ fn decodes_are_never_held_up_by_a_long_prompt() {
         let output = executor.collect(ticket).unwrap();
         committed.clear();
         scheduler.commit(output.sampled, Duration::ZERO, &mut committed);
-        assert!(committed.iter().any(|event| event.id == SequenceId(0)), "step {step} gave the stream no token");
+        assert!(
+            committed.iter().any(|event| event.id == SequenceId(0)),
+            "step {step} gave the stream no token"
+        );
     }
 }

@@ -1,4 +1,5 @@
 //! The house rules that a compiler does not keep: layering, where unsafe may stand, file sizes, nothing left open.
+#![allow(clippy::unwrap_used)] // A test may panic.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,13 +18,27 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("backend", &[]),
     ("ops", &["backend"]),
     ("sample", &["ops", "backend", "request"]),
-    ("model", &["sample", "ops", "backend", "engine", "scheduler", "request"]),
+    (
+        "model",
+        &["sample", "ops", "backend", "engine", "scheduler", "request"],
+    ),
     ("server", &["engine", "text", "request", "telemetry"]),
     (
         "cli",
         &[
-            "backend", "config", "engine", "hub", "kv", "model", "ops", "request", "sample", "scheduler", "server",
-            "telemetry", "text",
+            "backend",
+            "config",
+            "engine",
+            "hub",
+            "kv",
+            "model",
+            "ops",
+            "request",
+            "sample",
+            "scheduler",
+            "server",
+            "telemetry",
+            "text",
         ],
     ),
 ];
@@ -64,8 +79,18 @@ fn sources() -> BTreeMap<String, String> {
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
-            let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap()).collect();
-            (path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), code.join("\n"))
+            let code: Vec<&str> = text
+                .lines()
+                .map(|line| line.split("//").next().unwrap())
+                .collect();
+            (
+                path.strip_prefix(root())
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned(),
+                code.join("\n"),
+            )
         })
         .collect()
 }
@@ -80,7 +105,9 @@ fn layer(path: &str) -> Option<&str> {
 fn names_after<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     code.match_indices(prefix).filter_map(move |(at, _)| {
         let before = code[..at].chars().next_back().unwrap_or(' ');
-        let name = code[at + prefix.len()..].split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        let name = code[at + prefix.len()..]
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()?;
         (!before.is_alphanumeric() && before != '_' && before != ':').then_some(name)
     })
 }
@@ -91,13 +118,17 @@ fn layers_only_name_the_layers_below_them() {
     for (path, code) in sources() {
         let Some(layer) = layer(&path) else { continue };
         let rule = LAYERS.iter().find(|(name, _)| *name == layer);
-        let (_, allowed) = rule.unwrap_or_else(|| panic!("{path}: the layer {layer} has no rule in tests/tidy.rs"));
+        let (_, allowed) = rule
+            .unwrap_or_else(|| panic!("{path}: the layer {layer} has no rule in tests/tidy.rs"));
         for name in names_after(&code, "crate::") {
             let is_layer = LAYERS.iter().any(|(known, _)| *known == name);
             if is_layer && name != layer && !allowed.contains(&name) {
                 wrong.push(format!("{path} names crate::{name}"));
             }
-            assert!(!name.is_empty(), "{path}: braces after crate:: hide what is named; write one use a layer");
+            assert!(
+                !name.is_empty(),
+                "{path}: braces after crate:: hide what is named; write one use a layer"
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -109,11 +140,15 @@ fn crates_stay_in_their_layers() {
     for (path, code) in sources() {
         let Some(layer) = layer(&path) else { continue };
         for (name, allowed) in CRATES {
-            if !allowed.contains(&layer) && names_after(&code, &format!("{name}::")).next().is_some() {
+            if !allowed.contains(&layer)
+                && names_after(&code, &format!("{name}::")).next().is_some()
+            {
                 wrong.push(format!("{path} names {name}"));
             }
         }
-        if (layer == "scheduler" || layer == "kv") && (code.contains("Instant::now") || code.contains("SystemTime")) {
+        if (layer == "scheduler" || layer == "kv")
+            && (code.contains("Instant::now") || code.contains("SystemTime"))
+        {
             wrong.push(format!("{path} reads a clock"));
         }
     }
@@ -124,7 +159,9 @@ fn crates_stay_in_their_layers() {
 fn unsafe_stands_only_where_it_may_and_says_why() {
     let mut wrong = Vec::new();
     for (path, code) in sources() {
-        let is_unsafe = code.lines().any(|line| line.contains("unsafe ") || line.trim_end().ends_with("unsafe"));
+        let is_unsafe = code
+            .lines()
+            .any(|line| line.contains("unsafe ") || line.trim_end().ends_with("unsafe"));
         if is_unsafe && !UNSAFE.iter().any(|folder| path.starts_with(folder)) {
             wrong.push(path.clone());
         }
@@ -141,7 +178,15 @@ fn unsafe_stands_only_where_it_may_and_says_why() {
 fn files_are_short() {
     let mut lengths: Vec<(usize, String)> = sources()
         .into_keys()
-        .map(|path| (fs::read_to_string(root().join(&path)).unwrap().lines().count(), path))
+        .map(|path| {
+            (
+                fs::read_to_string(root().join(&path))
+                    .unwrap()
+                    .lines()
+                    .count(),
+                path,
+            )
+        })
         .collect();
     lengths.sort();
     let median = lengths[lengths.len() / 2].0;
@@ -150,8 +195,14 @@ fn files_are_short() {
     assert!(ninetieth.0 <= 400, "the 90th percentile is {ninetieth:?}");
     for (length, path) in lengths.iter().filter(|(length, _)| *length > 400) {
         let text = fs::read_to_string(root().join(path)).unwrap();
-        let doc: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        assert!(doc.to_lowercase().contains("long"), "{path} has {length} lines and its module doc does not say why it is long");
+        let doc: String = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
+        assert!(
+            doc.to_lowercase().contains("long"),
+            "{path} has {length} lines and its module doc does not say why it is long"
+        );
     }
 }
 
@@ -162,7 +213,8 @@ fn nothing_is_left_open() {
         files_below(&root().join(folder), "rs", &mut found);
     }
     let marks = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
-    let words = ["FIX", "XX"].map(|half| format!("{half}{}", if half == "FIX" { "ME" } else { "X" }));
+    let words =
+        ["FIX", "XX"].map(|half| format!("{half}{}", if half == "FIX" { "ME" } else { "X" }));
     let ignore = format!("#[{}", "ignore");
     for path in found {
         let text = fs::read_to_string(&path).unwrap();
@@ -177,6 +229,9 @@ fn cuda_is_switched_on_in_its_layers_only() {
     let allowed = ["src/backend/", "src/ops/", "src/model/graph.rs"];
     let switch = format!("feature = \"{}\"", "cuda");
     for (path, code) in sources() {
-        assert!(!code.contains(&switch) || allowed.iter().any(|folder| path.starts_with(folder)), "{path}");
+        assert!(
+            !code.contains(&switch) || allowed.iter().any(|folder| path.starts_with(folder)),
+            "{path}"
+        );
     }
 }

@@ -14,7 +14,10 @@ pub fn tokenizer(metadata: Metadata<'_>, folder: Option<&Path>) -> anyhow::Resul
     };
     let json = read(&folder.join("tokenizer.json"))?;
     let config_path = folder.join("tokenizer_config.json");
-    let config = config_path.exists().then(|| read(&config_path)).transpose()?;
+    let config = config_path
+        .exists()
+        .then(|| read(&config_path))
+        .transpose()?;
     Ok(Tokenizer::from_json(&json, config.as_deref())?)
 }
 
@@ -27,10 +30,15 @@ pub fn chat_template(
 ) -> anyhow::Result<Result<ChatTemplate, String>> {
     let from_folder = folder.map(template_of_folder).transpose()?.flatten();
     let source = match file {
-        Some(file) => Some(String::from_utf8(read(file)?).with_context(|| format!("{}: not UTF-8", file.display()))?),
+        Some(file) => Some(
+            String::from_utf8(read(file)?)
+                .with_context(|| format!("{}: not UTF-8", file.display()))?,
+        ),
         None => match from_folder {
             Some(source) => Some(source),
-            None => metadata.opt_str("tokenizer.chat_template")?.map(str::to_owned),
+            None => metadata
+                .opt_str("tokenizer.chat_template")?
+                .map(str::to_owned),
         },
     };
     let text = |id: Option<u32>| id.map(|id| tokenizer.token_text(id));
@@ -47,7 +55,10 @@ pub fn chat_template(
 fn template_of_folder(folder: &Path) -> anyhow::Result<Option<String>> {
     let jinja = folder.join("chat_template.jinja");
     if jinja.exists() {
-        return Ok(Some(String::from_utf8(read(&jinja)?).with_context(|| format!("{}: not UTF-8", jinja.display()))?));
+        return Ok(Some(
+            String::from_utf8(read(&jinja)?)
+                .with_context(|| format!("{}: not UTF-8", jinja.display()))?,
+        ));
     }
     let path = folder.join("tokenizer_config.json");
     if !path.exists() {
@@ -57,8 +68,8 @@ fn template_of_folder(folder: &Path) -> anyhow::Result<Option<String>> {
     struct TokenizerConfig {
         chat_template: Option<String>,
     }
-    let config: TokenizerConfig =
-        serde_json::from_slice(&read(&path)?).with_context(|| format!("{}: chat_template", path.display()))?;
+    let config: TokenizerConfig = serde_json::from_slice(&read(&path)?)
+        .with_context(|| format!("{}: chat_template", path.display()))?;
     Ok(config.chat_template)
 }
 
@@ -76,9 +87,16 @@ fn vocabulary(metadata: Metadata<'_>) -> anyhow::Result<GgufVocab> {
             .to_owned(),
         pre: metadata.opt_str("tokenizer.ggml.pre")?.map(str::to_owned),
         tokens: owned(metadata.get_str_array("tokenizer.ggml.tokens")?),
-        token_types: metadata.opt_i32_array("tokenizer.ggml.token_type")?.unwrap_or_default(),
-        scores: metadata.opt_f32_array("tokenizer.ggml.scores")?.unwrap_or_default(),
-        merges: metadata.opt_str_array("tokenizer.ggml.merges")?.map(owned).unwrap_or_default(),
+        token_types: metadata
+            .opt_i32_array("tokenizer.ggml.token_type")?
+            .unwrap_or_default(),
+        scores: metadata
+            .opt_f32_array("tokenizer.ggml.scores")?
+            .unwrap_or_default(),
+        merges: metadata
+            .opt_str_array("tokenizer.ggml.merges")?
+            .map(owned)
+            .unwrap_or_default(),
         bos_id: metadata.opt_u32("tokenizer.ggml.bos_token_id")?,
         eos_id: metadata.opt_u32("tokenizer.ggml.eos_token_id")?,
         eot_id: metadata.opt_u32("tokenizer.ggml.eot_token_id")?,

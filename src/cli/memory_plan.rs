@@ -43,7 +43,10 @@ impl MemoryPlan {
         }
         let max_model_len = match config.max_model_len {
             Some(len) if len > model.context_length => {
-                bail!("max_model_len: {len} is beyond the model's context of {}", model.context_length)
+                bail!(
+                    "max_model_len: {len} is beyond the model's context of {}",
+                    model.context_length
+                )
             }
             Some(len) if len > capacity => bail!(
                 "max_model_len: {len} tokens need {} of KV cache, but kv_cache_memory is {}; raise it, or lower max_model_len to {capacity}",
@@ -54,7 +57,11 @@ impl MemoryPlan {
             None => model.context_length.min(capacity),
         };
         Ok(Self {
-            weights: file.tensors().flatten().map(|tensor| packed_bytes(tensor.ty, tensor.rows() * tensor.cols())).sum(),
+            weights: file
+                .tensors()
+                .flatten()
+                .map(|tensor| packed_bytes(tensor.ty, tensor.rows() * tensor.cols()))
+                .sum(),
             num_blocks,
             block_size: config.block_size,
             kv_bytes_per_token,
@@ -81,8 +88,15 @@ fn packed_bytes(ty: GgmlType, count: usize) -> u64 {
 /// `MemAvailable` of Linux.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib << 10)
 }
 
 impl fmt::Display for MemoryPlan {
@@ -97,8 +111,10 @@ impl fmt::Display for MemoryPlan {
             ByteSize(self.kv_bytes_per_token as u64)
         )?;
         writeln!(f, "max_model_len  {} tokens", self.max_model_len)?;
-        let mut lengths: Vec<usize> =
-            [512, 2048, 8192, 32_768].into_iter().filter(|&length| length < self.max_model_len).collect();
+        let mut lengths: Vec<usize> = [512, 2048, 8192, 32_768]
+            .into_iter()
+            .filter(|&length| length < self.max_model_len)
+            .collect();
         lengths.push(self.max_model_len);
         for length in lengths {
             let fitting = self.num_blocks / length.div_ceil(self.block_size);
@@ -112,7 +128,12 @@ impl fmt::Display for MemoryPlan {
                 ByteSize(needed),
                 ByteSize(available)
             ),
-            Some(available) => write!(f, "memory         {} needed, {} available", ByteSize(needed), ByteSize(available)),
+            Some(available) => write!(
+                f,
+                "memory         {} needed, {} available",
+                ByteSize(needed),
+                ByteSize(available)
+            ),
             None => write!(f, "memory         {} needed", ByteSize(needed)),
         }
     }

@@ -37,7 +37,11 @@ enum Bench {
 impl Cli {
     /// Runs the command that was typed.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = || {
+            tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+        };
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Models(models) => models.run().map(|()| ExitCode::SUCCESS),

@@ -45,17 +45,29 @@ impl ServeCommand {
             None => self.raw,
         };
         let config = raw.resolve()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         // Bound before the model is fetched, so that a port in use is known at once.
         let listener = match self.dry_run {
             true => None,
             false => {
                 let bind = TcpListener::bind(config.address);
-                Some(runtime.block_on(bind).with_context(|| format!("{} cannot be listened on", config.address))?)
+                Some(
+                    runtime
+                        .block_on(bind)
+                        .with_context(|| format!("{} cannot be listened on", config.address))?,
+                )
             }
         };
-        let source = Hub::new(HubConfig::from_env()?).resolve(&config.model, &mut TextProgress::stderr())?;
-        log_line(&format!("{}: {} (from {})", source.name, source.path.display(), source.served_by));
+        let source =
+            Hub::new(HubConfig::from_env()?).resolve(&config.model, &mut TextProgress::stderr())?;
+        log_line(&format!(
+            "{}: {} (from {})",
+            source.name,
+            source.path.display(),
+            source.served_by
+        ));
         let file = GgufFile::open(&source.path)?;
         let model_config = ModelConfig::from_gguf(file.metadata())?;
         let plan = MemoryPlan::new(&config, &model_config, &file)?;
@@ -65,7 +77,13 @@ impl ServeCommand {
                 Ok(ExitCode::SUCCESS)
             }
             Some(listener) => {
-                let loaded = Loaded { config, source, file, model_config, plan };
+                let loaded = Loaded {
+                    config,
+                    source,
+                    file,
+                    model_config,
+                    plan,
+                };
                 runtime.block_on(loaded.serve(listener))
             }
         }
@@ -84,17 +102,31 @@ struct Loaded {
 impl Loaded {
     async fn serve(self, listener: TcpListener) -> anyhow::Result<ExitCode> {
         let mut stop = Signals::new()?;
-        let name = self.config.served_model_name.clone().unwrap_or_else(|| self.source.name.clone());
+        let name = self
+            .config
+            .served_model_name
+            .clone()
+            .unwrap_or_else(|| self.source.name.clone());
         let telemetry = Telemetry::new().context("metrics")?;
         let metadata = self.file.metadata();
         let folder = self.config.tokenizer.as_deref();
         let tokenizer = load::tokenizer(metadata, folder)?;
         if tokenizer.vocab_size() > self.model_config.vocab_size {
-            anyhow::bail!("the tokenizer has {} tokens, the model {}", tokenizer.vocab_size(), self.model_config.vocab_size);
+            anyhow::bail!(
+                "the tokenizer has {} tokens, the model {}",
+                tokenizer.vocab_size(),
+                self.model_config.vocab_size
+            );
         }
-        let chat_template = load::chat_template(metadata, &tokenizer, self.config.chat_template.as_deref(), folder)?;
+        let chat_template = load::chat_template(
+            metadata,
+            &tokenizer,
+            self.config.chat_template.as_deref(),
+            folder,
+        )?;
         let (engine_config, factory) = self.engine()?;
-        let (engine, engine_ended) = EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
+        let (engine, engine_ended) =
+            EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
         let model = ServedModel {
             metrics: telemetry.requests(&name, "primary"),
             name,
@@ -105,7 +137,12 @@ impl Loaded {
             engine,
         };
         let options = ServerOptions {
-            api_keys: self.config.api_keys.iter().map(|key| ApiKey::new(&key.name, &key.key)).collect(),
+            api_keys: self
+                .config
+                .api_keys
+                .iter()
+                .map(|key| ApiKey::new(&key.name, &key.key))
+                .collect(),
             shutdown_timeout: self.config.shutdown_timeout,
             request_log: RequestLog::Stdout,
             ..ServerOptions::default()
@@ -118,7 +155,14 @@ impl Loaded {
             prometheus: telemetry.handle(),
             started: SystemTime::now(),
         };
-        match serve(listener, state, engine_ended, async move { stop.wait().await }).await? {
+        match serve(
+            listener,
+            state,
+            engine_ended,
+            async move { stop.wait().await },
+        )
+        .await?
+        {
             Ended::Stopped => {
                 log_line("stopped");
                 Ok(ExitCode::SUCCESS)
@@ -135,8 +179,16 @@ impl Loaded {
             log_line(&format!("scalar kernels are used: {reason}"));
         }
         let started = Instant::now();
-        let weights = Arc::new(Weights::load(&self.file, &self.model_config, Activations::Int8, &cpu)?);
-        log_line(&format!("weights repacked in {:.1?}; memory:\n{plan}", started.elapsed()));
+        let weights = Arc::new(Weights::load(
+            &self.file,
+            &self.model_config,
+            Activations::Int8,
+            &cpu,
+        )?);
+        log_line(&format!(
+            "weights repacked in {:.1?}; memory:\n{plan}",
+            started.elapsed()
+        ));
         let scheduler = SchedulerConfig {
             max_num_seqs: config.max_num_seqs,
             max_num_batched_tokens: config.max_num_batched_tokens,
@@ -151,7 +203,12 @@ impl Loaded {
         };
         let model_config = self.model_config.clone();
         let factory: ExecutorFactory = Box::new(move || {
-            let decoder = Decoder::new(model_config.clone(), Arc::clone(&weights), &limits, cpu.clone());
+            let decoder = Decoder::new(
+                model_config.clone(),
+                Arc::clone(&weights),
+                &limits,
+                cpu.clone(),
+            );
             let decoder = decoder.map_err(|error| ExecutorError(error.to_string()))?;
             Ok(Box::new(Runner::new(decoder, cpu.clone())) as Box<dyn Executor>)
         });
@@ -168,12 +225,16 @@ impl Loaded {
 /// The card's sampling values, where it has some.
 fn defaults(card: Option<&Card>) -> SamplingDefaults {
     let none = SamplingDefaults::default();
-    let Some(sampling) = card.map(|card| &card.sampling) else { return none };
+    let Some(sampling) = card.map(|card| &card.sampling) else {
+        return none;
+    };
     SamplingDefaults {
         temperature: sampling.temperature.unwrap_or(none.temperature),
         top_k: sampling.top_k.unwrap_or(none.top_k),
         top_p: sampling.top_p.unwrap_or(none.top_p),
-        repetition_penalty: sampling.repetition_penalty.unwrap_or(none.repetition_penalty),
+        repetition_penalty: sampling
+            .repetition_penalty
+            .unwrap_or(none.repetition_penalty),
         ..none
     }
 }
@@ -181,9 +242,13 @@ fn defaults(card: Option<&Card>) -> SamplingDefaults {
 /// Says where it listens and how to try it.
 fn greet(listener: &TcpListener, model: &ServedModel, has_keys: bool) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let key = if has_keys { " -H 'Authorization: Bearer YOUR_KEY'" } else { "" };
+    let key = if has_keys {
+        " -H 'Authorization: Bearer YOUR_KEY'"
+    } else {
+        ""
+    };
     log_line(&format!(
-        "serving {} on http://{address}; try:\n\n  curl -N http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of France?\"}}]}}'\n",
+        "serving {} on http://{address}; try:\n\n  curl -N http://{address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}}]}}'\n",
         model.name, model.name
     ));
     Ok(())
@@ -197,7 +262,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn wait(&mut self) {

@@ -28,7 +28,12 @@ pub struct RawConfig {
     #[arg(long, env = "FLAMBEAU_PORT")]
     pub port: Option<u16>,
     /// A key that opens the server, as KEY, NAME=KEY or NAME=env:VARIABLE; may be given several times
-    #[arg(long, env = "FLAMBEAU_API_KEY", hide_env_values = true, value_name = "[NAME=]KEY")]
+    #[arg(
+        long,
+        env = "FLAMBEAU_API_KEY",
+        hide_env_values = true,
+        value_name = "[NAME=]KEY"
+    )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub api_key: Vec<String>,
     /// Listen beyond this machine without any key
@@ -105,23 +110,33 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn value(name: &'static str, message: impl Into<String>) -> Self {
-        Self::Value { name, message: message.into() }
+        Self::Value {
+            name,
+            message: message.into(),
+        }
     }
 }
 
 impl RawConfig {
     /// Fills what the flags leave open from the TOML file at `path`.
     pub fn with_file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File { path: path.to_owned(), error })?;
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+            path: path.to_owned(),
+            error,
+        })?;
         self.with_toml(&text).map_err(|error| match error {
-            ConfigError::Toml(message) => ConfigError::Toml(format!("{}: {message}", path.display())),
+            ConfigError::Toml(message) => {
+                ConfigError::Toml(format!("{}: {message}", path.display()))
+            }
             other => other,
         })
     }
 
     fn with_toml(self, text: &str) -> Result<Self, ConfigError> {
         let toml_error = |error: &dyn std::fmt::Display| ConfigError::Toml(error.to_string());
-        let mut file: Table = text.parse().map_err(|error: toml::de::Error| toml_error(&error))?;
+        let mut file: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| toml_error(&error))?;
         let mut merged = match file.remove("server") {
             None => Table::new(),
             Some(Value::Table(server)) => server,
@@ -132,17 +147,26 @@ impl RawConfig {
             merged.extend(model);
         }
         if let Some(key) = file.keys().next() {
-            return Err(unknown("the configuration", key, ["server", "models"].into_iter()));
+            return Err(unknown(
+                "the configuration",
+                key,
+                ["server", "models"].into_iter(),
+            ));
         }
         let flags = Table::try_from(&self).map_err(|error| toml_error(&error))?;
         merged.extend(flags);
-        merged.try_into().map_err(|error: toml::de::Error| toml_error(&error))
+        merged
+            .try_into()
+            .map_err(|error: toml::de::Error| toml_error(&error))
     }
 
     /// All keys, as the file spells them.
     fn keys() -> Vec<String> {
         let command = <Self as Args>::augment_args(clap::Command::new("serve"));
-        command.get_arguments().map(|argument| argument.get_id().to_string()).collect()
+        command
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect()
     }
 }
 
@@ -154,11 +178,19 @@ fn the_model(file: &mut Table) -> Result<Option<Table>, ConfigError> {
             Ok([Value::Table(model)]) => model,
             Ok(_) => return Err(ConfigError::value("models", "must be tables: [[models]]")),
             Err(models) => {
-                let message = format!("{} models are configured; this version serves one", models.len());
+                let message = format!(
+                    "{} models are configured; this version serves one",
+                    models.len()
+                );
                 return Err(ConfigError::value("models", message));
             }
         },
-        Some(_) => return Err(ConfigError::value("models", "must be a list of tables: [[models]]")),
+        Some(_) => {
+            return Err(ConfigError::value(
+                "models",
+                "must be a list of tables: [[models]]",
+            ));
+        }
     };
     check_keys("[[models]]", &model, &["name", "source"])?;
     for (key, flag) in [("name", "served_model_name"), ("source", "model")] {
@@ -178,10 +210,21 @@ fn check_keys(section: &'static str, table: &Table, also: &[&str]) -> Result<(),
     }
 }
 
-fn unknown<'a>(section: &'static str, key: &str, known: impl Iterator<Item = &'a str>) -> ConfigError {
-    let nearest = known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-    let hint = nearest.map(|name| format!("; the nearest known one is {name}")).unwrap_or_default();
-    ConfigError::UnknownKey { section, key: key.to_owned(), hint }
+fn unknown<'a>(
+    section: &'static str,
+    key: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> ConfigError {
+    let nearest =
+        known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+    let hint = nearest
+        .map(|name| format!("; the nearest known one is {name}"))
+        .unwrap_or_default();
+    ConfigError::UnknownKey {
+        section,
+        key: key.to_owned(),
+        hint,
+    }
 }
 
 #[cfg(test)]
@@ -190,25 +233,49 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_models_over_server() {
-        let flags = RawConfig { port: Some(1), ..RawConfig::default() };
+        let flags = RawConfig {
+            port: Some(1),
+            ..RawConfig::default()
+        };
         let file = "[server]\nport = 2\nthreads = 3\nmax_num_seqs = 4\n[[models]]\nname = \"m\"\nsource = \"s\"\nthreads = 5\nkv_cache_memory = \"2GiB\"\n";
         let merged = flags.with_toml(file).unwrap();
-        assert_eq!((merged.port, merged.threads, merged.max_num_seqs), (Some(1), Some(5), Some(4)));
-        assert_eq!((merged.served_model_name.as_deref(), merged.model.as_deref()), (Some("m"), Some("s")));
+        assert_eq!(
+            (merged.port, merged.threads, merged.max_num_seqs),
+            (Some(1), Some(5), Some(4))
+        );
+        assert_eq!(
+            (merged.served_model_name.as_deref(), merged.model.as_deref()),
+            (Some("m"), Some("s"))
+        );
         assert_eq!(merged.kv_cache_memory, Some(ByteSize(2 << 30)));
     }
 
     #[test]
     fn unknown_keys_name_their_table_and_the_nearest_known_key() {
-        let error = |file: &str| RawConfig::default().with_toml(file).unwrap_err().to_string();
-        assert!(error("[server]\nprot = 1").contains("[server]: unknown key \"prot\"; the nearest known one is port"));
+        let error = |file: &str| {
+            RawConfig::default()
+                .with_toml(file)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            error("[server]\nprot = 1")
+                .contains("[server]: unknown key \"prot\"; the nearest known one is port")
+        );
         assert!(error("[[models]]\nsauce = 'x'").contains("nearest known one is source"));
         assert!(error("[sever]").contains("nearest known one is server"));
     }
 
     #[test]
     fn wrong_types_and_broken_files_are_errors() {
-        for file in ["[server]\nport = 'x'", "server = 1", "models = 1", "[[models]]\n[[models]]", "[server", "[server]\nport = 70000"] {
+        for file in [
+            "[server]\nport = 'x'",
+            "server = 1",
+            "models = 1",
+            "[[models]]\n[[models]]",
+            "[server",
+            "[server]\nport = 70000",
+        ] {
             assert!(RawConfig::default().with_toml(file).is_err(), "{file}");
         }
     }

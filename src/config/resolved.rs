@@ -66,12 +66,30 @@ impl RawConfig {
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
             served_model_name: self.served_model_name,
             address: SocketAddr::new(host(self.host.as_deref())?, self.port.unwrap_or(8080)),
-            api_keys: self.api_key.iter().enumerate().map(|(i, text)| api_key(i, text)).collect::<Result<_, _>>()?,
+            api_keys: self
+                .api_key
+                .iter()
+                .enumerate()
+                .map(|(i, text)| api_key(i, text))
+                .collect::<Result<_, _>>()?,
             threads: within("threads", self.threads.unwrap_or(all_cores), 1, 1024)?,
             max_num_seqs: within("max_num_seqs", self.max_num_seqs.unwrap_or(64), 1, 65_536)?,
-            max_num_batched_tokens: within("max_num_batched_tokens", self.max_num_batched_tokens.unwrap_or(512), 1, 1 << 20)?,
-            max_model_len: self.max_model_len.map(|len| within("max_model_len", len, 2, 1 << 24)).transpose()?,
-            max_queued_requests: within("max_queued_requests", self.max_queued_requests.unwrap_or(256), 0, 1 << 20)?,
+            max_num_batched_tokens: within(
+                "max_num_batched_tokens",
+                self.max_num_batched_tokens.unwrap_or(512),
+                1,
+                1 << 20,
+            )?,
+            max_model_len: self
+                .max_model_len
+                .map(|len| within("max_model_len", len, 2, 1 << 24))
+                .transpose()?,
+            max_queued_requests: within(
+                "max_queued_requests",
+                self.max_queued_requests.unwrap_or(256),
+                0,
+                1 << 20,
+            )?,
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
             kv_cache_memory: self.kv_cache_memory.unwrap_or(ByteSize(1 << 30)),
             chat_template: self.chat_template,
@@ -81,11 +99,19 @@ impl RawConfig {
         match self.device.as_deref() {
             None | Some("auto" | "cpu") => {}
             Some(device) => {
-                return Err(ConfigError::value("device", format!("{device:?} is not available: this build computes on the CPU; use auto or cpu")));
+                return Err(ConfigError::value(
+                    "device",
+                    format!(
+                        "{device:?} is not available: this build computes on the CPU; use auto or cpu"
+                    ),
+                ));
             }
         }
         if !config.block_size.is_multiple_of(16) {
-            return Err(ConfigError::value("block_size", format!("{} is not a multiple of 16", config.block_size)));
+            return Err(ConfigError::value(
+                "block_size",
+                format!("{} is not a multiple of 16", config.block_size),
+            ));
         }
         if config.max_num_batched_tokens < config.max_num_seqs {
             let message = format!(
@@ -94,7 +120,10 @@ impl RawConfig {
             );
             return Err(ConfigError::value("max_num_batched_tokens", message));
         }
-        if !config.address.ip().is_loopback() && config.api_keys.is_empty() && self.insecure_no_auth != Some(true) {
+        if !config.address.ip().is_loopback()
+            && config.api_keys.is_empty()
+            && self.insecure_no_auth != Some(true)
+        {
             let message = format!(
                 "{} can be reached from other machines, but there is no api_key: add one, or insist with insecure_no_auth",
                 config.address.ip()
@@ -108,30 +137,47 @@ impl RawConfig {
 fn within(name: &'static str, value: usize, min: usize, max: usize) -> Result<usize, ConfigError> {
     match (min..=max).contains(&value) {
         true => Ok(value),
-        false => Err(ConfigError::value(name, format!("{value} is not in {min}..={max}"))),
+        false => Err(ConfigError::value(
+            name,
+            format!("{value} is not in {min}..={max}"),
+        )),
     }
 }
 
 fn host(host: Option<&str>) -> Result<IpAddr, ConfigError> {
     match host {
         None | Some("localhost") => Ok(Ipv4Addr::LOCALHOST.into()),
-        Some(text) => text.parse().map_err(|_| ConfigError::value("host", format!("{text:?} is not an IP address; use 127.0.0.1, 0.0.0.0 or ::"))),
+        Some(text) => text.parse().map_err(|_| {
+            ConfigError::value(
+                "host",
+                format!("{text:?} is not an IP address; use 127.0.0.1, 0.0.0.0 or ::"),
+            )
+        }),
     }
 }
 
 /// `KEY`, `NAME=KEY`, `env:VARIABLE` or `NAME=env:VARIABLE`.
 fn api_key(i: usize, text: &str) -> Result<NamedKey, ConfigError> {
     let (name, key) = match text.split_once('=') {
-        Some((name, key)) if !name.is_empty() && !name.starts_with("env:") => (name.to_owned(), key),
+        Some((name, key)) if !name.is_empty() && !name.starts_with("env:") => {
+            (name.to_owned(), key)
+        }
         _ => (format!("key-{}", i + 1), text),
     };
     let key = match key.strip_prefix("env:") {
         None => key.to_owned(),
-        Some(variable) => std::env::var(variable)
-            .map_err(|_| ConfigError::value("api_key", format!("the environment variable {variable} is not set")))?,
+        Some(variable) => std::env::var(variable).map_err(|_| {
+            ConfigError::value(
+                "api_key",
+                format!("the environment variable {variable} is not set"),
+            )
+        })?,
     };
     if key.trim().is_empty() {
-        return Err(ConfigError::value("api_key", format!("the key of {name} is empty")));
+        return Err(ConfigError::value(
+            "api_key",
+            format!("the key of {name} is empty"),
+        ));
     }
     Ok(NamedKey { name, key })
 }
@@ -153,27 +199,81 @@ mod tests {
 
     #[test]
     fn an_open_address_needs_a_key_or_insistence() {
-        let open = RawConfig { host: Some("0.0.0.0".into()), ..RawConfig::default() };
+        let open = RawConfig {
+            host: Some("0.0.0.0".into()),
+            ..RawConfig::default()
+        };
         assert!(message(open.clone()).starts_with("host: "));
-        assert!(RawConfig { insecure_no_auth: Some(true), ..open.clone() }.resolve().is_ok());
-        assert!(RawConfig { api_key: vec!["team=secret".into()], ..open }.resolve().is_ok());
+        assert!(
+            RawConfig {
+                insecure_no_auth: Some(true),
+                ..open.clone()
+            }
+            .resolve()
+            .is_ok()
+        );
+        assert!(
+            RawConfig {
+                api_key: vec!["team=secret".into()],
+                ..open
+            }
+            .resolve()
+            .is_ok()
+        );
     }
 
     #[test]
     fn keys_have_names_and_are_never_printed() {
-        let raw = RawConfig { api_key: vec!["secret-1".into(), "team=secret-2".into()], ..RawConfig::default() };
+        let raw = RawConfig {
+            api_key: vec!["secret-1".into(), "team=secret-2".into()],
+            ..RawConfig::default()
+        };
         let config = raw.resolve().unwrap();
-        let names: Vec<_> = config.api_keys.iter().map(|key| key.name.as_str()).collect();
+        let names: Vec<_> = config
+            .api_keys
+            .iter()
+            .map(|key| key.name.as_str())
+            .collect();
         assert_eq!(names, ["key-1", "team"]);
         assert!(!format!("{config:?}").contains("secret"));
-        assert!(message(RawConfig { api_key: vec!["env:FLAMBEAU_NO_SUCH_VARIABLE".into()], ..RawConfig::default() }).contains("is not set"));
+        assert!(
+            message(RawConfig {
+                api_key: vec!["env:FLAMBEAU_NO_SUCH_VARIABLE".into()],
+                ..RawConfig::default()
+            })
+            .contains("is not set")
+        );
     }
 
     #[test]
     fn contradictions_name_the_setting() {
-        assert!(message(RawConfig { max_num_seqs: Some(600), ..RawConfig::default() }).starts_with("max_num_batched_tokens: "));
-        assert!(message(RawConfig { block_size: Some(24), ..RawConfig::default() }).starts_with("block_size: "));
-        assert!(message(RawConfig { device: Some("cuda:0".into()), ..RawConfig::default() }).starts_with("device: "));
-        assert!(message(RawConfig { threads: Some(0), ..RawConfig::default() }).starts_with("threads: "));
+        assert!(
+            message(RawConfig {
+                max_num_seqs: Some(600),
+                ..RawConfig::default()
+            })
+            .starts_with("max_num_batched_tokens: ")
+        );
+        assert!(
+            message(RawConfig {
+                block_size: Some(24),
+                ..RawConfig::default()
+            })
+            .starts_with("block_size: ")
+        );
+        assert!(
+            message(RawConfig {
+                device: Some("cuda:0".into()),
+                ..RawConfig::default()
+            })
+            .starts_with("device: ")
+        );
+        assert!(
+            message(RawConfig {
+                threads: Some(0),
+                ..RawConfig::default()
+            })
+            .starts_with("threads: ")
+        );
     }
 }

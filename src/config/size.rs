@@ -31,10 +31,15 @@ impl FromStr for ByteSize {
             .iter()
             .find_map(|&(name, unit)| Some((text.strip_suffix(name)?.trim_end(), unit)))
             .unwrap_or((text, 1));
-        let bytes = number.parse::<f64>().ok().map(|number| number * unit as f64);
+        let bytes = number
+            .parse::<f64>()
+            .ok()
+            .map(|number| number * unit as f64);
         match bytes {
             Some(bytes) if (0.0..=(1u64 << 53) as f64).contains(&bytes) => Ok(Self(bytes as u64)),
-            _ => Err(format!("{text:?} is not an amount of memory; write 512MiB, 2GiB or 80GB")),
+            _ => Err(format!(
+                "{text:?} is not an amount of memory; write 512MiB, 2GiB or 80GB"
+            )),
         }
     }
 }
@@ -42,7 +47,9 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS[..4].iter().rev().find(|&&(_, unit)| self.0 >= unit) {
-            Some(&(name, unit)) if self.0.is_multiple_of(unit) => write!(f, "{}{name}", self.0 / unit),
+            Some(&(name, unit)) if self.0.is_multiple_of(unit) => {
+                write!(f, "{}{name}", self.0 / unit)
+            }
             Some(&(name, unit)) => write!(f, "{:.1}{name}", self.0 as f64 / unit as f64),
             None => write!(f, "{}B", self.0),
         }
@@ -69,7 +76,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [("512MiB", 512 << 20), ("2 GiB", 2 << 30), ("80GB", 80_000_000_000), ("1.5KiB", 1536), ("7", 7), ("9B", 9)] {
+        for (text, bytes) in [
+            ("512MiB", 512 << 20),
+            ("2 GiB", 2 << 30),
+            ("80GB", 80_000_000_000),
+            ("1.5KiB", 1536),
+            ("7", 7),
+            ("9B", 9),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
         for text in ["", "GiB", "-1GiB", "1 potato", "NaN", "1e40TiB"] {

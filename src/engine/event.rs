@@ -4,7 +4,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::request::{FinishReason, SampledToken, Timing};
 
-
 /// Why an accepted request ended without a finish reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -38,7 +37,14 @@ pub enum Event {
 impl Event {
     /// Whether nothing follows.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Token { finish: Some(_), .. })
+        matches!(
+            self,
+            Self::Failed(_)
+                | Self::Token {
+                    finish: Some(_),
+                    ..
+                }
+        )
     }
 }
 
@@ -60,7 +66,13 @@ impl EventSink {
     /// A stream for at most `max_tokens` tokens.
     pub fn new(max_tokens: usize, place: OwnedSemaphorePermit) -> (Self, EventStream) {
         let (sender, stream) = mpsc::channel(max_tokens + 1);
-        (Self { sender: Some(sender), _place: place }, stream)
+        (
+            Self {
+                sender: Some(sender),
+                _place: place,
+            },
+            stream,
+        )
     }
 
     /// Whether the reader has left.
@@ -70,12 +82,20 @@ impl EventSink {
 
     /// Sends a token that is not the last.
     pub fn token(&mut self, token: SampledToken, timing: Option<Timing>) {
-        self.send(Event::Token { token, timing, finish: None });
+        self.send(Event::Token {
+            token,
+            timing,
+            finish: None,
+        });
     }
 
     /// Sends the last token.
     pub fn finish(mut self, token: SampledToken, timing: Option<Timing>, reason: FinishReason) {
-        self.send(Event::Token { token, timing, finish: Some(reason) });
+        self.send(Event::Token {
+            token,
+            timing,
+            finish: Some(reason),
+        });
         self.sender = None;
     }
 
@@ -88,7 +108,10 @@ impl EventSink {
     fn send(&self, event: Event) {
         if let Some(sender) = &self.sender {
             // Full cannot happen (see the type); closed means that nobody listens, which `is_cancelled` reports.
-            let full = matches!(sender.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
+            let full = matches!(
+                sender.try_send(event),
+                Err(mpsc::error::TrySendError::Full(_))
+            );
             debug_assert!(!full, "a stream has room for every event: this is a bug");
         }
     }
@@ -116,7 +139,10 @@ mod tests {
     }
 
     fn token(token_id: u32) -> SampledToken {
-        SampledToken { token_id, logprobs: None }
+        SampledToken {
+            token_id,
+            logprobs: None,
+        }
     }
 
     fn drain(mut stream: EventStream) -> Vec<Event> {
@@ -149,7 +175,10 @@ mod tests {
     fn a_failed_stream_has_one_terminal_event() {
         let (sink, stream, _places) = sink(2);
         sink.fail(EngineError::Step("x".into()));
-        assert_eq!(drain(stream), [Event::Failed(EngineError::Step("x".into()))]);
+        assert_eq!(
+            drain(stream),
+            [Event::Failed(EngineError::Step("x".into()))]
+        );
     }
 
     #[test]

@@ -24,7 +24,13 @@ pub struct FakeExecutor {
 impl FakeExecutor {
     /// An executor with a cache of `num_blocks * block_size` tokens that answers with ids in `0..vocab_size`.
     pub fn new(num_blocks: usize, block_size: usize, vocab_size: u32) -> Self {
-        Self { vocab_size, block_size, cache: vec![u32::MAX; num_blocks * block_size], hook: None, in_flight: None }
+        Self {
+            vocab_size,
+            block_size,
+            cache: vec![u32::MAX; num_blocks * block_size],
+            hook: None,
+            in_flight: None,
+        }
     }
 
     /// Calls `hook` before each step.
@@ -44,24 +50,37 @@ impl FakeExecutor {
     /// What the fake answers after `context` under `seed` (0 for greedy).
     pub fn next_token(context: impl Iterator<Item = u32>, seed: u64, vocab_size: u32) -> u32 {
         let hash = context.fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, token| {
-            (hash ^ u64::from(token)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17)
+            (hash ^ u64::from(token))
+                .wrapping_mul(0x0000_0100_0000_01b3)
+                .rotate_left(17)
         });
         ((hash >> 20) % u64::from(vocab_size)) as u32
     }
 
     fn sample(&self, plan: &StepPlan, row: &SampleRow) -> SampledToken {
-        let s = plan.cu_seqlens_q.partition_point(|&start| start <= row.row_idx) - 1;
-        let blocks = &plan.block_tables[plan.block_table_offsets[s] as usize..plan.block_table_offsets[s + 1] as usize];
-        let context = (0..row.position as usize)
-            .map(|i| self.cache[blocks[i / self.block_size] as usize * self.block_size + i % self.block_size]);
-        let seed = if row.sampling.temperature == 0.0 { 0 } else { row.sampling.seed };
+        let s = plan
+            .cu_seqlens_q
+            .partition_point(|&start| start <= row.row_idx)
+            - 1;
+        let blocks = &plan.block_tables
+            [plan.block_table_offsets[s] as usize..plan.block_table_offsets[s + 1] as usize];
+        let context = (0..row.position as usize).map(|i| {
+            self.cache[blocks[i / self.block_size] as usize * self.block_size + i % self.block_size]
+        });
+        let seed = if row.sampling.temperature == 0.0 {
+            0
+        } else {
+            row.sampling.seed
+        };
         let mut token_id = Self::next_token(context, seed, self.vocab_size);
         while plan.banned[row.banned.clone()].contains(&token_id) {
             token_id = (token_id + 1) % self.vocab_size;
         }
         let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
             chosen: -0.5,
-            top: (0..count).map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32)).collect(),
+            top: (0..count)
+                .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
+                .collect(),
         });
         SampledToken { token_id, logprobs }
     }
@@ -75,12 +94,18 @@ impl Executor for FakeExecutor {
         for (&token, &slot) in plan.token_ids.iter().zip(&plan.slot_mapping) {
             self.cache[slot as usize] = token;
         }
-        let sampled = plan.samples.iter().map(|row| self.sample(plan, row)).collect();
+        let sampled = plan
+            .samples
+            .iter()
+            .map(|row| self.sample(plan, row))
+            .collect();
         self.in_flight = Some(StepOutput { sampled });
         Ok(Ticket(0))
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {
-        self.in_flight.take().ok_or_else(|| ExecutorError("no step is in flight".into()))
+        self.in_flight
+            .take()
+            .ok_or_else(|| ExecutorError("no step is in flight".into()))
     }
 }

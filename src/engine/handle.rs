@@ -88,7 +88,10 @@ impl EngineHandle {
         });
         let (built_tx, built_rx) = mpsc::channel();
         let (ended_tx, ended_rx) = oneshot::channel();
-        let scheduler = Scheduler::new(config.scheduler, BlockPool::new(config.num_blocks, config.block_size));
+        let scheduler = Scheduler::new(
+            config.scheduler,
+            BlockPool::new(config.num_blocks, config.block_size),
+        );
         let loop_status = Arc::clone(&status);
         std::thread::Builder::new()
             .name("engine".into())
@@ -99,14 +102,31 @@ impl EngineHandle {
                 };
                 // The receivers may be gone when the process is already on its way out.
                 let _ = built_tx.send(Ok(()));
-                let ended = EngineLoop::new(scheduler, executor, factory, messages, loop_status, metrics).run();
+                let ended =
+                    EngineLoop::new(scheduler, executor, factory, messages, loop_status, metrics)
+                        .run();
                 let _ = ended_tx.send(ended);
             })
-            .map_err(|error| ExecutorError(format!("the engine thread could not be started: {error}")))?;
-        built_rx.recv().map_err(|_| ExecutorError("the executor panicked while it was built".into()))??;
+            .map_err(|error| {
+                ExecutorError(format!("the engine thread could not be started: {error}"))
+            })?;
+        built_rx
+            .recv()
+            .map_err(|_| ExecutorError("the executor panicked while it was built".into()))??;
         let num_places = config.scheduler.max_num_seqs + config.max_waiting;
         let places = Arc::new(Semaphore::new(num_places));
-        Ok((Self { shared: Arc::new(Shared { inbox, places, num_places, draining: AtomicBool::new(false), status }) }, ended_rx))
+        Ok((
+            Self {
+                shared: Arc::new(Shared {
+                    inbox,
+                    places,
+                    num_places,
+                    draining: AtomicBool::new(false),
+                    status,
+                }),
+            },
+            ended_rx,
+        ))
     }
 
     /// Queues a request. Dropping the stream cancels it; its blocks are free before the next step.
@@ -116,10 +136,16 @@ impl EngineHandle {
         }
         let place = Arc::clone(&self.shared.places)
             .try_acquire_owned()
-            .map_err(|_| SubmitError::QueueFull { retry_after: self.retry_after() })?;
+            .map_err(|_| SubmitError::QueueFull {
+                retry_after: self.retry_after(),
+            })?;
         let (sink, stream) = EventSink::new(request.stop.max_tokens, place);
         let arrival = self.shared.status.started.elapsed();
-        match self.shared.inbox.send(Message::Submit { request, sink, arrival }) {
+        match self.shared.inbox.send(Message::Submit {
+            request,
+            sink,
+            arrival,
+        }) {
             Ok(()) => Ok(stream),
             Err(_) => Err(SubmitError::Stopped),
         }
@@ -127,7 +153,11 @@ impl EngineHandle {
 
     /// The time in which one place is likely to be free, at least a second.
     fn retry_after(&self) -> Duration {
-        let interval = self.shared.status.completion_interval_ms.load(Ordering::Relaxed);
+        let interval = self
+            .shared
+            .status
+            .completion_interval_ms
+            .load(Ordering::Relaxed);
         Duration::from_secs(interval.div_ceil(1000).clamp(1, 60))
     }
 
@@ -162,6 +192,12 @@ impl EngineHandle {
     /// How long ago a token was last drawn.
     pub fn since_last_token(&self) -> Option<Duration> {
         let at = self.shared.status.last_token_ms.load(Ordering::Relaxed);
-        (at > 0).then(|| self.shared.status.started.elapsed().saturating_sub(Duration::from_millis(at)))
+        (at > 0).then(|| {
+            self.shared
+                .status
+                .started
+                .elapsed()
+                .saturating_sub(Duration::from_millis(at))
+        })
     }
 }

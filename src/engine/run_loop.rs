@@ -16,7 +16,11 @@ use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 /// What the front sends.
 #[derive(Debug)]
 pub(super) enum Message {
-    Submit { request: GenerateRequest, sink: EventSink, arrival: Duration },
+    Submit {
+        request: GenerateRequest,
+        sink: EventSink,
+        arrival: Duration,
+    },
     Stop,
 }
 
@@ -67,7 +71,9 @@ impl EngineLoop {
     pub(super) fn run(mut self) -> Result<(), ExecutorError> {
         while self.receive() {
             self.remove_cancelled();
-            let plan = self.scheduler.schedule(self.status.started.elapsed());
+            self.scheduler.schedule(self.status.started.elapsed());
+            self.publish();
+            let plan = self.scheduler.plan();
             if plan.is_empty() {
                 continue;
             }
@@ -82,8 +88,8 @@ impl EngineLoop {
 
     /// Takes in what has arrived, waiting for it when there is nothing else to do. False when the loop is to end.
     fn receive(&mut self) -> bool {
-        self.publish();
         let mut next = if self.sinks.is_empty() {
+            self.publish();
             match self.inbox.recv() {
                 Ok(message) => Some(message),
                 Err(mpsc::RecvError) => return false,
@@ -94,7 +100,11 @@ impl EngineLoop {
         while let Some(message) = next {
             match message {
                 Message::Stop => return false,
-                Message::Submit { request, sink, arrival } => {
+                Message::Submit {
+                    request,
+                    sink,
+                    arrival,
+                } => {
                     let id = SequenceId(self.next_id);
                     self.next_id += 1;
                     self.sinks.insert(id, sink);
@@ -106,6 +116,7 @@ impl EngineLoop {
         true
     }
 
+    /// Shows the gauges of the step about to run, or of rest.
     fn publish(&self) {
         self.metrics.set(&EngineGauges {
             num_running: self.scheduler.num_running(),
@@ -128,23 +139,40 @@ impl EngineLoop {
         let now = self.status.started.elapsed();
         self.metrics.step(self.scheduler.plan().num_tokens());
         self.count_wasted();
-        self.scheduler.commit(output.sampled, now, &mut self.committed);
+        self.scheduler
+            .commit(output.sampled, now, &mut self.committed);
         if !self.committed.is_empty() {
-            self.status.last_token_ms.store(now.as_millis().max(1) as u64, Ordering::Relaxed);
+            self.status
+                .last_token_ms
+                .store(now.as_millis().max(1) as u64, Ordering::Relaxed);
         }
-        for Committed { id, token, timing, finish } in self.committed.drain(..) {
+        for Committed {
+            id,
+            token,
+            timing,
+            finish,
+        } in self.committed.drain(..)
+        {
             match finish {
                 None => {
-                    let sink = self.sinks.get_mut(&id).expect("a running sequence has a sink: this is a bug");
+                    let sink = self
+                        .sinks
+                        .get_mut(&id)
+                        .expect("a running sequence has a sink: this is a bug");
                     sink.token(token, timing);
                 }
                 Some(reason) => {
-                    let sink = self.sinks.remove(&id).expect("a running sequence has a sink: this is a bug");
+                    let sink = self
+                        .sinks
+                        .remove(&id)
+                        .expect("a running sequence has a sink: this is a bug");
                     sink.finish(token, timing, reason);
                     let interval = now.saturating_sub(self.last_finish).as_millis() as u64;
                     self.last_finish = now;
                     let smoothed = self.status.completion_interval_ms.load(Ordering::Relaxed);
-                    self.status.completion_interval_ms.store((smoothed * 7 + interval) / 8, Ordering::Relaxed);
+                    self.status
+                        .completion_interval_ms
+                        .store((smoothed * 7 + interval) / 8, Ordering::Relaxed);
                 }
             }
         }
@@ -155,7 +183,8 @@ impl EngineLoop {
         let plan = self.scheduler.plan();
         for (s, id) in plan.sequences.iter().enumerate() {
             if self.sinks.get(id).is_some_and(EventSink::is_cancelled) {
-                self.metrics.wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
+                self.metrics
+                    .wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
             }
         }
     }
@@ -184,7 +213,11 @@ impl EngineLoop {
 }
 
 fn execute(executor: &mut dyn Executor, plan: &StepPlan) -> Result<StepOutput, StepFailure> {
-    let step = AssertUnwindSafe(|| executor.launch(plan).and_then(|ticket| executor.collect(ticket)));
+    let step = AssertUnwindSafe(|| {
+        executor
+            .launch(plan)
+            .and_then(|ticket| executor.collect(ticket))
+    });
     match catch_unwind(step) {
         Ok(Ok(output)) if output.sampled.len() == plan.samples.len() => Ok(output),
         Ok(Ok(output)) => Err(StepFailure::Failed(ExecutorError(format!(
@@ -198,6 +231,9 @@ fn execute(executor: &mut dyn Executor, plan: &StepPlan) -> Result<StepOutput, S
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
 }

@@ -16,7 +16,8 @@ impl BlockPool {
     /// A pool of `num_blocks` free blocks of `block_size` tokens each.
     pub fn new(num_blocks: usize, block_size: usize) -> Self {
         assert!(block_size > 0, "block_size must be positive");
-        let num_blocks = u32::try_from(num_blocks).expect("block ids are 32 bits: more blocks than that is a bug");
+        let num_blocks = u32::try_from(num_blocks)
+            .expect("block ids are 32 bits: more blocks than that is a bug");
         Self {
             block_size,
             ref_counts: vec![0; num_blocks as usize],
@@ -51,7 +52,10 @@ impl BlockPool {
             return false;
         }
         for _ in 0..count {
-            let block = self.free.pop().expect("the length was checked: this is a bug");
+            let block = self
+                .free
+                .pop()
+                .expect("the length was checked: this is a bug");
             self.ref_counts[block.0 as usize] = 1;
             table.push(block);
         }
@@ -61,7 +65,10 @@ impl BlockPool {
     /// Adds a reference to a held block.
     pub fn retain(&mut self, block: BlockId) {
         let count = &mut self.ref_counts[block.0 as usize];
-        assert!(*count > 0, "{block:?} is free and cannot be shared: this is a bug");
+        assert!(
+            *count > 0,
+            "{block:?} is free and cannot be shared: this is a bug"
+        );
         *count += 1;
     }
 
@@ -82,7 +89,10 @@ impl BlockPool {
             expected[block.0 as usize] += 1;
         }
         if let Some(i) = (0..expected.len()).find(|&i| expected[i] != self.ref_counts[i]) {
-            return Err(format!("block {i}: {} references counted, {} held", self.ref_counts[i], expected[i]));
+            return Err(format!(
+                "block {i}: {} references counted, {} held",
+                self.ref_counts[i], expected[i]
+            ));
         }
         let mut free = vec![false; expected.len()];
         for block in &self.free {

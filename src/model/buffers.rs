@@ -37,9 +37,13 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn new(config: &ModelConfig, limits: &Limits, device: &Device) -> Result<Self> {
-        let rows = |num_rows: usize, width: usize| Tensor::zeros((num_rows, width), DType::F32, device);
+        let rows =
+            |num_rows: usize, width: usize| Tensor::zeros((num_rows, width), DType::F32, device);
         let tokens = |width: usize| rows(limits.max_num_batched_tokens, width);
-        let (q_size, kv_size) = (config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim);
+        let (q_size, kv_size) = (
+            config.num_heads * config.head_dim,
+            config.num_kv_heads * config.head_dim,
+        );
         Ok(Self {
             hidden: tokens(config.hidden_size)?,
             normed: tokens(config.hidden_size)?,
@@ -59,7 +63,19 @@ impl Buffers {
 }
 
 /// One cache tensor a layer, `[num_blocks, 2 (K, V), num_kv_heads, block_size, D]` float16.
-pub(super) fn kv_cache(config: &ModelConfig, limits: &Limits, device: &Device) -> Result<Vec<Tensor>> {
-    let shape = [limits.num_blocks, 2, config.num_kv_heads, limits.block_size, config.head_dim];
-    (0..config.num_layers).map(|_| Tensor::zeros(&shape, DType::F16, device)).collect()
+pub(super) fn kv_cache(
+    config: &ModelConfig,
+    limits: &Limits,
+    device: &Device,
+) -> Result<Vec<Tensor>> {
+    let shape = [
+        limits.num_blocks,
+        2,
+        config.num_kv_heads,
+        limits.block_size,
+        config.head_dim,
+    ];
+    (0..config.num_layers)
+        .map(|_| Tensor::zeros(&shape, DType::F16, device))
+        .collect()
 }

@@ -44,8 +44,11 @@ pub struct RopeConfig {
 
 /// Architectures whose GGUF layout is known, and how their heads are paired. In `llama` files query and key rows are
 /// permuted so that pairs are neighbours (llama.cpp's converter); Mistral and SmolLM2 come as `llama`.
-const ARCHITECTURES: [(&str, RopeStyle); 3] =
-    [("llama", RopeStyle::Interleaved), ("qwen2", RopeStyle::Half), ("qwen3", RopeStyle::Half)];
+const ARCHITECTURES: [(&str, RopeStyle); 3] = [
+    ("llama", RopeStyle::Interleaved),
+    ("qwen2", RopeStyle::Half),
+    ("qwen3", RopeStyle::Half),
+];
 
 impl ModelConfig {
     /// Reads and checks the metadata of a GGUF file.
@@ -62,12 +65,21 @@ impl ModelConfig {
         let size = |name: &str, max: usize| -> Result<usize, ModelError> {
             let value = metadata.get_u32(&key(name))? as usize;
             if value == 0 || value > max {
-                return Err(ModelError::config(key(name), format!("{value} is not in 1..={max}")));
+                return Err(ModelError::config(
+                    key(name),
+                    format!("{value} is not in 1..={max}"),
+                ));
             }
             Ok(value)
         };
-        if metadata.opt_u32(&key("expert_count"))?.is_some_and(|count| count > 0) {
-            return Err(ModelError::config(key("expert_count"), "mixtures of experts are not supported yet"));
+        if metadata
+            .opt_u32(&key("expert_count"))?
+            .is_some_and(|count| count > 0)
+        {
+            return Err(ModelError::config(
+                key("expert_count"),
+                "mixtures of experts are not supported yet",
+            ));
         }
         let hidden_size = size("embedding_length", 1 << 20)?;
         let num_heads = size("attention.head_count", 1 << 12)?;
@@ -88,15 +100,26 @@ impl ModelConfig {
         if !head_dim.is_multiple_of(8) || !(8..=256).contains(&head_dim) {
             return Err(ModelError::config(
                 key("attention.key_length"),
-                format!("heads of {head_dim} values are not supported; multiples of 8 up to 256 are"),
+                format!(
+                    "heads of {head_dim} values are not supported; multiples of 8 up to 256 are"
+                ),
             ));
         }
-        if metadata.opt_u32(&key("attention.value_length"))?.is_some_and(|length| length as usize != head_dim) {
-            return Err(ModelError::config(key("attention.value_length"), "must equal the key length"));
+        if metadata
+            .opt_u32(&key("attention.value_length"))?
+            .is_some_and(|length| length as usize != head_dim)
+        {
+            return Err(ModelError::config(
+                key("attention.value_length"),
+                "must equal the key length",
+            ));
         }
         let rms_norm_eps = metadata.get_f32(&key("attention.layer_norm_rms_epsilon"))?;
         if !(rms_norm_eps.is_finite() && rms_norm_eps > 0.0) {
-            return Err(ModelError::config(key("attention.layer_norm_rms_epsilon"), "must be a positive number"));
+            return Err(ModelError::config(
+                key("attention.layer_norm_rms_epsilon"),
+                "must be a positive number",
+            ));
         }
         Ok(Self {
             num_layers: size("block_count", 1 << 10)?,
@@ -105,14 +128,25 @@ impl ModelConfig {
             num_heads,
             num_kv_heads,
             head_dim,
-            vocab_size: metadata.get_str_array("tokenizer.ggml.tokens").map(|tokens| tokens.len()).or_else(
-                // A file without a tokenizer says how many tokens there are.
-                |_| metadata.get_u32(&key("vocab_size")).map(|size| size as usize),
-            )?,
+            vocab_size: metadata
+                .get_str_array("tokenizer.ggml.tokens")
+                .map(|tokens| tokens.len())
+                .or_else(
+                    // A file without a tokenizer says how many tokens there are.
+                    |_| {
+                        metadata
+                            .get_u32(&key("vocab_size"))
+                            .map(|size| size as usize)
+                    },
+                )?,
             rms_norm_eps,
             context_length: size("context_length", 1 << 24)?,
             rope: RopeConfig {
-                base: f64::from(metadata.opt_f32(&key("rope.freq_base"))?.unwrap_or(10_000.0)),
+                base: f64::from(
+                    metadata
+                        .opt_f32(&key("rope.freq_base"))?
+                        .unwrap_or(10_000.0),
+                ),
                 rotary_dim: match metadata.opt_u32(&key("rope.dimension_count"))? {
                     Some(_) => size("rope.dimension_count", head_dim)?,
                     None => head_dim,
@@ -134,7 +168,12 @@ fn rope_scale(metadata: Metadata<'_>, arch: &str) -> Result<f64, ModelError> {
     let kind = format!("{arch}.rope.scaling.type");
     match metadata.opt_str(&kind)? {
         None | Some("none") => Ok(1.0),
-        Some("linear") => Ok(f64::from(metadata.get_f32(&format!("{arch}.rope.scaling.factor"))?)),
-        Some(other) => Err(ModelError::config(kind, format!("{other:?} is not supported; none and linear are"))),
+        Some("linear") => Ok(f64::from(
+            metadata.get_f32(&format!("{arch}.rope.scaling.factor"))?,
+        )),
+        Some(other) => Err(ModelError::config(
+            kind,
+            format!("{other:?} is not supported; none and linear are"),
+        )),
     }
 }

@@ -9,8 +9,8 @@ use super::weights::{LayerWeights, Linear};
 use super::{ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, RopeTable, add_assign, embedding, gather_rows, kv_store, matmul, paged_attention, rms_norm,
-    rms_norm_inplace, rope, silu_mul,
+    AttentionBatch, RopeTable, add_assign, embedding, gather_rows, kv_store, matmul,
+    paged_attention, rms_norm, rms_norm_inplace, rope, silu_mul,
 };
 use crate::scheduler::StepPlan;
 
@@ -41,13 +41,33 @@ pub struct Decoder {
 
 impl Decoder {
     /// Allocates buffers and cache. The weights are shared, so that a second decoder costs only those.
-    pub fn new(config: ModelConfig, weights: Arc<Weights>, limits: &Limits, cpu: Cpu) -> Result<Self> {
+    pub fn new(
+        config: ModelConfig,
+        weights: Arc<Weights>,
+        limits: &Limits,
+        cpu: Cpu,
+    ) -> Result<Self> {
         let r = &config.rope;
         let freqs = weights.rope_freqs.as_deref();
-        let rope = RopeTable::new(config.head_dim, r.rotary_dim, r.base, freqs, r.linear_scale, limits.max_model_len, r.style)?;
+        let rope = RopeTable::new(
+            config.head_dim,
+            r.rotary_dim,
+            r.base,
+            freqs,
+            r.linear_scale,
+            limits.max_model_len,
+            r.style,
+        )?;
         let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
         let kv_cache = kv_cache(&config, limits, &Device::Cpu)?;
-        Ok(Self { config, weights, rope, buffers, kv_cache, cpu })
+        Ok(Self {
+            config,
+            weights,
+            rope,
+            buffers,
+            kv_cache,
+            cpu,
+        })
     }
 
     /// Computes one step: stores the keys and values of its `T` rows and returns the logits of its `B` sample rows,
@@ -63,11 +83,21 @@ impl Decoder {
         self.lm_head(&hidden, plan)
     }
 
-    fn attention_block(&self, layer: &LayerWeights, kv_cache: &Tensor, hidden: &Tensor, plan: &StepPlan) -> Result<()> {
+    fn attention_block(
+        &self,
+        layer: &LayerWeights,
+        kv_cache: &Tensor,
+        hidden: &Tensor,
+        plan: &StepPlan,
+    ) -> Result<()> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let rows = |buffer: &Tensor| buffer.narrow(0, 0, plan.num_tokens());
         let (normed, delta) = (rows(&self.buffers.normed)?, rows(&self.buffers.delta)?);
-        let (q, k, v) = (rows(&self.buffers.q)?, rows(&self.buffers.k)?, rows(&self.buffers.v)?);
+        let (q, k, v) = (
+            rows(&self.buffers.q)?,
+            rows(&self.buffers.k)?,
+            rows(&self.buffers.v)?,
+        );
         let attention = rows(&self.buffers.attention)?;
 
         rms_norm(&normed, hidden, &layer.attn_norm, eps, cpu)?;
@@ -98,9 +128,19 @@ impl Decoder {
     fn feed_forward_block(&self, layer: &LayerWeights, hidden: &Tensor) -> Result<()> {
         let rows = |buffer: &Tensor| buffer.narrow(0, 0, hidden.dim(0)?);
         let (normed, delta) = (rows(&self.buffers.normed)?, rows(&self.buffers.delta)?);
-        let (gate, up, activated) = (rows(&self.buffers.gate)?, rows(&self.buffers.up)?, rows(&self.buffers.activated)?);
+        let (gate, up, activated) = (
+            rows(&self.buffers.gate)?,
+            rows(&self.buffers.up)?,
+            rows(&self.buffers.activated)?,
+        );
 
-        rms_norm(&normed, hidden, &layer.ffn_norm, self.config.rms_norm_eps, &self.cpu)?;
+        rms_norm(
+            &normed,
+            hidden,
+            &layer.ffn_norm,
+            self.config.rms_norm_eps,
+            &self.cpu,
+        )?;
         self.linear(&gate, &normed, &layer.gate)?;
         self.linear(&up, &normed, &layer.up)?;
         silu_mul(&activated, &gate, &up, &self.cpu)?;
@@ -113,12 +153,21 @@ impl Decoder {
             return Ok(None);
         }
         let rows = |buffer: &Tensor| buffer.narrow(0, 0, plan.samples.len());
-        let (sampled, normed, logits) =
-            (rows(&self.buffers.sampled)?, rows(&self.buffers.sampled_normed)?, rows(&self.buffers.logits)?);
+        let (sampled, normed, logits) = (
+            rows(&self.buffers.sampled)?,
+            rows(&self.buffers.sampled_normed)?,
+            rows(&self.buffers.logits)?,
+        );
         let row_ids: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
 
         gather_rows(&sampled, hidden, &row_ids)?;
-        rms_norm(&normed, &sampled, &self.weights.output_norm, self.config.rms_norm_eps, &self.cpu)?;
+        rms_norm(
+            &normed,
+            &sampled,
+            &self.weights.output_norm,
+            self.config.rms_norm_eps,
+            &self.cpu,
+        )?;
         match &self.weights.output {
             Some(head) => self.linear(&logits, &normed, head)?,
             None => matmul(&logits, &normed, &self.weights.embedding, None, &self.cpu)?,

@@ -31,10 +31,16 @@ pub enum ModelError {
 
 impl ModelError {
     pub(super) fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Config { key: key.into(), message: message.into() }
+        Self::Config {
+            key: key.into(),
+            message: message.into(),
+        }
     }
 
     pub(super) fn tensor(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Tensor { name: name.into(), message: message.into() }
+        Self::Tensor {
+            name: name.into(),
+            message: message.into(),
+        }
     }
 }

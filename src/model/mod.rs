@@ -5,7 +5,7 @@
 //! ```
 //!
 //! One decoder serves every Llama-shaped family by configuration; quantisation is a variant of a weight matrix, never a
-//! second model. All activations live in buffers made once ([`Buffers`](buffers)), all ops work in place.
+//! second model. All activations live in buffers made once (`buffers.rs`), all ops work in place.
 
 mod buffers;
 mod config;

@@ -16,7 +16,11 @@ pub struct Runner {
 impl Runner {
     /// A runner over `decoder`, sampling on `cpu`.
     pub fn new(decoder: Decoder, cpu: Cpu) -> Self {
-        Self { decoder, cpu, in_flight: None }
+        Self {
+            decoder,
+            cpu,
+            in_flight: None,
+        }
     }
 
     fn step(&self, plan: &StepPlan) -> candle_core::Result<StepOutput> {
@@ -30,20 +34,33 @@ impl Runner {
                 let history = &plan.history[row.history.clone()];
                 let (prompt, output) = history.split_at(row.num_prompt_tokens.min(history.len()));
                 let banned = &plan.banned[row.banned.clone()];
-                RowContext { params: &row.sampling, position: row.position, prompt, output, banned }
+                RowContext {
+                    params: &row.sampling,
+                    position: row.position,
+                    prompt,
+                    output,
+                    banned,
+                }
             })
             .collect();
-        Ok(StepOutput { sampled: sample(&logits, &contexts, &self.cpu)? })
+        Ok(StepOutput {
+            sampled: sample(&logits, &contexts, &self.cpu)?,
+        })
     }
 }
 
 impl Executor for Runner {
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
-        self.in_flight = Some(self.step(plan).map_err(|error| ExecutorError(error.to_string()))?);
+        self.in_flight = Some(
+            self.step(plan)
+                .map_err(|error| ExecutorError(error.to_string()))?,
+        );
         Ok(Ticket(0))
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {
-        self.in_flight.take().ok_or_else(|| ExecutorError("no step is in flight".into()))
+        self.in_flight
+            .take()
+            .ok_or_else(|| ExecutorError("no step is in flight".into()))
     }
 }

@@ -67,12 +67,24 @@ impl Weights {
     ///
     /// A tensor with an unexpected shape is an error, and so is one that no part of the decoder uses: the file is then of
     /// a model this decoder does not compute.
-    pub fn load(file: &GgufFile, config: &ModelConfig, activations: Activations, cpu: &Cpu) -> Result<Self, ModelError> {
-        let mut loader = Loader { file, activations, cpu, num_used: 0 };
+    pub fn load(
+        file: &GgufFile,
+        config: &ModelConfig,
+        activations: Activations,
+        cpu: &Cpu,
+    ) -> Result<Self, ModelError> {
+        let mut loader = Loader {
+            file,
+            activations,
+            cpu,
+            num_used: 0,
+        };
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
             embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
-            layers: (0..config.num_layers).map(|i| loader.layer(i, config)).collect::<Result<_, _>>()?,
+            layers: (0..config.num_layers)
+                .map(|i| loader.layer(i, config))
+                .collect::<Result<_, _>>()?,
             output_norm: loader.vector("output_norm.weight", hidden)?,
             output: match file.has_tensor("output.weight") {
                 true => Some(loader.linear("output", vocab, hidden)?),
@@ -88,30 +100,58 @@ impl Weights {
 
     /// Bytes of the repacked matrices.
     pub fn num_bytes(&self) -> usize {
-        let layers = self.layers.iter().flat_map(|l| [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]);
-        let linears = layers.chain(&self.output).map(|linear| linear.weight.num_bytes());
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|l| [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]);
+        let linears = layers
+            .chain(&self.output)
+            .map(|linear| linear.weight.num_bytes());
         self.embedding.num_bytes() + linears.sum::<usize>()
     }
 }
 
 /// Names the first tensor that no layer of this configuration reads.
 fn unused_tensor(file: &GgufFile, config: &ModelConfig) -> ModelError {
-    let known = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_q_norm", "attn_k_norm", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"];
+    let known = [
+        "attn_norm",
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_q_norm",
+        "attn_k_norm",
+        "attn_output",
+        "ffn_norm",
+        "ffn_gate",
+        "ffn_up",
+        "ffn_down",
+    ];
     let is_used = |name: &str| {
         let mut parts = name.splitn(3, '.');
         match (parts.next(), parts.next(), parts.next()) {
             (Some("blk"), Some(layer), Some(rest)) => {
-                layer.parse().is_ok_and(|layer: usize| layer < config.num_layers)
-                    && rest.rsplit_once('.').is_some_and(|(stem, kind)| known.contains(&stem) && (kind == "weight" || kind == "bias"))
+                layer
+                    .parse()
+                    .is_ok_and(|layer: usize| layer < config.num_layers)
+                    && rest.rsplit_once('.').is_some_and(|(stem, kind)| {
+                        known.contains(&stem) && (kind == "weight" || kind == "bias")
+                    })
             }
             (Some("token_embd" | "output_norm" | "rope_freqs"), Some("weight"), None) => true,
             (Some("output"), Some("weight" | "bias"), None) => true,
             _ => false,
         }
     };
-    let name = file.tensors().flatten().map(|tensor| tensor.name.to_owned()).find(|name| !is_used(name));
+    let name = file
+        .tensors()
+        .flatten()
+        .map(|tensor| tensor.name.to_owned())
+        .find(|name| !is_used(name));
     let message = "no part of this decoder uses it: the file is of a model that is not supported";
-    ModelError::tensor(name.unwrap_or_else(|| "(one of an optional pair)".into()), message)
+    ModelError::tensor(
+        name.unwrap_or_else(|| "(one of an optional pair)".into()),
+        message,
+    )
 }
 
 struct Loader<'a> {
@@ -123,7 +163,11 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn layer(&mut self, i: usize, config: &ModelConfig) -> Result<LayerWeights, ModelError> {
-        let (hidden, inner, head) = (config.hidden_size, config.intermediate_size, config.head_dim);
+        let (hidden, inner, head) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.head_dim,
+        );
         let (q_size, kv_size) = (config.num_heads * head, config.num_kv_heads * head);
         let name = |part: &str| format!("blk.{i}.{part}");
         Ok(LayerWeights {
@@ -151,8 +195,12 @@ impl<'a> Loader<'a> {
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<PackedWeight, ModelError> {
         let tensor = self.tensor(name, &[cols, rows])?;
         let packed = match (tensor.ty, self.activations) {
-            (GgmlType::Q4_1, Activations::Int8) => PackedWeight::from_q4_1(rows, cols, tensor.data, self.cpu),
-            (GgmlType::Q8_0, Activations::Int8) => PackedWeight::from_q8_0(rows, cols, tensor.data, self.cpu),
+            (GgmlType::Q4_1, Activations::Int8) => {
+                PackedWeight::from_q4_1(rows, cols, tensor.data, self.cpu)
+            }
+            (GgmlType::Q8_0, Activations::Int8) => {
+                PackedWeight::from_q8_0(rows, cols, tensor.data, self.cpu)
+            }
             _ => PackedWeight::from_f32(rows, cols, &dequantised(&tensor)?, self.cpu),
         };
         let packed = packed.map_err(|error| ModelError::tensor(name, error.to_string()))?;
@@ -168,7 +216,10 @@ impl<'a> Loader<'a> {
     }
 
     fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
-        self.file.has_tensor(name).then(|| self.vector(name, len)).transpose()
+        self.file
+            .has_tensor(name)
+            .then(|| self.vector(name, len))
+            .transpose()
     }
 
     /// The tensor `name`, which must have exactly these dimensions, fastest first.
@@ -177,7 +228,10 @@ impl<'a> Loader<'a> {
         if tensor.dims != dims {
             return Err(ModelError::tensor(
                 name,
-                format!("is {:?}, but the model's configuration makes it {dims:?} (fastest dimension first)", tensor.dims),
+                format!(
+                    "is {:?}, but the model's configuration makes it {dims:?} (fastest dimension first)",
+                    tensor.dims
+                ),
             ));
         }
         self.num_used += 1;

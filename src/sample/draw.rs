@@ -21,8 +21,17 @@ pub(super) fn seeded(logits: &[f32], context: &RowContext<'_>) -> Option<u32> {
     let inverse_temperature = 1.0 / f64::from(params.temperature);
     let scaled = |logit: f32| f64::from(logit) * inverse_temperature;
     match filter::candidates(logits, params) {
-        Some(ids) => largest(ids.into_iter().map(|id| (id, scaled(logits[id as usize]))), noise),
-        None => largest(logits.iter().enumerate().map(|(id, &logit)| (id as u32, scaled(logit))), noise),
+        Some(ids) => largest(
+            ids.into_iter().map(|id| (id, scaled(logits[id as usize]))),
+            noise,
+        ),
+        None => largest(
+            logits
+                .iter()
+                .enumerate()
+                .map(|(id, &logit)| (id as u32, scaled(logit))),
+            noise,
+        ),
     }
 }
 
@@ -48,7 +57,13 @@ mod tests {
     use crate::request::SamplingParams;
 
     fn context(params: &SamplingParams, position: u32) -> RowContext<'_> {
-        RowContext { params, position, prompt: &[], output: &[], banned: &[] }
+        RowContext {
+            params,
+            position,
+            prompt: &[],
+            output: &[],
+            banned: &[],
+        }
     }
 
     #[test]
@@ -60,7 +75,11 @@ mod tests {
     #[test]
     fn draws_follow_the_softmax() {
         let logits = [0.0f32, 1.0, 2.0, -1.0];
-        let params = SamplingParams { temperature: 0.7, seed: 11, ..SamplingParams::greedy() };
+        let params = SamplingParams {
+            temperature: 0.7,
+            seed: 11,
+            ..SamplingParams::greedy()
+        };
         let mut counts = [0u32; 4];
         let draws = 40_000;
         for position in 0..draws {
@@ -71,19 +90,35 @@ mod tests {
         for (count, weight) in counts.into_iter().zip(weights) {
             let (expected, p) = (f64::from(draws) * weight / sum, weight / sum);
             let deviation = (f64::from(draws) * p * (1.0 - p)).sqrt();
-            assert!((f64::from(count) - expected).abs() < 4.5 * deviation, "{counts:?}");
+            assert!(
+                (f64::from(count) - expected).abs() < 4.5 * deviation,
+                "{counts:?}"
+            );
         }
     }
 
     #[test]
     fn the_cheap_bound_changes_no_draw() {
-        let params = SamplingParams { temperature: 1.3, seed: 5, ..SamplingParams::greedy() };
-        let logits: Vec<f32> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 / 400.0).collect();
+        let params = SamplingParams {
+            temperature: 1.3,
+            seed: 5,
+            ..SamplingParams::greedy()
+        };
+        let logits: Vec<f32> = (0..5000u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 / 400.0)
+            .collect();
         for position in 0..200 {
             let noise = Noise::new(5, 0, position);
-            let score = |id: usize| f64::from(logits[id]) / f64::from(1.3f32) + Noise::gumbel(noise.bits(id as u32));
-            let naive = (0..logits.len()).max_by(|&a, &b| score(a).total_cmp(&score(b))).unwrap();
-            assert_eq!(seeded(&logits, &context(&params, position)), Some(naive as u32));
+            let score = |id: usize| {
+                f64::from(logits[id]) / f64::from(1.3f32) + Noise::gumbel(noise.bits(id as u32))
+            };
+            let naive = (0..logits.len())
+                .max_by(|&a, &b| score(a).total_cmp(&score(b)))
+                .unwrap();
+            assert_eq!(
+                seeded(&logits, &context(&params, position)),
+                Some(naive as u32)
+            );
         }
     }
 }

@@ -18,10 +18,21 @@ pub(super) fn candidates(logits: &[f32], params: &SamplingParams) -> Option<Vec<
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     // Relative to the likeliest token's, in nats at this temperature.
     let relative = |id: u32| (logits[id as usize] - max) * inverse_temperature;
-    let by_rank = |a: &u32, b: &u32| relative(*b).partial_cmp(&relative(*a)).unwrap_or(Ordering::Equal).then(a.cmp(b));
+    let by_rank = |a: &u32, b: &u32| {
+        relative(*b)
+            .partial_cmp(&relative(*a))
+            .unwrap_or(Ordering::Equal)
+            .then(a.cmp(b))
+    };
 
-    let floor = if params.min_p > 0.0 { params.min_p.ln() } else { f32::NEG_INFINITY };
-    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| relative(id) >= floor).collect();
+    let floor = if params.min_p > 0.0 {
+        params.min_p.ln()
+    } else {
+        f32::NEG_INFINITY
+    };
+    let mut ids: Vec<u32> = (0..logits.len() as u32)
+        .filter(|&id| relative(id) >= floor)
+        .collect();
     if has_top_k && top_k < ids.len() {
         ids.select_nth_unstable_by(top_k - 1, by_rank);
         ids.truncate(top_k);
@@ -60,7 +71,10 @@ mod tests {
     use super::*;
 
     fn params() -> SamplingParams {
-        SamplingParams { temperature: 1.0, ..SamplingParams::greedy() }
+        SamplingParams {
+            temperature: 1.0,
+            ..SamplingParams::greedy()
+        }
     }
 
     fn sorted(ids: Option<Vec<u32>>) -> Vec<u32> {
@@ -81,27 +95,92 @@ mod tests {
 
     #[test]
     fn top_k_keeps_the_k_likeliest_and_the_lowest_ids_of_equals() {
-        assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_k: 2, ..params() })), [0, 2]);
-        assert_eq!(sorted(candidates(&[1.0; 5], &SamplingParams { top_k: 2, ..params() })), [0, 1]);
+        assert_eq!(
+            sorted(candidates(
+                &logits(),
+                &SamplingParams {
+                    top_k: 2,
+                    ..params()
+                }
+            )),
+            [0, 2]
+        );
+        assert_eq!(
+            sorted(candidates(
+                &[1.0; 5],
+                &SamplingParams {
+                    top_k: 2,
+                    ..params()
+                }
+            )),
+            [0, 1]
+        );
     }
 
     #[test]
     fn top_p_keeps_the_smallest_set_that_reaches_it() {
-        for (top_p, expected) in [(0.39, vec![2]), (0.41, vec![0, 2]), (0.69, vec![0, 2]), (0.71, vec![0, 2, 3]), (0.95, vec![0, 1, 2, 3])] {
-            assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_p, ..params() })), expected, "{top_p}");
+        for (top_p, expected) in [
+            (0.39, vec![2]),
+            (0.41, vec![0, 2]),
+            (0.69, vec![0, 2]),
+            (0.71, vec![0, 2, 3]),
+            (0.95, vec![0, 1, 2, 3]),
+        ] {
+            assert_eq!(
+                sorted(candidates(&logits(), &SamplingParams { top_p, ..params() })),
+                expected,
+                "{top_p}"
+            );
         }
-        assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_p: 1e-9, ..params() })), [2]);
+        assert_eq!(
+            sorted(candidates(
+                &logits(),
+                &SamplingParams {
+                    top_p: 1e-9,
+                    ..params()
+                }
+            )),
+            [2]
+        );
     }
 
     #[test]
     fn min_p_is_relative_to_the_likeliest() {
-        assert_eq!(sorted(candidates(&logits(), &SamplingParams { min_p: 0.6, ..params() })), [0, 2]);
-        assert_eq!(sorted(candidates(&logits(), &SamplingParams { min_p: 1.0, ..params() })), [2]);
+        assert_eq!(
+            sorted(candidates(
+                &logits(),
+                &SamplingParams {
+                    min_p: 0.6,
+                    ..params()
+                }
+            )),
+            [0, 2]
+        );
+        assert_eq!(
+            sorted(candidates(
+                &logits(),
+                &SamplingParams {
+                    min_p: 1.0,
+                    ..params()
+                }
+            )),
+            [2]
+        );
     }
 
     #[test]
     fn top_p_counts_within_what_top_k_left() {
         // Of 0.4 and 0.3, the first alone is 0.57.
-        assert_eq!(sorted(candidates(&logits(), &SamplingParams { top_k: 2, top_p: 0.55, ..params() })), [2]);
+        assert_eq!(
+            sorted(candidates(
+                &logits(),
+                &SamplingParams {
+                    top_k: 2,
+                    top_p: 0.55,
+                    ..params()
+                }
+            )),
+            [2]
+        );
     }
 }

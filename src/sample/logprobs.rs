@@ -12,23 +12,39 @@ impl Raw {
     /// Reads a row: `log_sum = ln Σ exp(logit)`, and the `count` likeliest tokens.
     pub(super) fn of(logits: &[f32], count: usize) -> Self {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|&logit| f64::from((logit - max).exp())).sum();
+        let sum: f64 = logits
+            .iter()
+            .map(|&logit| f64::from((logit - max).exp()))
+            .sum();
         let log_sum = f64::from(max) + sum.ln();
         let logprob = |logit: f32| (f64::from(logit) - log_sum) as f32;
 
-        let by_rank = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+        let by_rank = |a: &u32, b: &u32| {
+            logits[*b as usize]
+                .total_cmp(&logits[*a as usize])
+                .then(a.cmp(b))
+        };
         let mut ids: Vec<u32> = (0..if count == 0 { 0 } else { logits.len() as u32 }).collect();
         if count > 0 && count < ids.len() {
             ids.select_nth_unstable_by(count - 1, by_rank);
             ids.truncate(count);
         }
         ids.sort_unstable_by(by_rank);
-        Self { log_sum, top: ids.into_iter().map(|id| (id, logprob(logits[id as usize]))).collect() }
+        Self {
+            log_sum,
+            top: ids
+                .into_iter()
+                .map(|id| (id, logprob(logits[id as usize])))
+                .collect(),
+        }
     }
 
     /// Completes it with the raw logit of the token that was drawn.
     pub(super) fn with_chosen(self, logit: f32) -> TokenLogprobs {
-        TokenLogprobs { chosen: (f64::from(logit) - self.log_sum) as f32, top: self.top }
+        TokenLogprobs {
+            chosen: (f64::from(logit) - self.log_sum) as f32,
+            top: self.top,
+        }
     }
 }
 
@@ -38,17 +54,33 @@ mod tests {
 
     #[test]
     fn probabilities_sum_to_one_and_descend() {
-        let logits: Vec<f32> = (0..100).map(|i| ((i * 37) % 100) as f32 / 10.0 + 500.0).collect();
+        let logits: Vec<f32> = (0..100)
+            .map(|i| ((i * 37) % 100) as f32 / 10.0 + 500.0)
+            .collect();
         let all = Raw::of(&logits, 100).with_chosen(logits[5]);
-        let sum: f64 = all.top.iter().map(|&(_, logprob)| f64::from(logprob).exp()).sum();
+        let sum: f64 = all
+            .top
+            .iter()
+            .map(|&(_, logprob)| f64::from(logprob).exp())
+            .sum();
         assert!((sum - 1.0).abs() < 1e-4);
         assert!(all.top.is_sorted_by(|a, b| a.1 >= b.1));
-        assert_eq!(all.top.iter().find(|&&(id, _)| id == 5).unwrap().1, all.chosen);
+        assert_eq!(
+            all.top.iter().find(|&&(id, _)| id == 5).unwrap().1,
+            all.chosen
+        );
     }
 
     #[test]
     fn ties_are_ranked_by_id_and_none_may_be_asked() {
-        assert_eq!(Raw::of(&[1.0, 1.0, 1.0], 2).top.iter().map(|&(id, _)| id).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(
+            Raw::of(&[1.0, 1.0, 1.0], 2)
+                .top
+                .iter()
+                .map(|&(id, _)| id)
+                .collect::<Vec<_>>(),
+            [0, 1]
+        );
         assert!(Raw::of(&[1.0, 2.0], 0).top.is_empty());
     }
 }

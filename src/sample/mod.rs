@@ -36,9 +36,16 @@ pub struct RowContext<'a> {
 ///
 /// Errors when the shapes don't match or a row holds no finite logit.
 pub fn sample(logits: &Tensor, rows: &[RowContext<'_>], cpu: &Cpu) -> Result<Vec<SampledToken>> {
-    let op = Sample { rows, cpu, drawn: Mutex::new(Vec::new()) };
+    let op = Sample {
+        rows,
+        cpu,
+        drawn: Mutex::new(Vec::new()),
+    };
     logits.inplace_op1(&op)?;
-    Ok(op.drawn.into_inner().expect("the lock is only taken below: this is a bug"))
+    Ok(op
+        .drawn
+        .into_inner()
+        .expect("the lock is only taken below: this is a bug"))
 }
 
 struct Sample<'a> {
@@ -54,11 +61,15 @@ impl InplaceOp1 for Sample<'_> {
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let (num_rows, vocab_size) = layout.shape().dims2()?;
-        let (CpuStorage::F32(data), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+        let (CpuStorage::F32(data), Some((start, end))) = (storage, layout.contiguous_offsets())
+        else {
             bail!("sample: logits must be contiguous float32")
         };
         if num_rows != self.rows.len() {
-            bail!("sample: {} requests for {num_rows} rows of logits", self.rows.len())
+            bail!(
+                "sample: {} requests for {num_rows} rows of logits",
+                self.rows.len()
+            )
         }
         let rows: Vec<_> = data[start..end]
             .chunks_exact_mut(vocab_size)
@@ -66,15 +77,22 @@ impl InplaceOp1 for Sample<'_> {
             .map(|(logits, context)| Mutex::new((logits, context, None)))
             .collect();
         self.cpu.run(rows.len(), &|i| {
-            let mut row = rows[i].lock().expect("each row is taken once: this is a bug");
+            let mut row = rows[i]
+                .lock()
+                .expect("each row is taken once: this is a bug");
             let (logits, context, drawn) = &mut *row;
             *drawn = sample_row(logits, context);
         });
-        let drawn = rows.into_iter().map(|row| row.into_inner().ok().and_then(|(_, _, drawn)| drawn));
+        let drawn = rows
+            .into_iter()
+            .map(|row| row.into_inner().ok().and_then(|(_, _, drawn)| drawn));
         let Some(drawn) = drawn.collect() else {
             bail!("sample: a row of logits has no finite value")
         };
-        *self.drawn.lock().expect("nothing panics under this lock: this is a bug") = drawn;
+        *self
+            .drawn
+            .lock()
+            .expect("nothing panics under this lock: this is a bug") = drawn;
         Ok(())
     }
 }
@@ -82,10 +100,18 @@ impl InplaceOp1 for Sample<'_> {
 /// Draws from one row, changing it on the way. `None` when no logit is finite.
 fn sample_row(logits: &mut [f32], context: &RowContext<'_>) -> Option<SampledToken> {
     let params = context.params;
-    let raw = params.logprobs.map(|count| logprobs::Raw::of(logits, count as usize));
+    let raw = params
+        .logprobs
+        .map(|count| logprobs::Raw::of(logits, count as usize));
     let chosen_raw = raw.as_ref().map(|_| logits.to_vec());
     penalties::apply(logits, context);
-    let token_id = if params.temperature == 0.0 { draw::greedy(logits)? } else { draw::seeded(logits, context)? };
-    let logprobs = raw.zip(chosen_raw).map(|(raw, logits)| raw.with_chosen(logits[token_id as usize]));
+    let token_id = if params.temperature == 0.0 {
+        draw::greedy(logits)?
+    } else {
+        draw::seeded(logits, context)?
+    };
+    let logprobs = raw
+        .zip(chosen_raw)
+        .map(|(raw, logits)| raw.with_chosen(logits[token_id as usize]));
     Some(SampledToken { token_id, logprobs })
 }

@@ -12,7 +12,9 @@ pub(super) struct Noise {
 
 impl Noise {
     pub(super) fn new(seed: u64, choice: u32, position: u32) -> Self {
-        Self { key: mix(mix(seed) ^ (u64::from(choice) << 32 | u64::from(position))) }
+        Self {
+            key: mix(mix(seed) ^ (u64::from(choice) << 32 | u64::from(position))),
+        }
     }
 
     /// 64 uniform bits for `token_id`.
@@ -48,7 +50,14 @@ mod tests {
     #[test]
     fn the_bound_is_never_below_the_noise() {
         let noise = Noise::new(1, 0, 0);
-        let special = [0, u64::MAX, u64::MAX << 11, 1 << 63, !(1 << 63), u64::MAX << 1];
+        let special = [
+            0,
+            u64::MAX,
+            u64::MAX << 11,
+            1 << 63,
+            !(1 << 63),
+            u64::MAX << 1,
+        ];
         for bits in (0..200_000).map(|token| noise.bits(token)).chain(special) {
             assert!(Noise::gumbel(bits) <= Noise::gumbel_bound(bits), "{bits:x}");
         }
@@ -57,7 +66,12 @@ mod tests {
     #[test]
     fn keys_differ_in_every_part() {
         let base = Noise::new(1, 2, 3).bits(4);
-        for other in [Noise::new(2, 2, 3).bits(4), Noise::new(1, 3, 3).bits(4), Noise::new(1, 2, 4).bits(4), Noise::new(1, 2, 3).bits(5)] {
+        for other in [
+            Noise::new(2, 2, 3).bits(4),
+            Noise::new(1, 3, 3).bits(4),
+            Noise::new(1, 2, 4).bits(4),
+            Noise::new(1, 2, 3).bits(5),
+        ] {
             assert_ne!(base, other);
         }
     }

@@ -26,7 +26,11 @@ pub(super) fn apply(logits: &mut [f32], context: &RowContext<'_>) {
         seen.extend(context.prompt.iter().map(|&id| (id, 1)));
         for id in seen.into_keys() {
             let logit = &mut logits[id as usize];
-            *logit = if *logit > 0.0 { *logit / params.repetition_penalty } else { *logit * params.repetition_penalty };
+            *logit = if *logit > 0.0 {
+                *logit / params.repetition_penalty
+            } else {
+                *logit * params.repetition_penalty
+            };
         }
     }
     for (id, count) in output_counts {
@@ -41,25 +45,44 @@ mod tests {
 
     fn applied(params: SamplingParams, banned: &[u32]) -> Vec<f32> {
         let mut logits = vec![2.0, -2.0, 2.0, 2.0];
-        apply(&mut logits, &RowContext { params: &params, position: 0, prompt: &[0, 1], output: &[2, 2], banned });
+        apply(
+            &mut logits,
+            &RowContext {
+                params: &params,
+                position: 0,
+                prompt: &[0, 1],
+                output: &[2, 2],
+                banned,
+            },
+        );
         logits
     }
 
     #[test]
     fn presence_counts_once_and_frequency_each_time_in_the_output_only() {
-        let params = SamplingParams { presence_penalty: 0.5, frequency_penalty: 0.25, ..SamplingParams::greedy() };
+        let params = SamplingParams {
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            ..SamplingParams::greedy()
+        };
         assert_eq!(applied(params, &[]), [2.0, -2.0, 1.0, 2.0]);
     }
 
     #[test]
     fn repetition_pushes_down_whatever_the_sign_in_prompt_and_output() {
-        let params = SamplingParams { repetition_penalty: 2.0, ..SamplingParams::greedy() };
+        let params = SamplingParams {
+            repetition_penalty: 2.0,
+            ..SamplingParams::greedy()
+        };
         assert_eq!(applied(params, &[]), [1.0, -4.0, 1.0, 2.0]);
     }
 
     #[test]
     fn bias_adds_and_bans_forbid() {
-        let params = SamplingParams { logit_bias: vec![(3, -100.0), (1, 5.0)], ..SamplingParams::greedy() };
+        let params = SamplingParams {
+            logit_bias: vec![(3, -100.0), (1, 5.0)],
+            ..SamplingParams::greedy()
+        };
         assert_eq!(applied(params, &[0]), [f32::NEG_INFINITY, 3.0, 2.0, -98.0]);
     }
 }

@@ -82,15 +82,18 @@ impl StepPlan {
     pub fn push(&mut self, sequence: &Sequence, block_size: usize) {
         let start = sequence.num_computed_tokens;
         let end = start + sequence.num_scheduled_tokens;
-        self.token_ids.extend_from_slice(&sequence.tokens[start..end]);
+        self.token_ids
+            .extend_from_slice(&sequence.tokens[start..end]);
         self.positions.extend(start as u32..end as u32);
-        self.slot_mapping.extend((start..end).map(|position| sequence.block_table.slot(position, block_size)));
+        self.slot_mapping
+            .extend((start..end).map(|position| sequence.block_table.slot(position, block_size)));
         self.sequences.push(sequence.id);
         self.cu_seqlens_q.push(self.token_ids.len() as u32);
         self.context_lens.push(end as u32);
         let blocks = &sequence.block_table.blocks()[..end.div_ceil(block_size)];
         self.block_tables.extend(blocks.iter().map(|block| block.0));
-        self.block_table_offsets.push(self.block_tables.len() as u32);
+        self.block_table_offsets
+            .push(self.block_tables.len() as u32);
         if sequence.is_sampled_this_step() {
             self.push_sample(sequence);
         }

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Sequence, SequenceId, StepPlan};
-use crate::kv::{BlockId, BlockPool};
+use crate::kv::BlockPool;
 use crate::request::{FinishReason, SampledToken, Timing};
 
 /// The limits a scheduler keeps.
@@ -64,7 +64,14 @@ impl Scheduler {
             pool.blocks_for(config.max_model_len) <= pool.num_blocks(),
             "max_model_len must fit the KV cache"
         );
-        Self { config, pool, waiting: VecDeque::new(), running: Vec::new(), plan: StepPlan::default(), num_preemptions: 0 }
+        Self {
+            config,
+            pool,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            plan: StepPlan::default(),
+            num_preemptions: 0,
+        }
     }
 
     /// Queues a sequence. Its prompt must be shorter than `max_model_len` and not empty.
@@ -81,7 +88,11 @@ impl Scheduler {
         self.admit_waiting(&mut budget);
 
         self.plan.clear();
-        for sequence in self.running.iter_mut().filter(|s| s.num_scheduled_tokens > 0) {
+        for sequence in self
+            .running
+            .iter_mut()
+            .filter(|s| s.num_scheduled_tokens > 0)
+        {
             sequence.mark_scheduled(now);
             self.plan.push(sequence, self.pool.block_size());
         }
@@ -98,7 +109,10 @@ impl Scheduler {
             let sequence = &mut self.running[i];
             if sequence.num_uncomputed_tokens() > 1 {
                 i += 1;
-            } else if sequence.block_table.grow_to(sequence.tokens.len(), &mut self.pool) {
+            } else if sequence
+                .block_table
+                .grow_to(sequence.tokens.len(), &mut self.pool)
+            {
                 sequence.num_scheduled_tokens = 1;
                 *budget -= 1;
                 i += 1;
@@ -110,7 +124,10 @@ impl Scheduler {
     }
 
     fn preempt_youngest(&mut self) {
-        let mut victim = self.running.pop().expect("the sequence asking for blocks is running: this is a bug");
+        let mut victim = self
+            .running
+            .pop()
+            .expect("the sequence asking for blocks is running: this is a bug");
         victim.block_table.release(&mut self.pool);
         victim.num_computed_tokens = 0;
         victim.num_scheduled_tokens = 0;
@@ -119,7 +136,11 @@ impl Scheduler {
     }
 
     fn schedule_prompt_chunks(&mut self, budget: &mut usize) {
-        for sequence in self.running.iter_mut().filter(|s| s.num_uncomputed_tokens() > 1) {
+        for sequence in self
+            .running
+            .iter_mut()
+            .filter(|s| s.num_uncomputed_tokens() > 1)
+        {
             sequence.num_scheduled_tokens = sequence.num_uncomputed_tokens().min(*budget);
             *budget -= sequence.num_scheduled_tokens;
         }
@@ -128,7 +149,9 @@ impl Scheduler {
     /// First come, first served: the head waits for its blocks and nobody overtakes it.
     fn admit_waiting(&mut self, budget: &mut usize) {
         while *budget > 0 && self.running.len() < self.config.max_num_seqs {
-            let Some(head) = self.waiting.front_mut() else { return };
+            let Some(head) = self.waiting.front_mut() else {
+                return;
+            };
             if !head.block_table.grow_to(head.tokens.len(), &mut self.pool) {
                 return;
             }
@@ -139,8 +162,17 @@ impl Scheduler {
     }
 
     /// Takes in the tokens drawn for the plan's sample rows, in their order, and appends what they led to.
-    pub fn commit(&mut self, sampled: Vec<SampledToken>, now: Duration, committed: &mut Vec<Committed>) {
-        assert_eq!(sampled.len(), self.plan.samples.len(), "one token a sample row: this is a bug");
+    pub fn commit(
+        &mut self,
+        sampled: Vec<SampledToken>,
+        now: Duration,
+        committed: &mut Vec<Committed>,
+    ) {
+        assert_eq!(
+            sampled.len(),
+            self.plan.samples.len(),
+            "one token a sample row: this is a bug"
+        );
         let mut sampled = sampled.into_iter();
         let max_model_len = self.config.max_model_len;
         let pool = &mut self.pool;
@@ -156,7 +188,12 @@ impl Scheduler {
             if finish.is_some() {
                 sequence.block_table.release(pool);
             }
-            committed.push(Committed { id: sequence.id, token, timing, finish });
+            committed.push(Committed {
+                id: sequence.id,
+                token,
+                timing,
+                finish,
+            });
             finish.is_none()
         });
     }
@@ -203,12 +240,20 @@ impl Scheduler {
     /// Checks every invariant that a simulator can see; the message says which one broke.
     pub fn check(&self) -> Result<(), String> {
         let all = || self.running.iter().chain(&self.waiting);
-        self.pool.check(all().flat_map(|s| s.block_table.blocks().iter().copied().collect::<Vec<BlockId>>()))?;
+        self.pool
+            .check(all().flat_map(|s| s.block_table.blocks().iter().copied()))?;
         if self.running.len() > self.config.max_num_seqs {
-            return Err(format!("{} sequences run, {} may", self.running.len(), self.config.max_num_seqs));
+            return Err(format!(
+                "{} sequences run, {} may",
+                self.running.len(),
+                self.config.max_num_seqs
+            ));
         }
         if self.plan.num_tokens() > self.config.max_num_batched_tokens {
-            return Err(format!("a step of {} tokens is over budget", self.plan.num_tokens()));
+            return Err(format!(
+                "a step of {} tokens is over budget",
+                self.plan.num_tokens()
+            ));
         }
         match all().find(|s| s.num_computed_tokens >= s.tokens.len()) {
             Some(s) => Err(format!("{:?} has nothing left to compute", s.id)),

@@ -68,7 +68,11 @@ impl Sequence {
 
     /// Stop tokens that may not be drawn yet (`min_tokens`).
     pub fn banned_tokens(&self) -> &[u32] {
-        if self.num_output_tokens() < self.stop.min_tokens { &self.stop.stop_token_ids } else { &[] }
+        if self.num_output_tokens() < self.stop.min_tokens {
+            &self.stop.stop_token_ids
+        } else {
+            &[]
+        }
     }
 
     /// Notes the first time it was given work.
@@ -81,7 +85,9 @@ impl Sequence {
         self.tokens.push(token_id);
         if self.stop.stop_token_ids.contains(&token_id) {
             Some(FinishReason::Stop)
-        } else if self.num_output_tokens() >= self.stop.max_tokens || self.tokens.len() >= max_model_len {
+        } else if self.num_output_tokens() >= self.stop.max_tokens
+            || self.tokens.len() >= max_model_len
+        {
             Some(FinishReason::Length)
         } else {
             None

@@ -42,7 +42,13 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub fn new(state: &AppState, arrival: Arrival, caller: Caller, prompt_tokens: usize, prompt_chars: usize) -> Self {
+    pub fn new(
+        state: &AppState,
+        arrival: Arrival,
+        caller: Caller,
+        prompt_tokens: usize,
+        prompt_chars: usize,
+    ) -> Self {
         let record = RequestRecord {
             request_id: arrival.request_id.to_string(),
             tenant: arrival.tenant.clone(),
@@ -94,10 +100,17 @@ impl Account {
                 self.first = Some(now);
                 let engine = self.engine_timing.unwrap_or_default();
                 let ttft = now - self.arrival.at;
-                self.state.model.metrics.first_token(ttft, engine.queue, engine.prefill);
-                let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
-                self.timings =
-                    Timings { queue_ms: ms(engine.queue), prefill_ms: ms(engine.prefill), ttft_ms: ms(ttft) };
+                self.state
+                    .model
+                    .metrics
+                    .first_token(ttft, engine.queue, engine.prefill);
+                let ms =
+                    |duration: std::time::Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+                self.timings = Timings {
+                    queue_ms: ms(engine.queue),
+                    prefill_ms: ms(engine.prefill),
+                    ttft_ms: ms(ttft),
+                };
                 self.record.queue_ms = Some(self.timings.queue_ms);
                 self.record.ttft_ms = Some(self.timings.ttft_ms);
             }
@@ -116,8 +129,14 @@ impl Account {
         }
         let e2e = self.arrival.at.elapsed();
         let decode = self.first.zip(self.last).map(|(first, last)| last - first);
-        let (prompt, output) = (self.record.prompt_tokens as u64, self.record.completion_tokens as u64);
-        self.state.model.metrics.ended(outcome, e2e, decode, prompt, output);
+        let (prompt, output) = (
+            self.record.prompt_tokens as u64,
+            self.record.completion_tokens as u64,
+        );
+        self.state
+            .model
+            .metrics
+            .ended(outcome, e2e, decode, prompt, output);
         self.record.finish_reason = Some(outcome.as_str());
         self.record.status = status;
         self.record.latency_ms = (e2e.as_secs_f64() * 1e6).round() / 1e3;

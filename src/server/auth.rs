@@ -19,12 +19,20 @@ pub struct ApiKey {
 impl ApiKey {
     /// A key called `name`.
     pub fn new(name: impl Into<String>, key: &str) -> Self {
-        Self { name: name.into(), hash: Sha256::digest(key).into() }
+        Self {
+            name: name.into(),
+            hash: Sha256::digest(key).into(),
+        }
     }
 
     /// Compares in a time that depends on neither key: the hashes have one length and all bytes are looked at.
     fn matches(&self, hash: &[u8; 32]) -> bool {
-        std::hint::black_box(self.hash.iter().zip(hash).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
+        std::hint::black_box(
+            self.hash
+                .iter()
+                .zip(hash)
+                .fold(0, |difference, (a, b)| difference | (a ^ b)),
+        ) == 0
     }
 }
 
@@ -39,15 +47,28 @@ impl std::fmt::Debug for ApiKey {
 pub(super) struct Tenant(pub String);
 
 /// Lets requests with a valid key through, marked with its [`Tenant`].
-pub(super) async fn require_key(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+pub(super) async fn require_key(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let keys = &state.options.api_keys;
     if keys.is_empty() {
         request.extensions_mut().insert(Tenant("default".into()));
         return next.run(request).await;
     }
-    let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(key) = presented.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return ApiError::unauthorized("an API key is needed: send it as 'Authorization: Bearer KEY'").into_response();
+    let presented = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let Some((_, key)) = presented
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+    else {
+        return ApiError::unauthorized(
+            "an API key is needed: send it as 'Authorization: Bearer KEY'",
+        )
+        .into_response();
     };
     let hash = Sha256::digest(key.trim()).into();
     // Every key is compared, so that the time does not tell which one came close.

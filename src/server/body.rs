@@ -56,7 +56,10 @@ impl AnswerBody {
         Self {
             kind,
             id: format!("{prefix}-{request_id}"),
-            created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            created: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
             model: model.to_owned(),
             tokenizer,
             has_logprobs,
@@ -82,11 +85,15 @@ impl AnswerBody {
         body
     }
 
-    /// The chunk before a chat's first content.
-    pub fn role_chunk(&self) -> Option<Value> {
+    /// The chunk before a chat's first content, when nothing is generated yet.
+    pub fn role_chunk(&self, prompt_tokens: usize) -> Option<Value> {
         (self.kind == Kind::Chat).then(|| {
             let delta = json!({"role": "assistant", "content": ""});
-            self.chunk_of(json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]))
+            let choice =
+                json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": null});
+            let mut body = self.chunk_of(json!([choice]));
+            self.add_usage(&mut body, (prompt_tokens, 0));
+            body
         })
     }
 
@@ -94,18 +101,27 @@ impl AnswerBody {
     pub fn chunk(&mut self, part: &Part<'_>, is_first: bool, usage: (usize, usize)) -> Value {
         let mut choice = self.choice(part);
         if self.kind == Kind::Chat {
-            choice["delta"] = if part.text.is_empty() { json!({}) } else { json!({"content": part.text}) };
+            choice["delta"] = if part.text.is_empty() {
+                json!({})
+            } else {
+                json!({"content": part.text})
+            };
         }
         let mut body = self.chunk_of(json!([choice]));
         if is_first {
             body["flambeau"] = flambeau(None);
         }
+        self.add_usage(&mut body, usage);
+        body
+    }
+
+    /// Every chunk has the field when any has it.
+    fn add_usage(&self, body: &mut Value, usage: (usize, usize)) {
         if self.framing.continuous_usage {
             body["usage"] = usage_json(usage);
         } else if self.framing.include_usage {
             body["usage"] = Value::Null;
         }
-        body
     }
 
     /// The last chunk, with the counts, when asked for.
@@ -132,7 +148,10 @@ impl AnswerBody {
 
     /// A choice without its text, except in completions, where whole answers and chunks look the same.
     fn choice(&mut self, part: &Part<'_>) -> Value {
-        let spelling = Spelling { tokenizer: &self.tokenizer, as_ids: self.framing.tokens_as_ids };
+        let spelling = Spelling {
+            tokenizer: &self.tokenizer,
+            as_ids: self.framing.tokens_as_ids,
+        };
         let mut choice = json!({"index": 0});
         if self.kind == Kind::Completion {
             choice["text"] = part.text.into();
@@ -140,7 +159,9 @@ impl AnswerBody {
         choice["logprobs"] = match (self.has_logprobs, self.kind) {
             (false, _) => Value::Null,
             (true, Kind::Chat) => logprobs::chat(part.tokens, spelling),
-            (true, Kind::Completion) => logprobs::completion(part.tokens, spelling, &mut self.text_offset),
+            (true, Kind::Completion) => {
+                logprobs::completion(part.tokens, spelling, &mut self.text_offset)
+            }
         };
         choice["finish_reason"] = part.finish.map(|finish| finish.reason.as_str()).into();
         if self.framing.return_token_ids {
@@ -164,7 +185,12 @@ fn usage_json((prompt, completion): (usize, usize)) -> Value {
 
 fn flambeau(timings: Option<Timings>) -> Value {
     let mut object = json!({"tier": TIER, "cache": CACHE});
-    if let Some(Timings { queue_ms, prefill_ms, ttft_ms }) = timings {
+    if let Some(Timings {
+        queue_ms,
+        prefill_ms,
+        ttft_ms,
+    }) = timings
+    {
         object["queue_ms"] = queue_ms.into();
         object["prefill_ms"] = prefill_ms.into();
         object["ttft_ms"] = ttft_ms.into();

@@ -58,7 +58,11 @@ const MESSAGE: &[Field] = &[
 
 const TEXT_PART: &[Field] = &[("type", Honoured), ("text", Honoured)];
 
-pub(super) async fn handle(State(state): State<AppState>, arrival: Arrival, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn handle(
+    State(state): State<AppState>,
+    arrival: Arrival,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
@@ -66,29 +70,49 @@ pub(super) async fn handle(State(state): State<AppState>, arrival: Arrival, body
     let add_generation_prompt = fields.opt("add_generation_prompt")?.unwrap_or(true);
     let logprobs = logprobs(&mut fields)?;
     let generate = Generate::take(&mut fields, model, logprobs)?;
-    let prompt_chars = messages.iter().map(|message| message.content.chars().count()).sum();
+    let prompt_chars = messages
+        .iter()
+        .map(|message| message.content.chars().count())
+        .sum();
     let prompt = encode(&state, messages, add_generation_prompt).await?;
     let request = generate.with_prompt(prompt.token_ids, "messages", None, model)?;
     respond(state, arrival, Kind::Chat, generate, request, prompt_chars).await
 }
 
 /// Renders and tokenises off the async threads: long prompts take milliseconds.
-pub(super) async fn encode(state: &AppState, messages: Vec<Message>, add_generation_prompt: bool) -> Result<Prompt, ApiError> {
+pub(super) async fn encode(
+    state: &AppState,
+    messages: Vec<Message>,
+    add_generation_prompt: bool,
+) -> Result<Prompt, ApiError> {
     let model = std::sync::Arc::clone(&state.model);
     let num_bytes = messages.iter().map(|message| message.content.len()).sum();
     model.check_prompt_bytes(num_bytes, "messages")?;
     let encode = move || -> Result<Prompt, ApiError> {
-        let template = model.chat_template.as_ref().map_err(|why| ApiError::field("messages", why.clone()))?;
-        Ok(encode_chat(&model.tokenizer, template, &messages, add_generation_prompt)?)
+        let template = model
+            .chat_template
+            .as_ref()
+            .map_err(|why| ApiError::field("messages", why.clone()))?;
+        Ok(encode_chat(
+            &model.tokenizer,
+            template,
+            &messages,
+            add_generation_prompt,
+        )?)
     };
-    tokio::task::spawn_blocking(encode).await.map_err(|_| ApiError::internal("the chat template panicked"))?
+    tokio::task::spawn_blocking(encode)
+        .await
+        .map_err(|_| ApiError::internal("the chat template panicked"))?
 }
 
 /// `logprobs` says whether, `top_logprobs` how many alternatives.
 fn logprobs(fields: &mut Fields) -> Result<Option<u32>, ApiError> {
     let wanted = fields.opt::<bool>("logprobs")?.unwrap_or(false);
     match fields.integer("top_logprobs", 0, MAX_LOGPROBS)? {
-        Some(count) if count > 0 && !wanted => Err(ApiError::field("top_logprobs", "top_logprobs needs logprobs to be true")),
+        Some(count) if count > 0 && !wanted => Err(ApiError::field(
+            "top_logprobs",
+            "top_logprobs needs logprobs to be true",
+        )),
         count => Ok(wanted.then(|| count.unwrap_or(0) as u32)),
     }
 }
@@ -97,9 +121,15 @@ fn logprobs(fields: &mut Fields) -> Result<Option<u32>, ApiError> {
 pub(super) fn messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
     let list: Vec<Map<String, Value>> = fields.required("messages")?;
     if list.is_empty() {
-        return Err(ApiError::field("messages", "messages is empty: at least one message is needed"));
+        return Err(ApiError::field(
+            "messages",
+            "messages is empty: at least one message is needed",
+        ));
     }
-    list.into_iter().enumerate().map(|(i, map)| message(i, map)).collect()
+    list.into_iter()
+        .enumerate()
+        .map(|(i, map)| message(i, map))
+        .collect()
 }
 
 fn message(i: usize, mut map: Map<String, Value>) -> Result<Message, ApiError> {
@@ -107,15 +137,30 @@ fn message(i: usize, mut map: Map<String, Value>) -> Result<Message, ApiError> {
     map.retain(|_, value| !value.is_null());
     check_keys(&map, &[MESSAGE], &path)?;
     let mut take = |key: &str| map.remove(key);
-    let missing = |key: &str| ApiError::field(format!("{path}{key}"), format!("{path}{key} is required"));
-    let role: Role = typed(&format!("{path}role"), take("role").ok_or_else(|| missing("role"))?)?;
+    let missing =
+        |key: &str| ApiError::field(format!("{path}{key}"), format!("{path}{key} is required"));
+    let role: Role = typed(
+        &format!("{path}role"),
+        take("role").ok_or_else(|| missing("role"))?,
+    )?;
     let content = match take("content").ok_or_else(|| missing("content"))? {
         Value::String(text) => text,
         Value::Array(parts) => join_parts(parts, &path)?,
-        _ => return Err(ApiError::field(format!("{path}content"), format!("{path}content must be a string or a list of parts"))),
+        _ => {
+            return Err(ApiError::field(
+                format!("{path}content"),
+                format!("{path}content must be a string or a list of parts"),
+            ));
+        }
     };
-    let name = take("name").map(|name| typed(&format!("{path}name"), name)).transpose()?;
-    Ok(Message { role, content, name })
+    let name = take("name")
+        .map(|name| typed(&format!("{path}name"), name))
+        .transpose()?;
+    Ok(Message {
+        role,
+        content,
+        name,
+    })
 }
 
 /// Text parts in a row are one text.
@@ -127,15 +172,27 @@ fn join_parts(parts: Vec<Value>, path: &str) -> Result<String, ApiError> {
         match part.get("type").and_then(Value::as_str) {
             Some("text") => {}
             Some(other) => {
-                let message = format!("{path}type is {other:?}, but the model is text-only: parts must be \"text\"");
+                let message = format!(
+                    "{path}type is {other:?}, but the model is text-only: parts must be \"text\""
+                );
                 return Err(ApiError::field(format!("{path}type"), message));
             }
-            None => return Err(ApiError::field(format!("{path}type"), format!("{path}type is required"))),
+            None => {
+                return Err(ApiError::field(
+                    format!("{path}type"),
+                    format!("{path}type is required"),
+                ));
+            }
         }
         check_keys(&part, &[TEXT_PART], &path)?;
         match part.get("text") {
             Some(Value::String(piece)) => text.push_str(piece),
-            _ => return Err(ApiError::field(format!("{path}text"), format!("{path}text must be a string"))),
+            _ => {
+                return Err(ApiError::field(
+                    format!("{path}text"),
+                    format!("{path}text must be a string"),
+                ));
+            }
         }
     }
     Ok(text)
@@ -154,7 +211,10 @@ impl ServedModel {
     pub(super) fn check_prompt_bytes(&self, num_bytes: usize, param: &str) -> Result<(), ApiError> {
         let at_least = num_bytes / self.tokenizer.max_token_bytes().max(1);
         if at_least >= self.max_model_len {
-            let message = format!("the prompt has at least {at_least} tokens; the context window is {}", self.max_model_len);
+            let message = format!(
+                "the prompt has at least {at_least} tokens; the context window is {}",
+                self.max_model_len
+            );
             return Err(ApiError::context_length(param, message));
         }
         Ok(())

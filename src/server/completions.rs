@@ -26,12 +26,18 @@ pub(super) const FIELDS: &[Field] = &[
 /// OpenAI's default for this endpoint.
 const DEFAULT_MAX_TOKENS: usize = 16;
 
-pub(super) async fn handle(State(state): State<AppState>, arrival: Arrival, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn handle(
+    State(state): State<AppState>,
+    arrival: Arrival,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
     let prompt = prompt(fields.required("prompt")?, model)?;
-    let logprobs = fields.integer("logprobs", 0, MAX_LOGPROBS)?.map(|count| count as u32);
+    let logprobs = fields
+        .integer("logprobs", 0, MAX_LOGPROBS)?
+        .map(|count| count as u32);
     let generate = Generate::take(&mut fields, model, logprobs)?;
     let (ids, prompt_chars) = match prompt {
         Prompt::Text(text) => {
@@ -41,7 +47,15 @@ pub(super) async fn handle(State(state): State<AppState>, arrival: Arrival, body
         Prompt::Ids(ids) => (ids, 0),
     };
     let request = generate.with_prompt(ids, "prompt", Some(DEFAULT_MAX_TOKENS), model)?;
-    respond(state, arrival, Kind::Completion, generate, request, prompt_chars).await
+    respond(
+        state,
+        arrival,
+        Kind::Completion,
+        generate,
+        request,
+        prompt_chars,
+    )
+    .await
 }
 
 enum Prompt {
@@ -57,7 +71,10 @@ fn prompt(value: Value, model: &ServedModel) -> Result<Prompt, ApiError> {
             let count = list.len();
             match list.into_iter().next() {
                 Some(item) if count == 1 => prompt(item, model),
-                _ => Err(ApiError::field("prompt", format!("{count} prompts in one call are not supported yet: send one"))),
+                _ => Err(ApiError::field(
+                    "prompt",
+                    format!("{count} prompts in one call are not supported yet: send one"),
+                )),
             }
         }
         Value::Array(ids) => {
@@ -65,7 +82,10 @@ fn prompt(value: Value, model: &ServedModel) -> Result<Prompt, ApiError> {
             check_token_ids(&ids, "prompt", model)?;
             Ok(Prompt::Ids(ids))
         }
-        _ => Err(ApiError::field("prompt", "prompt must be a string or a list of token ids")),
+        _ => Err(ApiError::field(
+            "prompt",
+            "prompt must be a string or a list of token ids",
+        )),
     }
 }
 

@@ -23,12 +23,22 @@ pub(super) struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None }
+        Self {
+            status,
+            kind,
+            message: message.into(),
+            param: None,
+            code: None,
+            retry_after: None,
+        }
     }
 
     /// 400 for the field `param`.
     pub fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { param: Some(param.into()), ..Self::bad_request(message) }
+        Self {
+            param: Some(param.into()),
+            ..Self::bad_request(message)
+        }
     }
 
     /// 400 for the body as a whole.
@@ -38,12 +48,18 @@ impl ApiError {
 
     /// 400 for a prompt that the context window cannot hold.
     pub fn context_length(param: &str, message: impl Into<String>) -> Self {
-        Self { code: Some("context_length_exceeded"), ..Self::field(param, message) }
+        Self {
+            code: Some("context_length_exceeded"),
+            ..Self::field(param, message)
+        }
     }
 
     /// 401.
     pub fn unauthorized(message: impl Into<String>) -> Self {
-        Self { code: Some("invalid_api_key"), ..Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message) }
+        Self {
+            code: Some("invalid_api_key"),
+            ..Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message)
+        }
     }
 
     /// 404 for a model nobody serves here.
@@ -58,19 +74,31 @@ impl ApiError {
 
     /// 404 for a path.
     pub fn no_route(method: &str, path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found_error", format!("there is no {method} {path} here"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            format!("there is no {method} {path} here"),
+        )
     }
 
     /// 405.
     pub fn wrong_method(method: &str, path: &str) -> Self {
         let message = format!("{path} does not take {method}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "invalid_request_error",
+            message,
+        )
     }
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
         let message = format!("the body is larger than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "invalid_request_error",
+            message,
+        )
     }
 
     /// 500.
@@ -81,12 +109,28 @@ impl ApiError {
     /// 503.
     pub fn unavailable(message: impl Into<String>) -> Self {
         let retry_after = Some(Duration::from_secs(1));
-        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message) }
+        Self {
+            retry_after,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message)
+        }
     }
 
     /// `{"error": {message, type, param, code}}`.
     pub fn body(&self) -> Value {
-        json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
+        let (message, param) = (
+            shortened(&self.message),
+            self.param.as_deref().map(shortened),
+        );
+        json!({"error": {"message": message, "type": self.kind, "param": param, "code": self.code}})
+    }
+}
+
+/// Names and values of a request are repeated in errors, but not megabytes of them.
+fn shortened(text: &str) -> String {
+    const MAX_BYTES: usize = 1000;
+    match text.len() {
+        0..=MAX_BYTES => text.to_owned(),
+        _ => format!("{}…", &text[..text.floor_char_boundary(MAX_BYTES)]),
     }
 }
 
@@ -94,10 +138,15 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
         if let Some(after) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            response.headers_mut().insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(after.as_secs().max(1)),
+            );
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

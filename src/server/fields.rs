@@ -28,9 +28,11 @@ pub(super) struct Fields(Map<String, Value>);
 impl Fields {
     /// Parses `body` and checks it against `tables`. `null` counts as absent everywhere.
     pub fn parse(body: &[u8], tables: &[&[Field]]) -> Result<Self, ApiError> {
-        let text = std::str::from_utf8(body).map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))?;
+        let text = std::str::from_utf8(body)
+            .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            ApiError::bad_request(format!("the body is not valid JSON: {error}"))
+        })?;
         let Value::Object(mut map) = value else {
             return Err(ApiError::bad_request("the body must be a JSON object"));
         };
@@ -41,32 +43,44 @@ impl Fields {
 
     /// Takes an optional field; a wrong type is a 400 that names it.
     pub fn opt<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
-        self.0.remove(name).map(|value| typed(name, value)).transpose()
+        self.0
+            .remove(name)
+            .map(|value| typed(name, value))
+            .transpose()
     }
 
     /// Takes a field that must be there.
     pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ApiError> {
-        self.opt(name)?.ok_or_else(|| ApiError::field(name, format!("{name} is required")))
+        self.opt(name)?
+            .ok_or_else(|| ApiError::field(name, format!("{name} is required")))
     }
 
     /// Takes a number that must lie in `min..=max`.
     pub fn number(&mut self, name: &str, min: f64, max: f64) -> Result<Option<f32>, ApiError> {
-        let Some(value) = self.opt::<f64>(name)? else { return Ok(None) };
-        if !(min..=max).contains(&value) {
-            let range = if max >= f64::from(f32::MAX) { format!("at least {min}") } else { format!("in {min}..={max}") };
-            return Err(ApiError::field(name, format!("{name} must be {range}, is {value}")));
+        let Some(json) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        match json.as_f64().filter(|value| (min..=max).contains(value)) {
+            Some(value) => Ok(Some(value as f32)),
+            None => Err(ApiError::field(
+                name,
+                format!("{name} must be a number in {min:?}..={max:?}, is {json}"),
+            )),
         }
-        Ok(Some(value as f32))
     }
 
     /// Takes an integer that must lie in `min..=max`.
     pub fn integer(&mut self, name: &str, min: i64, max: i64) -> Result<Option<i64>, ApiError> {
-        let Some(value) = self.opt::<i64>(name)? else { return Ok(None) };
-        if !(min..=max).contains(&value) {
-            let range = if max == i64::MAX { format!("at least {min}") } else { format!("in {min}..={max}") };
-            return Err(ApiError::field(name, format!("{name} must be {range}, is {value}")));
+        let Some(json) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        match json.as_i64().filter(|value| (min..=max).contains(value)) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ApiError::field(
+                name,
+                format!("{name} must be an integer in {min}..={max}, is {json}"),
+            )),
         }
-        Ok(Some(value))
     }
 }
 
@@ -76,22 +90,45 @@ pub(super) fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, 
 }
 
 /// Checks the keys of an object at `path` (`""` for the body, else `"stream_options."` and the like).
-pub(super) fn check_keys(map: &Map<String, Value>, tables: &[&[Field]], path: &str) -> Result<(), ApiError> {
+pub(super) fn check_keys(
+    map: &Map<String, Value>,
+    tables: &[&[Field]],
+    path: &str,
+) -> Result<(), ApiError> {
     for (key, value) in map {
         let name = format!("{path}{key}");
-        match tables.iter().copied().flatten().find(|(known, _)| known == key) {
+        match tables
+            .iter()
+            .copied()
+            .flatten()
+            .find(|(known, _)| known == key)
+        {
             Some((_, Support::Honoured)) => {}
             Some((_, Support::Only(neutral))) => {
-                let is_neutral = neutral.iter().any(|json| serde_json::from_str::<Value>(json).is_ok_and(|v| v == *value));
+                let is_neutral = neutral
+                    .iter()
+                    .any(|json| serde_json::from_str::<Value>(json).is_ok_and(|v| v == *value));
                 if !is_neutral {
-                    let hint = if neutral.is_empty() { String::new() } else { format!(" except as {}", neutral.join(" or ")) };
-                    return Err(ApiError::field(&name, format!("{name} is not supported yet{hint}")));
+                    let hint = if neutral.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" except as {}", neutral.join(" or "))
+                    };
+                    return Err(ApiError::field(
+                        &name,
+                        format!("{name} is not supported yet{hint}"),
+                    ));
                 }
             }
             None => {
                 let known = tables.iter().copied().flatten().map(|(known, _)| *known);
-                let hint = nearest(key, known).map(|near| format!("; did you mean {path}{near}?")).unwrap_or_default();
-                return Err(ApiError::field(&name, format!("{name} is not a field of this endpoint{hint}")));
+                let hint = nearest(key, known)
+                    .map(|near| format!("; did you mean {path}{near}?"))
+                    .unwrap_or_default();
+                return Err(ApiError::field(
+                    &name,
+                    format!("{name} is not a field of this endpoint{hint}"),
+                ));
             }
         }
     }
@@ -103,18 +140,29 @@ pub(crate) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Op
     let limit = (key.len() / 3).max(1);
     // Long keys are no slips of known names, and the distance costs the product of the lengths.
     let key = if key.len() > 64 { "" } else { key };
-    known.map(|name| (strsim::levenshtein(key, name), name)).filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
+    known
+        .map(|name| (strsim::levenshtein(key, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &[Field] = &[("temperature", Support::Honoured), ("n", Support::Only(&["1"])), ("echo", Support::Only(&["false"]))];
+    const TABLE: &[Field] = &[
+        ("temperature", Support::Honoured),
+        ("n", Support::Only(&["1"])),
+        ("echo", Support::Only(&["false"])),
+    ];
 
     fn param(body: &str) -> (String, String) {
         let error = Fields::parse(body.as_bytes(), &[TABLE]).unwrap_err().body();
-        (error["error"]["param"].as_str().unwrap_or("").to_owned(), error["error"]["message"].as_str().unwrap().to_owned())
+        (
+            error["error"]["param"].as_str().unwrap_or("").to_owned(),
+            error["error"]["message"].as_str().unwrap().to_owned(),
+        )
     }
 
     #[test]
@@ -127,16 +175,28 @@ mod tests {
 
     #[test]
     fn neutral_values_pass_and_others_are_refused_by_name() {
-        assert!(Fields::parse(br#"{"n": 1, "echo": false, "temperature": null}"#, &[TABLE]).is_ok());
+        assert!(
+            Fields::parse(br#"{"n": 1, "echo": false, "temperature": null}"#, &[TABLE]).is_ok()
+        );
         assert_eq!(param(r#"{"n": 2}"#).0, "n");
-        assert!(param(r#"{"echo": true}"#).1.contains("not supported yet except as false"));
+        assert!(
+            param(r#"{"echo": true}"#)
+                .1
+                .contains("not supported yet except as false")
+        );
     }
 
     #[test]
     fn wrong_types_and_ranges_name_the_field() {
         let mut fields = Fields::parse(br#"{"temperature": "hot"}"#, &[TABLE]).unwrap();
-        assert_eq!(fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"], "temperature");
+        assert_eq!(
+            fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"],
+            "temperature"
+        );
         let mut fields = Fields::parse(br#"{"temperature": -1}"#, &[TABLE]).unwrap();
-        assert_eq!(fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"], "temperature");
+        assert_eq!(
+            fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"],
+            "temperature"
+        );
     }
 }

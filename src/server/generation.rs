@@ -40,10 +40,24 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub fn new(events: EventStream, tokenizer: Arc<Tokenizer>, stops: StopMatcher, framing: &Framing, account: Account) -> Self {
+    pub fn new(
+        events: EventStream,
+        tokenizer: Arc<Tokenizer>,
+        stops: StopMatcher,
+        framing: &Framing,
+        account: Account,
+    ) -> Self {
         let detokeniser = tokenizer.detokeniser();
         let skip_special_tokens = framing.skip_special_tokens;
-        Self { events, tokenizer, detokeniser, stops, skip_special_tokens, account, is_done: false }
+        Self {
+            events,
+            tokenizer,
+            detokeniser,
+            stops,
+            skip_special_tokens,
+            account,
+            is_done: false,
+        }
     }
 
     /// The next token's delta; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
@@ -52,9 +66,17 @@ impl Generation {
             return None;
         }
         // The engine ends every stream with a terminal event, so a closed channel can only mean that it is gone.
-        let event = self.events.recv().await.unwrap_or(Event::Failed(EngineError::ShutDown));
+        let event = self
+            .events
+            .recv()
+            .await
+            .unwrap_or(Event::Failed(EngineError::ShutDown));
         Some(match event {
-            Event::Token { token, timing, finish } => {
+            Event::Token {
+                token,
+                timing,
+                finish,
+            } => {
                 self.account.token(timing);
                 Ok(self.delta(token, finish))
             }
@@ -68,8 +90,13 @@ impl Generation {
     fn delta(&mut self, token: SampledToken, finish: Option<FinishReason>) -> Delta {
         let id = token.token_id;
         // The token that stopped it is not part of the answer, nor are special tokens unless asked for.
-        let is_hidden = finish == Some(FinishReason::Stop) || (self.skip_special_tokens && self.tokenizer.is_special(id));
-        let bytes = if is_hidden { &[] } else { self.tokenizer.token_bytes(id) };
+        let is_hidden = finish == Some(FinishReason::Stop)
+            || (self.skip_special_tokens && self.tokenizer.is_special(id));
+        let bytes = if is_hidden {
+            &[]
+        } else {
+            self.tokenizer.token_bytes(id)
+        };
         let mut emit = self.stops.push(self.detokeniser.push(bytes));
         if finish.is_some() && emit.stopped.is_none() {
             let tail = self.stops.push(self.detokeniser.finish());
@@ -80,15 +107,25 @@ impl Generation {
             }
         }
         let finish = match emit.stopped {
-            Some(idx) => Some(Finish { reason: FinishReason::Stop, stop_idx: Some(idx) }),
-            None => finish.map(|reason| Finish { reason, stop_idx: None }),
+            Some(idx) => Some(Finish {
+                reason: FinishReason::Stop,
+                stop_idx: Some(idx),
+            }),
+            None => finish.map(|reason| Finish {
+                reason,
+                stop_idx: None,
+            }),
         };
         if finish.is_some() {
             self.is_done = true;
             // Tells the engine, when it was a stop string that ended it.
             self.events.close();
         }
-        Delta { text: emit.text, token, finish }
+        Delta {
+            text: emit.text,
+            token,
+            finish,
+        }
     }
 
     /// Books that content is handed on.
@@ -112,7 +149,10 @@ impl Generation {
 
     /// Prompt tokens, and tokens generated so far.
     pub fn usage(&self) -> (usize, usize) {
-        (self.account.prompt_tokens(), self.account.completion_tokens())
+        (
+            self.account.prompt_tokens(),
+            self.account.completion_tokens(),
+        )
     }
 
     /// Known once content was handed on.

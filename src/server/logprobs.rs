@@ -18,7 +18,11 @@ pub(super) struct Spelling<'a> {
 
 impl Spelling<'_> {
     pub fn token(self, id: u32) -> String {
-        if self.as_ids { format!("token_id:{id}") } else { self.tokenizer.token_text(id) }
+        if self.as_ids {
+            format!("token_id:{id}")
+        } else {
+            self.tokenizer.token_text(id)
+        }
     }
 
     fn entry(self, id: u32, logprob: f32) -> Value {
@@ -31,7 +35,12 @@ fn finite(logprob: f32) -> f32 {
 }
 
 fn with_logprobs(tokens: &[SampledToken]) -> impl Iterator<Item = (u32, &TokenLogprobs)> {
-    tokens.iter().filter_map(|token| token.logprobs.as_ref().map(|logprobs| (token.token_id, logprobs)))
+    tokens.iter().filter_map(|token| {
+        token
+            .logprobs
+            .as_ref()
+            .map(|logprobs| (token.token_id, logprobs))
+    })
 }
 
 /// The chat shape: `{"content": [{token, logprob, bytes, top_logprobs}]}`.
@@ -39,7 +48,11 @@ pub(super) fn chat(tokens: &[SampledToken], spelling: Spelling<'_>) -> Value {
     let content: Vec<Value> = with_logprobs(tokens)
         .map(|(id, logprobs)| {
             let mut entry = spelling.entry(id, logprobs.chosen);
-            entry["top_logprobs"] = logprobs.top.iter().map(|&(id, logprob)| spelling.entry(id, logprob)).collect();
+            entry["top_logprobs"] = logprobs
+                .top
+                .iter()
+                .map(|&(id, logprob)| spelling.entry(id, logprob))
+                .collect();
             entry
         })
         .collect();
@@ -48,15 +61,22 @@ pub(super) fn chat(tokens: &[SampledToken], spelling: Spelling<'_>) -> Value {
 
 /// The completions shape: parallel lists. `text_offset` counts characters of the tokens' text from the answer's start
 /// and is carried on between chunks.
-pub(super) fn completion(tokens: &[SampledToken], spelling: Spelling<'_>, text_offset: &mut usize) -> Value {
-    let (mut names, mut logprobs, mut tops, mut offsets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+pub(super) fn completion(
+    tokens: &[SampledToken],
+    spelling: Spelling<'_>,
+    text_offset: &mut usize,
+) -> Value {
+    let (mut names, mut logprobs, mut tops, mut offsets) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (id, token) in with_logprobs(tokens) {
         names.push(spelling.token(id));
         logprobs.push(finite(token.chosen));
-        let mut top: Map<String, Value> =
-            token.top.iter().map(|&(id, logprob)| (spelling.token(id), json!(finite(logprob)))).collect();
-        if !token.top.is_empty() {
-            top.entry(spelling.token(id)).or_insert_with(|| json!(finite(token.chosen)));
+        let mut top = Map::new();
+        // The drawn token is among them in any case. Where tokens share a spelling, the likeliest stands for it.
+        let drawn = (!token.top.is_empty()).then_some((id, token.chosen));
+        for (id, logprob) in token.top.iter().copied().chain(drawn) {
+            top.entry(spelling.token(id))
+                .or_insert_with(|| json!(finite(logprob)));
         }
         tops.push(top);
         offsets.push(*text_offset);

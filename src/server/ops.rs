@@ -34,20 +34,37 @@ pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, 
 
 /// Generates one token.
 async fn probe(engine: &EngineHandle, within: Duration) -> Result<(), ApiError> {
-    let stop = StopCriteria { max_tokens: 1, min_tokens: 0, stop_token_ids: Vec::new() };
-    let request = GenerateRequest { prompt: vec![0], sampling: SamplingParams::greedy(), stop };
-    let mut events = engine.submit(request).map_err(|error| ApiError::unavailable(format!("not ready: {error}")))?;
+    let stop = StopCriteria {
+        max_tokens: 1,
+        min_tokens: 0,
+        stop_token_ids: Vec::new(),
+    };
+    let request = GenerateRequest {
+        prompt: vec![0],
+        sampling: SamplingParams::greedy(),
+        stop,
+    };
+    let mut events = engine
+        .submit(request)
+        .map_err(|error| ApiError::unavailable(format!("not ready: {error}")))?;
     match timeout(within, events.recv()).await {
         Ok(Some(Event::Token { .. })) => Ok(()),
         Ok(Some(Event::Failed(error))) => Err(ApiError::unavailable(format!("not ready: {error}"))),
         Ok(None) => Err(ApiError::unavailable("not ready: the engine is gone")),
-        Err(_) => Err(ApiError::unavailable(format!("not ready: no token within {} s", within.as_secs_f64()))),
+        Err(_) => Err(ApiError::unavailable(format!(
+            "not ready: no token within {} s",
+            within.as_secs_f64()
+        ))),
     }
 }
 
 /// Prometheus text.
 pub(super) async fn metrics(State(state): State<AppState>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.prometheus.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        state.prometheus.render(),
+    )
+        .into_response()
 }
 
 pub(super) async fn version() -> Json<Value> {
@@ -55,7 +72,11 @@ pub(super) async fn version() -> Json<Value> {
 }
 
 pub(super) async fn models(State(state): State<AppState>) -> Json<Value> {
-    let created = state.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let created = state
+        .started
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     Json(json!({
         "object": "list",
         "data": [{

@@ -25,7 +25,12 @@ pub(super) async fn respond(
     prompt_chars: usize,
 ) -> Result<Response, ApiError> {
     let model = &state.model;
-    let Generate { framing, caller, stops, .. } = generate;
+    let Generate {
+        framing,
+        caller,
+        stops,
+        ..
+    } = generate;
     let tokenizer = Arc::clone(&model.tokenizer);
     let has_logprobs = request.sampling.logprobs.is_some();
     let body = AnswerBody::new(
@@ -38,7 +43,10 @@ pub(super) async fn respond(
         &request.prompt,
     );
     let num_prompt_tokens = request.prompt.len();
-    let events = model.engine.submit(request).inspect_err(|_| model.metrics.rejected())?;
+    let events = model
+        .engine
+        .submit(request)
+        .inspect_err(|_| model.metrics.rejected())?;
     let account = Account::new(&state, arrival, caller, num_prompt_tokens, prompt_chars);
     let generation = Generation::new(events, tokenizer, stops, &framing, account);
     if framing.stream {
@@ -66,20 +74,37 @@ async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Respo
         if let Some(finish) = delta.finish {
             generation.close(Ok(&finish));
             let timings = generation.timings();
-            let part = Part { text: &text, tokens: &tokens, finish: Some(&finish) };
+            let part = Part {
+                text: &text,
+                tokens: &tokens,
+                finish: Some(&finish),
+            };
             let json = body.whole(&part, generation.usage(), timings);
             return Ok((provenance(Some(timings)), Json(json)).into_response());
         }
     }
-    Err(ApiError::internal("the generation ended without a finish reason"))
+    Err(ApiError::internal(
+        "the generation ended without a finish reason",
+    ))
 }
 
 /// The headers that say who answered and, when known, how long it took.
 pub(super) fn provenance(timings: Option<Timings>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static("x-flambeau-tier"), HeaderValue::from_static(TIER));
-    headers.insert(HeaderName::from_static("x-flambeau-cache"), HeaderValue::from_static(CACHE));
-    if let Some(Timings { queue_ms, prefill_ms, ttft_ms }) = timings {
+    headers.insert(
+        HeaderName::from_static("x-flambeau-tier"),
+        HeaderValue::from_static(TIER),
+    );
+    headers.insert(
+        HeaderName::from_static("x-flambeau-cache"),
+        HeaderValue::from_static(CACHE),
+    );
+    if let Some(Timings {
+        queue_ms,
+        prefill_ms,
+        ttft_ms,
+    }) = timings
+    {
         let value = format!("queue;dur={queue_ms}, prefill;dur={prefill_ms}, ttft;dur={ttft_ms}");
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static("server-timing"), value);

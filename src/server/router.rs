@@ -19,7 +19,10 @@ use super::{chat, completions, ops, tokenize};
 
 /// The whole front.
 pub(super) fn router(state: AppState) -> Router {
-    let open = Router::new().route("/health", get(ops::health)).route("/ready", get(ops::ready));
+    let open = Router::new()
+        .route("/health", get(ops::health))
+        .route("/ready", get(ops::ready))
+        .method_not_allowed_fallback(wrong_method);
     let keyed = Router::new()
         .route("/v1/chat/completions", post(chat::handle))
         .route("/v1/completions", post(completions::handle))
@@ -33,7 +36,7 @@ pub(super) fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), require_key));
     open.merge(keyed)
         .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
-        .layer(from_fn_with_state(state.clone(), plain_errors))
+        .layer(from_fn_with_state(state.clone(), body_limit))
         .layer(from_fn(request_id))
         .with_state(state)
 }
@@ -57,10 +60,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Takes a sensible `x-request-id` from the client or makes one, and puts it on the response.
 async fn request_id(mut request: Request, next: Next) -> Response {
-    let is_sensible = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_sensible);
+    let is_sensible =
+        |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(is_sensible);
     let id: Arc<str> = given.map_or_else(fresh_id, str::to_owned).into();
-    request.extensions_mut().insert(Received { at: Instant::now(), request_id: Arc::clone(&id) });
+    request.extensions_mut().insert(Received {
+        at: Instant::now(),
+        request_id: Arc::clone(&id),
+    });
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -71,16 +82,35 @@ async fn request_id(mut request: Request, next: Next) -> Response {
 /// 128 bits from the standard library's randomly keyed hasher.
 fn fresh_id() -> String {
     use std::hash::{BuildHasher, RandomState};
-    format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2))
+    format!(
+        "{:016x}{:016x}",
+        RandomState::new().hash_one(1),
+        RandomState::new().hash_one(2)
+    )
 }
 
-/// Gives axum's own refusals (a body over the limit, one cut short) the shape of all other errors.
-async fn plain_errors(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Refuses a body announced to be over the limit without waiting for it, and gives axum's own refusals (a body that
+/// turned out to be over the limit, one cut short) the shape of all other errors.
+async fn body_limit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > state.options.max_body_bytes) {
+        return ApiError::too_large(state.options.max_body_bytes).into_response();
+    }
     let response = next.run(request).await;
-    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_ours = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     match response.status() {
-        StatusCode::PAYLOAD_TOO_LARGE if !is_ours => ApiError::too_large(state.options.max_body_bytes).into_response(),
-        StatusCode::BAD_REQUEST if !is_ours => ApiError::bad_request("the body could not be read").into_response(),
+        StatusCode::PAYLOAD_TOO_LARGE if !is_ours => {
+            ApiError::too_large(state.options.max_body_bytes).into_response()
+        }
+        StatusCode::BAD_REQUEST if !is_ours => {
+            ApiError::bad_request("the body could not be read").into_response()
+        }
         _ => response,
     }
 }
@@ -90,9 +120,26 @@ impl<S: Sync> FromRequestParts<S> for Arrival {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let missing = || ApiError::internal("a middleware is missing");
-        let received = parts.extensions.get::<Received>().cloned().ok_or_else(missing)?;
-        let tenant = parts.extensions.get::<Tenant>().cloned().ok_or_else(missing)?;
-        let session = parts.headers.get("x-session-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Self { at: received.at, request_id: received.request_id, tenant: tenant.0, session })
+        let received = parts
+            .extensions
+            .get::<Received>()
+            .cloned()
+            .ok_or_else(missing)?;
+        let tenant = parts
+            .extensions
+            .get::<Tenant>()
+            .cloned()
+            .ok_or_else(missing)?;
+        let session = parts
+            .headers
+            .get("x-session-id")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        Ok(Self {
+            at: received.at,
+            request_id: received.request_id,
+            tenant: tenant.0,
+            session,
+        })
     }
 }

@@ -28,7 +28,13 @@ pub struct SamplingDefaults {
 
 impl Default for SamplingDefaults {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0 }
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+        }
     }
 }
 
@@ -97,8 +103,11 @@ pub(super) const SHARED: &[Field] = &[
     ("vllm_xargs", NEVER),
 ];
 
-const STREAM_OPTIONS: &[Field] =
-    &[("include_usage", Honoured), ("continuous_usage_stats", Honoured), ("include_obfuscation", Only(&["false"]))];
+const STREAM_OPTIONS: &[Field] = &[
+    ("include_usage", Honoured),
+    ("continuous_usage_stats", Honoured),
+    ("include_obfuscation", Only(&["false"])),
+];
 
 /// How the answer is to be framed.
 #[derive(Clone, Debug, Default)]
@@ -131,13 +140,21 @@ pub(super) struct Generate {
 
 impl Generate {
     /// Takes the shared fields. `logprobs` is the endpoint's own reading of its fields.
-    pub fn take(fields: &mut Fields, model: &ServedModel, logprobs: Option<u32>) -> Result<Self, ApiError> {
+    pub fn take(
+        fields: &mut Fields,
+        model: &ServedModel,
+        logprobs: Option<u32>,
+    ) -> Result<Self, ApiError> {
         let mut stop_token_ids = token_ids(fields, "stop_token_ids", model)?;
         if !fields.opt::<bool>("ignore_eos")?.unwrap_or(false) {
             stop_token_ids.extend_from_slice(model.tokenizer.eos_ids());
         }
-        let max_completion = fields.integer("max_completion_tokens", 1, i64::MAX)?.map(|n| ("max_completion_tokens", n as usize));
-        let max_tokens = fields.integer("max_tokens", 1, i64::MAX)?.map(|n| ("max_tokens", n as usize));
+        let max_completion = fields
+            .integer("max_completion_tokens", 1, i64::MAX)?
+            .map(|n| ("max_completion_tokens", n as usize));
+        let max_tokens = fields
+            .integer("max_tokens", 1, i64::MAX)?
+            .map(|n| ("max_tokens", n as usize));
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         Ok(Self {
             framing: framing(fields)?,
@@ -161,51 +178,93 @@ impl Generate {
     ) -> Result<GenerateRequest, ApiError> {
         let window = model.max_model_len;
         if prompt.is_empty() {
-            return Err(ApiError::field(param, format!("{param} is empty: at least one token is needed")));
+            return Err(ApiError::field(
+                param,
+                format!("{param} is empty: at least one token is needed"),
+            ));
         }
         if prompt.len() >= window {
-            let message = format!("the prompt has {} tokens; the context window is {window}, one of which must be left for the answer", prompt.len());
+            let message = format!(
+                "the prompt has {} tokens; the context window is {window}, one of which must be left for the answer",
+                prompt.len()
+            );
             return Err(ApiError::context_length(param, message));
         }
         let room = window - prompt.len();
         let max_tokens = match self.max_tokens {
             Some((name, n)) if n > room => {
-                let message = format!("{name} is {n}, but after the prompt's {} tokens the context window of {window} has room for {room}", prompt.len());
+                let message = format!(
+                    "{name} is {n}, but after the prompt's {} tokens the context window of {window} has room for {room}",
+                    prompt.len()
+                );
                 return Err(ApiError::context_length(name, message));
             }
             Some((_, n)) => n,
             None => default_max_tokens.unwrap_or(room).min(room),
         };
         if self.min_tokens > max_tokens {
-            return Err(ApiError::field("min_tokens", format!("min_tokens is {}, above the {max_tokens} tokens that may be generated", self.min_tokens)));
+            return Err(ApiError::field(
+                "min_tokens",
+                format!(
+                    "min_tokens is {}, above the {max_tokens} tokens that may be generated",
+                    self.min_tokens
+                ),
+            ));
         }
-        let stop = StopCriteria { max_tokens, min_tokens: self.min_tokens, stop_token_ids: self.stop_token_ids.clone() };
-        Ok(GenerateRequest { prompt, sampling: self.sampling.clone(), stop })
+        let stop = StopCriteria {
+            max_tokens,
+            min_tokens: self.min_tokens,
+            stop_token_ids: self.stop_token_ids.clone(),
+        };
+        Ok(GenerateRequest {
+            prompt,
+            sampling: self.sampling.clone(),
+            stop,
+        })
     }
 }
 
-fn sampling(fields: &mut Fields, model: &ServedModel, logprobs: Option<u32>) -> Result<SamplingParams, ApiError> {
+fn sampling(
+    fields: &mut Fields,
+    model: &ServedModel,
+    logprobs: Option<u32>,
+) -> Result<SamplingParams, ApiError> {
     let defaults = model.defaults;
     let any = f64::from(f32::MAX);
     let top_p = fields.number("top_p", 0.0, 1.0)?.unwrap_or(defaults.top_p);
     if top_p == 0.0 {
         return Err(ApiError::field("top_p", "top_p must be above 0"));
     }
-    let repetition_penalty = fields.number("repetition_penalty", 0.0, any)?.unwrap_or(defaults.repetition_penalty);
+    let repetition_penalty = fields
+        .number("repetition_penalty", 0.0, any)?
+        .unwrap_or(defaults.repetition_penalty);
     if repetition_penalty == 0.0 {
-        return Err(ApiError::field("repetition_penalty", "repetition_penalty must be above 0"));
+        return Err(ApiError::field(
+            "repetition_penalty",
+            "repetition_penalty must be above 0",
+        ));
     }
-    let temperature = fields.number("temperature", 0.0, any)?.unwrap_or(defaults.temperature);
+    let temperature = fields
+        .number("temperature", 0.0, any)?
+        .unwrap_or(defaults.temperature);
     // -1 and 0 both mean all, as in vLLM.
-    let top_k = fields.integer("top_k", -1, i64::from(u32::MAX))?.map_or(defaults.top_k, |k| k.max(0) as u32);
-    let seed = fields.opt::<i64>("seed")?;
+    let top_k = fields
+        .integer("top_k", -1, i64::from(u32::MAX))?
+        .map_or(defaults.top_k, |k| k.max(0) as u32);
+    let seed = fields.integer("seed", i64::MIN, i64::MAX)?;
     Ok(SamplingParams {
-        temperature: if temperature < GREEDY_BELOW { 0.0 } else { temperature },
+        temperature: if temperature < GREEDY_BELOW {
+            0.0
+        } else {
+            temperature
+        },
         top_k,
         top_p,
         min_p: fields.number("min_p", 0.0, 1.0)?.unwrap_or(defaults.min_p),
         presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
-        frequency_penalty: fields.number("frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
+        frequency_penalty: fields
+            .number("frequency_penalty", -2.0, 2.0)?
+            .unwrap_or(0.0),
         repetition_penalty,
         logit_bias: logit_bias(fields, model)?,
         // A fresh key of the standard library's hasher is as random as a seed needs to be.
@@ -225,7 +284,10 @@ fn framing(fields: &mut Fields) -> Result<Framing, ApiError> {
     };
     if let Some(options) = fields.opt::<serde_json::Map<String, Value>>("stream_options")? {
         if !stream {
-            return Err(ApiError::field("stream_options", "stream_options needs stream to be true"));
+            return Err(ApiError::field(
+                "stream_options",
+                "stream_options needs stream to be true",
+            ));
         }
         check_keys(&options, &[STREAM_OPTIONS], "stream_options.")?;
         let flag = |key: &str| match options.get(key) {
@@ -239,8 +301,13 @@ fn framing(fields: &mut Fields) -> Result<Framing, ApiError> {
 }
 
 fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
-    let metadata = fields.opt::<HashMap<String, String>>("metadata")?.unwrap_or_default();
-    Ok(Caller { user: fields.opt("user")?, session: metadata.get("session_id").cloned() })
+    let metadata = fields
+        .opt::<HashMap<String, String>>("metadata")?
+        .unwrap_or_default();
+    Ok(Caller {
+        user: fields.opt("user")?,
+        session: metadata.get("session_id").cloned(),
+    })
 }
 
 fn stops(fields: &mut Fields, include_stop: bool) -> Result<StopMatcher, ApiError> {
@@ -250,24 +317,46 @@ fn stops(fields: &mut Fields, include_stop: bool) -> Result<StopMatcher, ApiErro
         Some(list) => typed::<Vec<String>>("stop", list)?,
     };
     if stops.len() > MAX_STOPS {
-        return Err(ApiError::field("stop", format!("stop has {} strings; at most {MAX_STOPS} are allowed", stops.len())));
+        return Err(ApiError::field(
+            "stop",
+            format!(
+                "stop has {} strings; at most {MAX_STOPS} are allowed",
+                stops.len()
+            ),
+        ));
     }
-    StopMatcher::new(stops, include_stop).map_err(|error| ApiError::field("stop", error.to_string()))
+    StopMatcher::new(stops, include_stop)
+        .map_err(|error| ApiError::field("stop", error.to_string()))
 }
 
 /// Takes a list of token ids, each in the vocabulary.
-pub(super) fn token_ids(fields: &mut Fields, name: &str, model: &ServedModel) -> Result<Vec<u32>, ApiError> {
+pub(super) fn token_ids(
+    fields: &mut Fields,
+    name: &str,
+    model: &ServedModel,
+) -> Result<Vec<u32>, ApiError> {
     let ids = fields.opt::<Vec<u32>>(name)?.unwrap_or_default();
     check_token_ids(&ids, name, model)?;
     Ok(ids)
 }
 
 /// Checks that every id is in the vocabulary.
-pub(super) fn check_token_ids(ids: &[u32], name: &str, model: &ServedModel) -> Result<(), ApiError> {
-    match ids.iter().position(|&id| id as usize >= model.tokenizer.vocab_size()) {
+pub(super) fn check_token_ids(
+    ids: &[u32],
+    name: &str,
+    model: &ServedModel,
+) -> Result<(), ApiError> {
+    match ids
+        .iter()
+        .position(|&id| id as usize >= model.tokenizer.vocab_size())
+    {
         Some(i) => Err(ApiError::field(
             name,
-            format!("{name}[{i}] is {}, but the vocabulary has {} tokens", ids[i], model.tokenizer.vocab_size()),
+            format!(
+                "{name}[{i}] is {}, but the vocabulary has {} tokens",
+                ids[i],
+                model.tokenizer.vocab_size()
+            ),
         )),
         None => Ok(()),
     }
@@ -275,14 +364,24 @@ pub(super) fn check_token_ids(ids: &[u32], name: &str, model: &ServedModel) -> R
 
 fn logit_bias(fields: &mut Fields, model: &ServedModel) -> Result<Vec<(u32, f32)>, ApiError> {
     let name = "logit_bias";
-    let map = fields.opt::<serde_json::Map<String, Value>>(name)?.unwrap_or_default();
+    let map = fields
+        .opt::<serde_json::Map<String, Value>>(name)?
+        .unwrap_or_default();
     if map.len() > MAX_BIASES {
-        return Err(ApiError::field(name, format!("logit_bias has {} tokens; at most {MAX_BIASES} are allowed", map.len())));
+        return Err(ApiError::field(
+            name,
+            format!(
+                "logit_bias has {} tokens; at most {MAX_BIASES} are allowed",
+                map.len()
+            ),
+        ));
     }
     map.into_iter()
         .map(|(key, value)| {
-            let id: u32 = key.parse().map_err(|_| ApiError::field(name, format!("logit_bias: {key:?} is not a token id")))?;
-            check_token_ids(&[id], name, model)?;
+            let vocab_size = model.tokenizer.vocab_size();
+            let id: u32 = key.parse().ok().filter(|&id| (id as usize) < vocab_size).ok_or_else(|| {
+                ApiError::field(name, format!("logit_bias: {key:?} is no token id; they are the integers below {vocab_size}"))
+            })?;
             let bias = value.as_f64().filter(|bias| (-100.0..=100.0).contains(bias)).ok_or_else(|| {
                 ApiError::field(name, format!("logit_bias[{key}] must be a number in -100..=100, is {value}"))
             })?;

@@ -35,7 +35,11 @@ struct Stream {
 }
 
 /// Waits for the first token, or `keep_alive`, then answers.
-pub(super) async fn respond(mut generation: Generation, body: AnswerBody, keep_alive: Duration) -> Result<Response, ApiError> {
+pub(super) async fn respond(
+    mut generation: Generation,
+    body: AnswerBody,
+    keep_alive: Duration,
+) -> Result<Response, ApiError> {
     let pending = match timeout(keep_alive, generation.next()).await {
         Ok(Some(Err(error))) => {
             let error = ApiError::from(error);
@@ -45,16 +49,29 @@ pub(super) async fn respond(mut generation: Generation, body: AnswerBody, keep_a
         Ok(next) => next,
         Err(_) => None,
     };
-    let stream = Stream { generation, body, keep_alive, pending, is_first: true, is_done: false };
+    let stream = Stream {
+        generation,
+        body,
+        keep_alive,
+        pending,
+        is_first: true,
+        is_done: false,
+    };
     let frames = stream::unfold(stream, |mut stream| async move {
         let frame = stream.next_frame().await?;
         Some((Ok::<_, Infallible>(frame), stream))
     });
     let mut headers = provenance(None);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx would otherwise collect the stream.
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     Ok((headers, Body::from_stream(frames)).into_response())
 }
 
@@ -94,19 +111,30 @@ impl Stream {
             return;
         }
         if self.is_first
-            && let Some(role) = self.body.role_chunk()
+            && let Some(role) = self.body.role_chunk(self.generation.usage().0)
         {
             event(frame, &role);
         }
         let tokens = std::slice::from_ref(&delta.token);
-        let part = Part { text: &delta.text, tokens, finish: delta.finish.as_ref() };
-        let chunk = self.body.chunk(&part, std::mem::take(&mut self.is_first), self.generation.usage());
+        let part = Part {
+            text: &delta.text,
+            tokens,
+            finish: delta.finish.as_ref(),
+        };
+        let chunk = self.body.chunk(
+            &part,
+            std::mem::take(&mut self.is_first),
+            self.generation.usage(),
+        );
         event(frame, &chunk);
         self.generation.handed_on(delta);
         if let Some(finish) = &delta.finish {
             self.is_done = true;
             self.generation.close(Ok(finish));
-            if let Some(usage) = self.body.usage_chunk(self.generation.usage(), self.generation.timings()) {
+            if let Some(usage) = self
+                .body
+                .usage_chunk(self.generation.usage(), self.generation.timings())
+            {
                 event(frame, &usage);
             }
             frame.extend_from_slice(DONE);

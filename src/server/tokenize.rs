@@ -28,7 +28,10 @@ const TOKENIZE: &[Field] = &[
 
 const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
 
-pub(super) async fn tokenize(State(state): State<AppState>, body: Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn tokenize(
+    State(state): State<AppState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[TOKENIZE])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
@@ -43,17 +46,28 @@ pub(super) async fn tokenize(State(state): State<AppState>, body: Bytes) -> Resu
                 true => tokenizer.encode_prompt(&text),
                 false => tokenizer.encode(&text, Specials::Parse),
             };
-            tokio::task::spawn_blocking(encode).await.map_err(|_| ApiError::internal("the tokenizer panicked"))??
+            tokio::task::spawn_blocking(encode)
+                .await
+                .map_err(|_| ApiError::internal("the tokenizer panicked"))??
         }
         None => {
             if add_special_tokens == Some(true) {
-                return Err(ApiError::field("add_special_tokens", "with messages the chat template adds the special tokens"));
+                return Err(ApiError::field(
+                    "add_special_tokens",
+                    "with messages the chat template adds the special tokens",
+                ));
             }
             let messages = chat::messages(&mut fields)?;
-            chat::encode(&state, messages, add_generation_prompt.unwrap_or(true)).await?.token_ids
+            chat::encode(&state, messages, add_generation_prompt.unwrap_or(true))
+                .await?
+                .token_ids
         }
     };
-    let strings: Option<Vec<String>> = with_strings.then(|| ids.iter().map(|&id| model.tokenizer.token_text(id)).collect());
+    let strings: Option<Vec<String>> = with_strings.then(|| {
+        ids.iter()
+            .map(|&id| model.tokenizer.token_text(id))
+            .collect()
+    });
     Ok(Json(json!({
         "count": ids.len(),
         "max_model_len": model.max_model_len,
@@ -62,10 +76,15 @@ pub(super) async fn tokenize(State(state): State<AppState>, body: Bytes) -> Resu
     })))
 }
 
-pub(super) async fn detokenize(State(state): State<AppState>, body: Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn detokenize(
+    State(state): State<AppState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[DETOKENIZE])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
     let ids = token_ids(&mut fields, "tokens", model)?;
-    Ok(Json(json!({"prompt": model.tokenizer.detokenise(&ids, false)})))
+    Ok(Json(
+        json!({"prompt": model.tokenizer.detokenise(&ids, false)}),
+    ))
 }

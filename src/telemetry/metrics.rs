@@ -5,12 +5,18 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_local_recorder};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 /// 1 ms to 2 minutes: prompt on a small model to queue on a loaded one.
-const SECONDS: [f64; 17] =
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 7.5, 20.0, 60.0, 120.0];
-const TOKENS: [f64; 13] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0];
+const SECONDS: [f64; 17] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 7.5, 20.0, 60.0,
+    120.0,
+];
+const TOKENS: [f64; 13] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0,
+];
 
 /// The registry of one server.
 pub struct Telemetry {
@@ -33,7 +39,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [Self::Stop, Self::Length, Self::Cancelled, Self::Error, Self::Rejected];
+    const ALL: [Self; 5] = [
+        Self::Stop,
+        Self::Length,
+        Self::Cancelled,
+        Self::Error,
+        Self::Rejected,
+    ];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
@@ -53,11 +65,18 @@ struct Seconds(Vec<Histogram>);
 
 impl Seconds {
     fn new(model: &str, names: &[&'static str]) -> Self {
-        Self(names.iter().map(|&name| histogram!(name, "model" => model.to_owned())).collect())
+        Self(
+            names
+                .iter()
+                .map(|&name| histogram!(name, "model" => model.to_owned()))
+                .collect(),
+        )
     }
 
     fn record(&self, duration: Duration) {
-        self.0.iter().for_each(|histogram| histogram.record(duration));
+        self.0
+            .iter()
+            .for_each(|histogram| histogram.record(duration));
     }
 }
 
@@ -118,7 +137,8 @@ impl Telemetry {
 
     /// The handles for the engine that serves `model`.
     pub fn engine(&self, model: &str) -> EngineMetrics {
-        let gauges = |names: [&'static str; 2]| names.map(|name| gauge!(name, "model" => model.to_owned()));
+        let gauges =
+            |names: [&'static str; 2]| names.map(|name| gauge!(name, "model" => model.to_owned()));
         with_local_recorder(&self.recorder, || EngineMetrics {
             running: gauges(["flambeau_num_requests_running", "vllm:num_requests_running"]),
             waiting: gauges(["flambeau_num_requests_waiting", "vllm:num_requests_waiting"]),
@@ -133,12 +153,48 @@ impl Telemetry {
     pub fn requests(&self, model: &str, tier: &'static str) -> RequestMetrics {
         let total = |name: &'static str| counter!(name, "model" => model.to_owned());
         with_local_recorder(&self.recorder, || RequestMetrics {
-            ttft: Seconds::new(model, &["flambeau_time_to_first_token_seconds", "vllm:time_to_first_token_seconds"]),
-            itl: Seconds::new(model, &["flambeau_inter_token_latency_seconds", "vllm:inter_token_latency_seconds"]),
-            e2e: Seconds::new(model, &["flambeau_e2e_request_latency_seconds", "vllm:e2e_request_latency_seconds"]),
-            queue: Seconds::new(model, &["flambeau_request_queue_time_seconds", "vllm:request_queue_time_seconds"]),
-            prefill: Seconds::new(model, &["flambeau_request_prefill_time_seconds", "vllm:request_prefill_time_seconds"]),
-            decode: Seconds::new(model, &["flambeau_request_decode_time_seconds", "vllm:request_decode_time_seconds"]),
+            ttft: Seconds::new(
+                model,
+                &[
+                    "flambeau_time_to_first_token_seconds",
+                    "vllm:time_to_first_token_seconds",
+                ],
+            ),
+            itl: Seconds::new(
+                model,
+                &[
+                    "flambeau_inter_token_latency_seconds",
+                    "vllm:inter_token_latency_seconds",
+                ],
+            ),
+            e2e: Seconds::new(
+                model,
+                &[
+                    "flambeau_e2e_request_latency_seconds",
+                    "vllm:e2e_request_latency_seconds",
+                ],
+            ),
+            queue: Seconds::new(
+                model,
+                &[
+                    "flambeau_request_queue_time_seconds",
+                    "vllm:request_queue_time_seconds",
+                ],
+            ),
+            prefill: Seconds::new(
+                model,
+                &[
+                    "flambeau_request_prefill_time_seconds",
+                    "vllm:request_prefill_time_seconds",
+                ],
+            ),
+            decode: Seconds::new(
+                model,
+                &[
+                    "flambeau_request_decode_time_seconds",
+                    "vllm:request_decode_time_seconds",
+                ],
+            ),
             prompt_tokens: total("flambeau_prompt_tokens_total"),
             generation_tokens: total("flambeau_generation_tokens_total"),
             prefix_queries: total("flambeau_prefix_cache_queries_total"),
@@ -187,7 +243,14 @@ impl RequestMetrics {
     }
 
     /// A request that was accepted has ended.
-    pub fn ended(&self, outcome: Outcome, e2e: Duration, decode: Option<Duration>, num_prompt: u64, num_output: u64) {
+    pub fn ended(
+        &self,
+        outcome: Outcome,
+        e2e: Duration,
+        decode: Option<Duration>,
+        num_prompt: u64,
+        num_output: u64,
+    ) {
         self.requests[outcome as usize].increment(1);
         self.e2e.record(e2e);
         if let Some(decode) = decode {

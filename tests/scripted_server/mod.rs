@@ -167,7 +167,7 @@ fn stream(steps: Vec<Step>) -> Body {
 
 struct Items(mpsc::Receiver<Result<Bytes, &'static str>>);
 
-impl futures_core::Stream for Items {
+impl futures_util::Stream for Items {
     type Item = Result<Bytes, &'static str>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

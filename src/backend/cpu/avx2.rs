@@ -162,7 +162,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn to_i8(self, v: [__m256; 4], out: &mut [i8; 32]) -> i32 {
+    fn to_i8(self, v: [__m256; 4], out: &mut [i8; 32]) -> [i32; 2] {
         avx2!({
             let q = [
                 _mm256_cvtps_epi32(v[0]),
@@ -178,64 +178,68 @@ impl Simd for Avx2 {
             let in_order =
                 _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
             _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order);
-            let sums = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
+            // Lanes 0 and 2 of the horizontal sums of both halves.
+            let (a, b) = (_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
+            let pairs = _mm256_hadd_epi32(a, b);
+            let fours = _mm256_hadd_epi32(pairs, pairs);
             let sums = _mm_add_epi32(
-                _mm256_castsi256_si128(sums),
-                _mm256_extracti128_si256::<1>(sums),
+                _mm256_castsi256_si128(fours),
+                _mm256_extracti128_si256::<1>(fours),
             );
-            let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
-            _mm_cvtsi128_si32(_mm_add_epi32(
-                sums,
-                _mm_shuffle_epi32::<0b10_11_00_01>(sums),
-            ))
+            [_mm_extract_epi32::<0>(sums), _mm_extract_epi32::<1>(sums)]
         })
     }
     #[inline(always)]
-    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [__m256; R] {
+    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [[__m256; 2]; R] {
         avx2!({
             let mask = _mm256_set1_epi8(15);
-            // Exact in i16: eight sums of two products are at most 8 * 2 * 15 * 127 = 30480.
-            let mut sums = [_mm256_setzero_si256(); R];
+            // Exact in i16: four sums of two products are at most 4 * 2 * 15 * 127 = 15240.
+            let mut sums = [[_mm256_setzero_si256(); 2]; R];
             for (j, bytes) in w.as_chunks::<32>().0.iter().enumerate() {
                 let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
                 let low = _mm256_and_si256(bytes, mask);
                 let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
                 for r in 0..R {
-                    sums[r] = _mm256_add_epi16(
-                        sums[r],
+                    sums[r][0] = _mm256_add_epi16(
+                        sums[r][0],
                         _mm256_maddubs_epi16(low, four(self, x[r], 4 * j)),
                     );
-                    sums[r] = _mm256_add_epi16(
-                        sums[r],
+                    sums[r][1] = _mm256_add_epi16(
+                        sums[r][1],
                         _mm256_maddubs_epi16(high, four(self, x[r], 16 + 4 * j)),
                     );
                 }
             }
-            let mut out = [_mm256_setzero_ps(); R];
+            let mut out = [[_mm256_setzero_ps(); 2]; R];
             for r in 0..R {
-                out[r] = _mm256_cvtepi32_ps(_mm256_madd_epi16(sums[r], _mm256_set1_epi16(1)));
+                for half in 0..2 {
+                    let sum = _mm256_madd_epi16(sums[r][half], _mm256_set1_epi16(1));
+                    out[r][half] = _mm256_cvtepi32_ps(sum);
+                }
             }
             out
         })
     }
     #[inline(always)]
-    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [__m256; R] {
+    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [[__m256; 2]; R] {
         avx2!({
             let ones = _mm256_set1_epi16(1);
-            let mut sums = [_mm256_setzero_si256(); R];
-            for (j, bytes) in w.as_chunks::<32>().0.iter().enumerate() {
-                let w = _mm256_loadu_si256(bytes.as_ptr().cast());
-                let magnitude = _mm256_abs_epi8(w);
-                for r in 0..R {
-                    // Exact in i16: 2 * 128 * 127 = 32512. The sign of the weight moves to the activation.
-                    let x = _mm256_sign_epi8(four(self, x[r], 4 * j), w);
-                    let pairs = _mm256_maddubs_epi16(magnitude, x);
-                    sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
+            let mut out = [[_mm256_setzero_ps(); 2]; R];
+            for (half, w) in w.as_chunks::<128>().0.iter().enumerate() {
+                let mut sums = [_mm256_setzero_si256(); R];
+                for (j, bytes) in w.as_chunks::<32>().0.iter().enumerate() {
+                    let w = _mm256_loadu_si256(bytes.as_ptr().cast());
+                    let magnitude = _mm256_abs_epi8(w);
+                    for r in 0..R {
+                        // Exact in i16: 2 * 128 * 127 = 32512. The sign of the weight moves to the activation.
+                        let x = _mm256_sign_epi8(four(self, x[r], 16 * half + 4 * j), w);
+                        let pairs = _mm256_maddubs_epi16(magnitude, x);
+                        sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
+                    }
                 }
-            }
-            let mut out = [_mm256_setzero_ps(); R];
-            for r in 0..R {
-                out[r] = _mm256_cvtepi32_ps(sums[r]);
+                for r in 0..R {
+                    out[r][half] = _mm256_cvtepi32_ps(sums[r]);
+                }
             }
             out
         })

@@ -82,7 +82,8 @@ impl Kernel for Probe {
             bits.extend(out.map(f32::to_bits));
 
             let mut x = [[0i8; 32]; 3];
-            bits.push(s.to_i8([row[0], row[1], row[2], row[3]], &mut x[0]) as u32);
+            let sums = s.to_i8([row[0], row[1], row[2], row[3]], &mut x[0]);
+            bits.extend(sums.map(|sum| sum as u32));
             bits.extend(x[0].map(|q| q as u32));
             x[1] = [127; 32];
             x[2] = std::array::from_fn(|_| (next() % 255) as i32 as i8).map(|q: i8| q.max(-127));
@@ -95,8 +96,11 @@ impl Kernel for Probe {
                 .expect("256 is more than 128: this is a bug");
             let signed = w.map(|w| if w == 255 { -128 } else { w as i8 });
             let x = [&x[0], &x[1], &x[2]];
-            for dot in s.dot_u4(nibbles, x).into_iter().chain(s.dot_i8(&signed, x)) {
-                s.store(dot, &mut out);
+            for dot in [s.dot_u4(nibbles, x), s.dot_i8(&signed, x)]
+                .as_flattened()
+                .as_flattened()
+            {
+                s.store(*dot, &mut out);
                 bits.extend(out.map(f32::to_bits));
             }
         }

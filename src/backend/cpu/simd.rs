@@ -39,13 +39,13 @@ pub(crate) trait Simd: Copy {
     /// Lane `i` of row `j` becomes lane `j` of row `i`.
     fn transpose(self, rows: [Self::F; 8]) -> [Self::F; 8];
 
-    /// Rounds 32 values in `-127.5..127.5` to nearest, ties to even, and gives their sum.
-    fn to_i8(self, v: [Self::F; 4], out: &mut [i8; 32]) -> i32;
-    /// Dot products of 8 outputs with R rows over 32 values. Byte `32 j + 4 o + i` of `w` holds, for output `o`, value
-    /// `4 j + i` in its low nibble and value `16 + 4 j + i` in its high one. Rows are within ±127.
-    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [Self::F; R];
+    /// Rounds 32 values in `-127.5..127.5` to nearest, ties to even, and gives the sums of both halves of 16.
+    fn to_i8(self, v: [Self::F; 4], out: &mut [i8; 32]) -> [i32; 2];
+    /// Dot products of 8 outputs with R rows over the values 0..16 and 16..32. Byte `32 j + 4 o + i` of `w` holds, for
+    /// output `o`, value `4 j + i` in its low nibble and value `16 + 4 j + i` in its high one. Rows are within ±127.
+    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [[Self::F; 2]; R];
     /// As [`Simd::dot_u4`] with a byte a value: byte `32 j + 4 o + i` of `w` is value `4 j + i` of output `o`.
-    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [Self::F; R];
+    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [[Self::F; 2]; R];
 
     /// `e^x`, within 2 ulp for `-87 <= x <= 88`; zero below -87.7, `e^88` above 88, NaN for NaN.
     ///

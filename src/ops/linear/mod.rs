@@ -2,7 +2,8 @@
 //!
 //! Weights lie in panels of 8 (f32: 16) outputs, interleaved so that a vector holds one output a lane. A tile of up to
 //! four rows streams a panel once; each output's K runs in ascending order through one accumulator, whatever the tile.
-//! Quantised weights meet activations quantised to int8 by blocks of 32, whose integer dot products are exact.
+//! Quantised weights meet activations quantised to int8 with a scale for every 16 values; the integer dot
+//! products are exact.
 #![allow(unsafe_code)]
 
 mod packed;
@@ -26,8 +27,8 @@ use crate::backend::cpu::{Cpu, DisjointMut, Kernel, RowTiles, Simd, for_row_tile
 
 /// `out = x · wᵀ + bias`: out `[T, N]`, x `[T, K]`, both f32; w `[N, K]`; bias `[N]`.
 ///
-/// For quantised w, x is rounded to int8 with one scale a block of 32 (largest magnitude / 127), which costs about 0.4%
-/// of the block's largest value; a block with a NaN or an infinity makes its row's outputs NaN.
+/// For quantised w, x is rounded to int8 with one scale for 16 values (largest magnitude / 127), which costs about
+/// 0.4% of the largest of them; 16 values with a NaN or an infinity makes its row's outputs NaN.
 ///
 /// # Errors
 /// If a shape does not fit.

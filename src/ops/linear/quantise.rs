@@ -1,16 +1,16 @@
-//! Activations as int8 in blocks of 32 along K.
+//! Activations as int8 along K, in blocks of 32 whose halves have a scale each.
 
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
 /// Values a block.
 pub(super) const BLOCK: usize = 32;
 
-/// 32 activations: `x ≈ scale · quants`, with quants in -127..=127.
+/// 32 activations: `x ≈ scales[half] · quants`, with quants in -127..=127 and halves of 16 values.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     pub(super) quants: [i8; BLOCK],
-    pub(super) scale: f32,
-    /// `scale · Σ quants`, what a weight's constant part multiplies.
+    pub(super) scales: [f32; 2],
+    /// `Σ scale · quants`, what a weight's constant part multiplies.
     pub(super) sum: f32,
 }
 
@@ -30,7 +30,7 @@ impl QuantisedRows {
                 num_blocks,
                 Block {
                     quants: [0; BLOCK],
-                    scale: 0.0,
+                    scales: [0.0; 2],
                     sum: 0.0,
                 },
             );
@@ -60,30 +60,26 @@ impl Kernel for Quantise<'_> {
         const SMALLEST: f32 = 128.0 * f32::MIN_POSITIVE;
         for (x, block) in self.x.as_chunks::<BLOCK>().0.iter().zip(self.blocks) {
             let mut v = [s.splat(0.0); 4];
-            let (mut largest, mut finite) = (s.splat(0.0), s.splat(0.0));
             for (v, x) in v.iter_mut().zip(x.as_chunks::<8>().0) {
                 *v = s.load(x);
-                largest = s.max(s.abs(*v), largest);
+            }
+            for (v, scale) in v.as_chunks_mut::<2>().0.iter_mut().zip(&mut block.scales) {
+                let largest = s.max_lane(s.max(s.abs(v[0]), s.abs(v[1])));
                 // Zero times a NaN or an infinity is NaN.
-                finite = s.fma(*v, s.splat(0.0), finite);
+                let zeros = s.fma(v[1], s.splat(0.0), s.mul(v[0], s.splat(0.0)));
+                let inverse;
+                (*scale, inverse) = match (s.sum(zeros).is_nan(), largest >= SMALLEST) {
+                    (false, true) => (largest / 127.0, 127.0 / largest),
+                    (false, false) => (0.0, 0.0),
+                    (true, _) => {
+                        *v = [s.splat(0.0); 2];
+                        (f32::NAN, 0.0)
+                    }
+                };
+                *v = v.map(|v| s.mul(v, s.splat(inverse)));
             }
-            let largest = s.max_lane(largest);
-            let is_finite = !s.sum(finite).is_nan();
-            let (scale, inverse) = match (is_finite, largest >= SMALLEST) {
-                (true, true) => (largest / 127.0, 127.0 / largest),
-                (true, false) => (0.0, 0.0),
-                (false, _) => (f32::NAN, 0.0),
-            };
-            if is_finite {
-                for v in &mut v {
-                    *v = s.mul(*v, s.splat(inverse));
-                }
-            } else {
-                v = [s.splat(0.0); 4];
-            }
-            let sum = s.to_i8(v, &mut block.quants);
-            block.scale = scale;
-            block.sum = scale * sum as f32;
+            let sums = s.to_i8(v, &mut block.quants);
+            block.sum = block.scales[0] * sums[0] as f32 + block.scales[1] * sums[1] as f32;
         }
     }
 }

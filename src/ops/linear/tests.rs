@@ -92,8 +92,8 @@ fn products_are_within_the_bound_of_the_format() {
                         x.iter().zip(w).map(|(x, w)| f64::from((x * w).abs())).sum();
                     // Half a step of each block's activation scale times its weights; rounding of f32 sums.
                     let step: f64 = x
-                        .chunks_exact(32)
-                        .zip(w.chunks_exact(32))
+                        .chunks_exact(16)
+                        .zip(w.chunks_exact(16))
                         .map(|(x, w)| {
                             let largest = x.iter().fold(0f32, |a, x| a.max(x.abs()));
                             let weights: f32 = w.iter().map(|w| w.abs()).sum();
@@ -118,13 +118,13 @@ fn products_are_within_the_bound_of_the_format() {
 
 #[test]
 fn quantised_activations_are_the_stated_rounding() {
-    // With x on the int8 grid of its block nothing is lost.
+    // With x on the int8 grid of its 16 values nothing is lost.
     let mut random = Random::new(8);
     let cpu = Cpu::new(1).unwrap();
     for kind in [Kind::Q4_1, Kind::Q8_0] {
         let weight = Weight::random(kind, 16, 64, &mut random);
         let mut x: Vec<f32> = (0..64).map(|_| random.below(255) as f32 - 127.0).collect();
-        (x[0], x[32]) = (127.0, -127.0);
+        (x[0], x[16], x[32], x[48]) = (127.0, -127.0, -127.0, 127.0);
         let got = product(&x, 1, &weight, None, &cpu)
             .to_vec2::<f32>()
             .unwrap();

@@ -43,7 +43,9 @@ impl Panel for Q4Block {
             let (scale, min) = (s.load_f16(&w.scales), s.load_f16(&w.mins));
             for r in 0..R {
                 let x = &x[r][b];
-                sums[r] = s.fma(dots[r], s.mul(scale, s.splat(x.scale)), sums[r]);
+                for (dot, x_scale) in dots[r].into_iter().zip(x.scales) {
+                    sums[r] = s.fma(dot, s.mul(scale, s.splat(x_scale)), sums[r]);
+                }
                 sums[r] = s.fma(min, s.splat(x.sum), sums[r]);
             }
         }
@@ -69,7 +71,9 @@ impl Panel for Q8Block {
             let dots = s.dot_i8(&w.quants, quants(&x, b));
             let scale = s.load_f16(&w.scales);
             for r in 0..R {
-                sums[r] = s.fma(dots[r], s.mul(scale, s.splat(x[r][b].scale)), sums[r]);
+                for (dot, x_scale) in dots[r].into_iter().zip(x[r][b].scales) {
+                    sums[r] = s.fma(dot, s.mul(scale, s.splat(x_scale)), sums[r]);
+                }
             }
         }
         for r in 0..R {

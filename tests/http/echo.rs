@@ -1,0 +1,68 @@
+//! An executor that answers with the prompt, over and over, read back from its KV cache.
+
+use std::collections::HashMap;
+
+use flambeau::engine::{Executor, ExecutorError, StepOutput, Ticket};
+use flambeau::request::{SampledToken, TokenLogprobs};
+use flambeau::scheduler::{SampleRow, StepPlan};
+
+/// See the module. Tokens that may not be drawn are replaced by the next id.
+pub struct Echo {
+    vocab_size: u32,
+    block_size: usize,
+    /// Token by slot.
+    cache: HashMap<u32, u32>,
+    in_flight: StepOutput,
+}
+
+impl Echo {
+    pub fn new(block_size: usize, vocab_size: u32) -> Self {
+        Self {
+            vocab_size,
+            block_size,
+            cache: HashMap::new(),
+            in_flight: StepOutput::default(),
+        }
+    }
+
+    fn sample(&self, plan: &StepPlan, row: &SampleRow) -> SampledToken {
+        let s = plan
+            .cu_seqlens_q
+            .partition_point(|&start| start <= row.row_idx)
+            - 1;
+        let blocks = &plan.block_tables[plan.block_table_offsets[s] as usize..];
+        let source = row.position as usize % row.num_prompt_tokens;
+        let slot =
+            blocks[source / self.block_size] as usize * self.block_size + source % self.block_size;
+        let mut token_id = self.cache[&(slot as u32)];
+        while plan.banned[row.banned.clone()].contains(&token_id) {
+            token_id = (token_id + 1) % self.vocab_size;
+        }
+        let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
+            chosen: -0.5,
+            top: (0..count)
+                .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
+                .collect(),
+        });
+        SampledToken { token_id, logprobs }
+    }
+}
+
+impl Executor for Echo {
+    fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
+        let slots = plan.slot_mapping.iter().copied();
+        self.cache.extend(slots.zip(plan.token_ids.iter().copied()));
+        self.in_flight = StepOutput {
+            sampled: plan
+                .samples
+                .iter()
+                .map(|row| self.sample(plan, row))
+                .collect(),
+        };
+        Ok(Ticket(0))
+    }
+
+    fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {
+        Ok(std::mem::take(&mut self.in_flight))
+    }
+}

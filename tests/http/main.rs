@@ -1,0 +1,25 @@
+//! The HTTP front over real sockets, with executors that need no model.
+//!
+//! [`echo`] answers with the prompt, so that a test chooses the answer token by token; the library's fake executor
+//! hashes its whole context, so that any mix-up changes the answer, and a [`gate`] holds each of its steps until the
+//! test lets it go. Nothing here waits for time to pass: tests wait for events, bounded by `client::PATIENCE`.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod borders;
+mod chat;
+mod client;
+mod completions;
+mod crowd;
+mod disconnect;
+mod drain;
+mod echo;
+mod failure;
+mod gate;
+mod keys;
+mod malformed;
+mod ops;
+mod overload;
+mod redact;
+mod server;

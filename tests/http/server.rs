@@ -1,0 +1,260 @@
+//! A server on a free port in this process, its model a few hundred bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use flambeau::engine::fake::FakeExecutor;
+use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
+use flambeau::scheduler::SchedulerConfig;
+use flambeau::server::{AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve};
+use flambeau::telemetry::{RequestLog, Telemetry};
+use flambeau::text::{ChatTemplate, GgufVocab, Tokenizer};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::client::{Client, Reply, within};
+use super::echo::Echo;
+use super::gate::{Gate, Gatekeeper};
+
+pub const CHAT: &str = "/v1/chat/completions";
+pub const COMPLETIONS: &str = "/v1/completions";
+
+/// The ids 0 to 255 are the bytes; then come these.
+pub const IM_START: u32 = 257;
+pub const IM_END: u32 = 258;
+pub const VOCAB_SIZE: u32 = 259;
+
+const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}\
+    {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+#[derive(Clone)]
+enum Model {
+    Echo,
+    Fake { vocab_size: u32 },
+}
+
+/// A server to be.
+pub struct Setup {
+    pub engine: EngineConfig,
+    pub options: ServerOptions,
+    model: Model,
+    gate: Option<Gatekeeper>,
+    /// How often an executor can be built.
+    pub max_builds: usize,
+}
+
+impl Setup {
+    fn new(model: Model) -> Self {
+        Self {
+            engine: EngineConfig {
+                scheduler: SchedulerConfig {
+                    max_num_seqs: 64,
+                    max_num_batched_tokens: 256,
+                    max_model_len: 512,
+                },
+                num_blocks: 2048,
+                block_size: 16,
+                max_waiting: 64,
+            },
+            options: ServerOptions {
+                request_log: RequestLog::Off,
+                ..ServerOptions::default()
+            },
+            model,
+            gate: None,
+            max_builds: usize::MAX,
+        }
+    }
+
+    /// Answers with the prompt.
+    pub fn echo() -> Self {
+        Self::new(Model::Echo)
+    }
+
+    /// Answers with ids in `0..vocab_size` that depend on all of the context.
+    pub fn fake(vocab_size: u32) -> Self {
+        Self::new(Model::Fake { vocab_size })
+    }
+
+    /// Answers with ASCII characters, one a step, each held at the gate.
+    pub fn gated() -> (Self, Gate) {
+        Self::fake(128).hold()
+    }
+
+    /// Holds every step at the gate.
+    pub fn hold(mut self) -> (Self, Gate) {
+        let (gate, keeper) = Gate::new();
+        self.gate = Some(keeper);
+        (self, gate)
+    }
+
+    fn build(&self) -> Box<dyn Executor> {
+        let EngineConfig {
+            num_blocks,
+            block_size,
+            ..
+        } = self.engine;
+        match (&self.model, &self.gate) {
+            (Model::Echo, _) => Box::new(Echo::new(block_size, VOCAB_SIZE)),
+            (Model::Fake { vocab_size }, gate) => {
+                let fake = FakeExecutor::new(num_blocks, block_size, *vocab_size);
+                Box::new(match gate {
+                    Some(gate) => fake.with_hook(gate.hook()),
+                    None => fake,
+                })
+            }
+        }
+    }
+
+    pub async fn start(self) -> Server {
+        let telemetry = Telemetry::new().unwrap();
+        let (config, options) = (self.engine, Arc::new(self.options.clone()));
+        let builds = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&builds);
+        let factory = Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
+            n if n < self.max_builds => Ok(self.build()),
+            _ => Err(ExecutorError("the device is gone".into())),
+        });
+        let (engine, engine_ended) =
+            EngineHandle::spawn(config, factory, telemetry.engine("test")).unwrap();
+        let model = ServedModel {
+            name: "test".into(),
+            tokenizer: Arc::new(tokenizer()),
+            chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
+            defaults: SamplingDefaults::default(),
+            max_model_len: config.scheduler.max_model_len,
+            engine: engine.clone(),
+            metrics: telemetry.requests("test", "primary"),
+        };
+        let state = AppState {
+            model: Arc::new(model),
+            options,
+            prometheus: telemetry.handle(),
+            started: SystemTime::now(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (shutdown, shut_down) = oneshot::channel::<()>();
+        // A test that just ends says nothing.
+        let shut_down = async {
+            if shut_down.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let serving = tokio::spawn(serve(listener, state, engine_ended, shut_down));
+        Server {
+            addr,
+            engine,
+            builds,
+            shutdown,
+            serving,
+        }
+    }
+}
+
+/// A running server; it ends with the test's runtime at the latest.
+pub struct Server {
+    pub addr: SocketAddr,
+    pub engine: EngineHandle,
+    builds: Arc<AtomicUsize>,
+    shutdown: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<Ended>>,
+}
+
+impl Server {
+    pub async fn connect(&self) -> Client {
+        Client::connect(self.addr).await.unwrap()
+    }
+
+    /// Sends a request on a connection of its own and does not wait for the response.
+    pub async fn send(&self, method: &str, path: &str, body: &str) -> Client {
+        let client = self.connect().await;
+        let sent = client.send(method, path, &[("x-request-id", "test")], body.as_bytes());
+        sent.await.unwrap();
+        client
+    }
+
+    pub async fn post(&self, path: &str, body: impl ToString) -> Reply {
+        let mut client = self.send("POST", path, &body.to_string()).await;
+        client.reply().await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, "").await.reply().await.unwrap()
+    }
+
+    /// All events of a stream whose headers say that it is one.
+    pub async fn events(&self, path: &str, body: &Value) -> Vec<String> {
+        let mut client = self.send("POST", path, &body.to_string()).await;
+        let head = client.head().await.unwrap();
+        assert_eq!(head.status, 200);
+        client.events().await.unwrap()
+    }
+
+    /// The value of a series, which must exist.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let metrics = self.get("/metrics").await;
+        let value = metrics
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {series} in {}", metrics.text()));
+        value.parse().unwrap()
+    }
+
+    /// Asks until the series has this value.
+    pub async fn until(&self, series: &str, value: f64) {
+        within(async { while self.metric(series).await != value {} }).await;
+    }
+
+    /// Requests that ended this way.
+    pub fn outcome(outcome: &str) -> String {
+        format!(r#"flambeau_requests_total{{model="test",tier="primary",outcome="{outcome}"}}"#)
+    }
+
+    /// How often an executor was built, or was to be.
+    pub fn num_builds(&self) -> usize {
+        self.builds.load(Ordering::SeqCst)
+    }
+
+    /// Tells it to stop and gives back what tells that it has.
+    pub fn shut_down(self) -> JoinHandle<std::io::Result<Ended>> {
+        self.shutdown.send(()).unwrap();
+        self.serving
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn ended(self) -> Ended {
+        let _open = self.shutdown;
+        within(self.serving).await.unwrap().unwrap()
+    }
+}
+
+/// Byte-level with the tokens of ChatML; a token's id is its byte.
+fn tokenizer() -> Tokenizer {
+    // GPT-2's spelling of bytes: what prints stands for itself, the rest follows from 256 on.
+    let mut unprintable = 0x100..;
+    let spell = |byte: u8| match byte {
+        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
+        _ => char::from_u32(unprintable.next().unwrap()).unwrap(),
+    };
+    let mut tokens: Vec<String> = (0..=255).map(spell).map(String::from).collect();
+    tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(String::from));
+    let mut token_types = vec![1; 256];
+    token_types.extend([3, 3, 3]);
+    Tokenizer::from_gguf(GgufVocab {
+        model: "gpt2".into(),
+        pre: Some("smollm".into()),
+        tokens,
+        token_types,
+        bos_id: Some(IM_START),
+        eos_id: Some(IM_END),
+        add_bos: Some(false),
+        ..GgufVocab::default()
+    })
+    .unwrap()
+}
