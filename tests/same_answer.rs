@@ -66,7 +66,7 @@ fn requests() -> Vec<GenerateRequest> {
         let start = rng.below(text.len() - len);
         let random = rng.token_ids(len);
         let mut sampling = SamplingParams {
-            logprobs: (i % 3 > 0).then_some(i as u32 % 6),
+            logprobs: (!i.is_multiple_of(3)).then_some(i as u32 % 6),
             seed: rng.next(),
             ..SamplingParams::greedy()
         };
@@ -86,7 +86,7 @@ fn requests() -> Vec<GenerateRequest> {
             _ => {}
         }
         GenerateRequest {
-            prompt: if i / 2 % 2 == 0 {
+            prompt: if (i / 2).is_multiple_of(2) {
                 text[start..start + len].to_vec()
             } else {
                 random
