@@ -295,15 +295,11 @@ fn raise_file_limit() -> anyhow::Result<()> {
         rlim_max: 0,
     };
     // SAFETY: `limit` is a valid `rlimit` that the call fills.
-    ensure!(
-        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0,
-        "getrlimit failed"
-    );
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    ensure!(read == 0, "getrlimit failed");
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` is a valid `rlimit` that the call reads.
-    ensure!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0,
-        "setrlimit failed"
-    );
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    ensure!(set == 0, "setrlimit failed");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `flambeau serve`: from settings to a listening server, and back down on a signal.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load;
@@ -52,10 +53,9 @@ impl ServeCommand {
         let listener = match self.dry_run {
             true => None,
             false => {
-                let bind = TcpListener::bind(config.address);
+                let _runtime = runtime.enter();
                 Some(
-                    runtime
-                        .block_on(bind)
+                    listen(config.address)
                         .with_context(|| format!("{} cannot be listened on", config.address))?,
                 )
             }
@@ -88,6 +88,18 @@ impl ServeCommand {
             }
         }
     }
+}
+
+/// Listens with room for a crowd: tokio's own backlog of 1,024 drops connections when more come at once, which then wait
+/// seconds for the kernel's retry.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(8192)
 }
 
 /// A model file that fits, ready to become an engine.

@@ -61,9 +61,8 @@ pub(super) async fn require_key(
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let Some((_, key)) = presented
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+    let credentials = presented.and_then(|value| value.split_once(' '));
+    let Some((_, key)) = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
     else {
         return ApiError::unauthorized(
             "an API key is needed: send it as 'Authorization: Bearer KEY'",
