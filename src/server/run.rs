@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
 
+use super::accept::accept;
 use super::router::router;
 use super::state::AppState;
 use crate::engine::ExecutorError;
@@ -47,21 +47,11 @@ pub async fn serve(
             prometheus.run_upkeep();
         }
     });
-    // Without it the kernel holds a token back until the one before is acknowledged.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            log_line(&format!("TCP_NODELAY could not be set: {error}"));
-        }
-    });
-    let (close, closing) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
-        // A dropped sender closes as well.
-        let _ = closing.await;
-    });
-    let mut serving = tokio::spawn(serving.into_future());
+    let (close, closing) = watch::channel(false);
+    let mut serving = tokio::spawn(accept(listener, router(state), closing));
     let ended = tokio::select! {
         result = &mut serving => {
-            result.map_err(std::io::Error::other)??;
+            result.map_err(std::io::Error::other)?;
             Ended::Stopped
         }
         ended = engine_ended => match ended {
@@ -79,7 +69,8 @@ pub async fn serve(
             Ended::Stopped
         }
     };
-    let _ = close.send(());
+    // Nobody listens any more when every connection is closed already.
+    let _ = close.send(true);
     if !serving.is_finished() && timeout(CLOSING_TIME, &mut serving).await.is_err() {
         serving.abort();
     }
