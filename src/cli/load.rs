@@ -8,10 +8,7 @@ use crate::model::gguf::Metadata;
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
 
 /// The tokenizer of `folder` (tokenizer.json, tokenizer_config.json), else the one inside the model's file.
-pub(super) fn tokenizer(
-    metadata: Metadata<'_>,
-    folder: Option<&Path>,
-) -> anyhow::Result<Tokenizer> {
+pub fn tokenizer(metadata: Metadata<'_>, folder: Option<&Path>) -> anyhow::Result<Tokenizer> {
     let Some(folder) = folder else {
         return Ok(Tokenizer::from_gguf(vocabulary(metadata)?)?);
     };
@@ -25,7 +22,7 @@ pub(super) fn tokenizer(
 }
 
 /// The template in `file`, else the one of the tokenizer's folder, else the model's own.
-pub(super) fn chat_template(
+pub fn chat_template(
     metadata: Metadata<'_>,
     tokenizer: &Tokenizer,
     file: Option<&Path>,

@@ -1,7 +1,7 @@
 //! The command line: one module a subcommand. The only layer that may see all the others.
 
 pub mod bench;
-mod load;
+pub mod load;
 mod memory_plan;
 pub mod models;
 pub mod serve;

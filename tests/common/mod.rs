@@ -1,13 +1,18 @@
-//! What the tests on the real default model share.
+//! What the tests and benches on the real default model share.
 #![allow(dead_code)] // Each test binary uses its own part.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use flambeau::backend::cpu::Cpu;
+use flambeau::engine::{EngineConfig, EngineHandle, Event, EventStream, Executor, ExecutorError};
 use flambeau::hub::{Hub, HubConfig, TextProgress};
 use flambeau::model::gguf::GgufFile;
-use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Weights};
+use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
+use flambeau::request::{FinishReason, GenerateRequest, SampledToken};
+use flambeau::scheduler::SchedulerConfig;
+use flambeau::telemetry::Telemetry;
+use tokio::sync::oneshot;
 
 /// The default model's file, fetched once into the user's cache.
 pub fn default_model() -> PathBuf {
@@ -40,4 +45,92 @@ pub fn decoder(
         block_size: 16,
     };
     Decoder::new(config.clone(), Arc::clone(weights), &limits, cpu.clone()).unwrap()
+}
+
+/// An engine thread on the default model.
+pub struct Engine {
+    pub handle: EngineHandle,
+    ended: oneshot::Receiver<Result<(), ExecutorError>>,
+    telemetry: Telemetry,
+}
+
+impl Engine {
+    /// Over [`decoder`], so within its limits; `wrap` may put something around the runner.
+    pub fn start(
+        (config, weights): &(ModelConfig, Arc<Weights>),
+        scheduler: SchedulerConfig,
+        num_blocks: usize,
+        cpu: &Cpu,
+        wrap: impl Fn(Runner) -> Box<dyn Executor> + Send + 'static,
+    ) -> Self {
+        let telemetry = Telemetry::new().unwrap();
+        let engine = EngineConfig {
+            scheduler,
+            num_blocks,
+            block_size: 16,
+            max_waiting: 256,
+        };
+        let (config, weights, cpu) = (config.clone(), Arc::clone(weights), cpu.clone());
+        let factory = move || {
+            Ok(wrap(Runner::new(
+                decoder(&config, &weights, num_blocks, &cpu),
+                cpu.clone(),
+            )))
+        };
+        let (handle, ended) =
+            EngineHandle::spawn(engine, Box::new(factory), telemetry.engine("test")).unwrap();
+        Self {
+            handle,
+            ended,
+            telemetry,
+        }
+    }
+
+    /// Waits for the whole answer.
+    pub fn answer(&self, request: GenerateRequest) -> Answer {
+        let mut stream = self.handle.submit(request).unwrap();
+        let mut answer = Answer::default();
+        while let Some(event) = stream.blocking_recv() {
+            answer.push(event);
+        }
+        answer
+    }
+
+    /// Ends the thread and returns its last metrics, as `/metrics` shows them.
+    pub fn stop(self) -> String {
+        self.handle.stop();
+        self.ended.blocking_recv().unwrap().unwrap();
+        self.telemetry.handle().render()
+    }
+}
+
+/// What a request was told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    pub tokens: Vec<SampledToken>,
+    pub finish: Option<FinishReason>,
+}
+
+impl Answer {
+    pub fn push(&mut self, event: Event) {
+        assert_eq!(self.finish, None, "nothing follows the terminal event");
+        match event {
+            Event::Token { token, finish, .. } => {
+                self.tokens.push(token);
+                self.finish = finish;
+            }
+            Event::Failed(error) => panic!("{error}"),
+        }
+    }
+
+    /// Takes in what has arrived by now.
+    pub fn drain(&mut self, stream: &mut EventStream) {
+        while let Ok(event) = stream.try_recv() {
+            self.push(event);
+        }
+    }
+
+    pub fn token_ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.token_id).collect()
+    }
 }

@@ -1,0 +1,200 @@
+//! What a step costs besides the model: `cargo bench --bench scheduler`.
+//!
+//! The bar: `schedule` and `commit` of 256 sequences together take less than 50 µs. `engine loop` is all that the
+//! engine's thread does from the end of one step's computation to the start of the next, reported to readers included.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, StepOutput, Ticket};
+use flambeau::kv::BlockPool;
+use flambeau::request::{GenerateRequest, SampledToken, SamplingParams, StopCriteria};
+use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId, StepPlan};
+use flambeau::telemetry::Telemetry;
+
+const NUM_SEQUENCES: usize = 256;
+const CONTEXT_LEN: usize = 512;
+/// Steps until the contexts are made afresh, so that they stay near [`CONTEXT_LEN`].
+const NUM_STEPS: u64 = 256;
+const LONG_PROMPT: usize = 4096;
+const BLOCK_SIZE: usize = 16;
+const NUM_BLOCKS: usize = (NUM_SEQUENCES * 1024 + 2 * LONG_PROMPT) / BLOCK_SIZE;
+const TOKEN: SampledToken = SampledToken {
+    token_id: 7,
+    logprobs: None,
+};
+
+const CONFIG: SchedulerConfig = SchedulerConfig {
+    max_num_seqs: NUM_SEQUENCES,
+    max_num_batched_tokens: 512,
+    max_model_len: 8192,
+};
+
+fn request(prompt_len: usize, max_tokens: usize, sampling: &SamplingParams) -> GenerateRequest {
+    GenerateRequest {
+        prompt: (0..prompt_len as u32).collect(),
+        sampling: sampling.clone(),
+        stop: StopCriteria {
+            max_tokens,
+            min_tokens: 0,
+            stop_token_ids: vec![2],
+        },
+    }
+}
+
+/// One step's work around the model, and how long it took.
+fn step(
+    scheduler: &mut Scheduler,
+    committed: &mut Vec<flambeau::scheduler::Committed>,
+) -> Duration {
+    let start = Instant::now();
+    let num_samples = black_box(scheduler.schedule(Duration::ZERO)).samples.len();
+    let scheduled = start.elapsed();
+    let sampled = vec![TOKEN; num_samples];
+    committed.clear();
+    let start = Instant::now();
+    scheduler.commit(sampled, Duration::ZERO, committed);
+    scheduled + start.elapsed()
+}
+
+/// `num_steps` steps of decodes at [`CONTEXT_LEN`]; with `prompts`, one of the sequences is always a long prompt that
+/// takes what the decodes leave of the step.
+fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool) -> Duration {
+    let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
+    let mut next_id = 0..;
+    let mut add = |scheduler: &mut Scheduler, prompt_len, max_tokens| {
+        let id = SequenceId(next_id.next().unwrap_or_default());
+        scheduler.add(Sequence::new(
+            id,
+            request(prompt_len, max_tokens, sampling),
+            Duration::ZERO,
+        ));
+    };
+    let num_decodes = NUM_SEQUENCES - usize::from(prompts);
+    (0..num_decodes).for_each(|_| add(&mut scheduler, CONTEXT_LEN, 4096));
+    let mut committed = Vec::new();
+    while committed.len() < num_decodes {
+        step(&mut scheduler, &mut committed);
+    }
+    let timed = |_| {
+        if prompts && scheduler.num_running() + scheduler.num_waiting() < NUM_SEQUENCES {
+            add(&mut scheduler, LONG_PROMPT, 1);
+        }
+        step(&mut scheduler, &mut committed)
+    };
+    (0..num_steps).map(timed).sum()
+}
+
+fn scheduling(criterion: &mut Criterion) {
+    let greedy = SamplingParams::greedy();
+    let penalties = SamplingParams {
+        repetition_penalty: 1.1,
+        ..SamplingParams::greedy()
+    };
+    let cases = [
+        ("256 decodes", &greedy, false),
+        ("256 decodes with penalties", &penalties, false),
+        ("255 decodes and a prompt chunk", &greedy, true),
+    ];
+    for (name, sampling, prompts) in cases {
+        criterion.bench_function(&format!("schedule + commit: {name}"), |bencher| {
+            bencher.iter_custom(|iters| {
+                let full = (0..iters / NUM_STEPS).map(|_| steps(NUM_STEPS, sampling, prompts));
+                full.sum::<Duration>() + steps(iters % NUM_STEPS, sampling, prompts)
+            });
+        });
+    }
+}
+
+/// Time between full steps, and how many there were.
+#[derive(Default)]
+struct Gaps {
+    nanos: AtomicU64,
+    count: AtomicU64,
+}
+
+/// Computes nothing, and measures how long the engine takes from one full step to the next.
+struct Instantly {
+    gaps: Arc<Gaps>,
+    last_full: Option<Instant>,
+    output: StepOutput,
+}
+
+impl Executor for Instantly {
+    fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
+        let is_full = plan.samples.len() == NUM_SEQUENCES;
+        if let Some(last) = self.last_full.take().filter(|_| is_full) {
+            self.gaps
+                .nanos
+                .fetch_add(last.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            self.gaps.count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.output.sampled = vec![TOKEN; plan.samples.len()];
+        self.last_full = is_full.then(Instant::now);
+        Ok(Ticket(0))
+    }
+
+    fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {
+        // The clock starts when the output is ready.
+        self.last_full = self.last_full.map(|_| Instant::now());
+        Ok(std::mem::take(&mut self.output))
+    }
+}
+
+/// Serves 256 clients, each read by its own task, through a whole answer; returns the mean time between steps.
+fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
+    let gaps = Arc::new(Gaps::default());
+    let for_executor = Arc::clone(&gaps);
+    let config = EngineConfig {
+        scheduler: CONFIG,
+        num_blocks: NUM_BLOCKS,
+        block_size: BLOCK_SIZE,
+        max_waiting: 0,
+    };
+    let factory = Box::new(move || {
+        let gaps = Arc::clone(&for_executor);
+        Ok(Box::new(Instantly {
+            gaps,
+            last_full: None,
+            output: StepOutput::default(),
+        }) as Box<dyn Executor>)
+    });
+    let (engine, _ended) = EngineHandle::spawn(config, factory, Telemetry::new()?.engine("bench"))?;
+    let readers: Vec<_> = (0..NUM_SEQUENCES)
+        .map(|_| {
+            let mut stream =
+                engine.submit(request(CONTEXT_LEN, 1024, &SamplingParams::greedy()))?;
+            Ok(runtime.spawn(async move { while stream.recv().await.is_some() {} }))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    for reader in readers {
+        runtime.block_on(reader)?;
+    }
+    let (nanos, count) = (
+        gaps.nanos.load(Ordering::Relaxed),
+        gaps.count.load(Ordering::Relaxed),
+    );
+    Ok(Duration::from_nanos(nanos / count.max(1)))
+}
+
+fn engine_loop(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build();
+    let runtime = runtime.expect("a thread can be started");
+    let mut group = criterion.benchmark_group("engine loop");
+    group.sample_size(10);
+    group.bench_function("256 decodes", |bencher| {
+        bencher.iter_custom(|iters| {
+            (0..iters)
+                .map(|_| serve_once(&runtime).expect("the engine serves all"))
+                .sum()
+        });
+    });
+}
+
+criterion_group!(benches, scheduling, engine_loop);
+criterion_main!(benches);

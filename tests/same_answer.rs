@@ -1,0 +1,344 @@
+//! Same answer, whoever shares the batch: on the real model and through the real engine thread, a request gives the
+//! same tokens and the same log-probabilities, bit for bit, alone and in any company.
+//!
+//! The company is seeded: before each step the test decides who arrives and who leaves, while the engine waits at a
+//! gate. A seed thus tells a whole run, and nothing depends on the time of day.
+#![allow(clippy::unwrap_used)] // A test may panic.
+
+mod common;
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, LazyLock};
+
+use common::{Answer, Engine};
+use flambeau::backend::cpu::{Cpu, Isa};
+use flambeau::engine::{EventStream, Executor, ExecutorError, StepOutput, Ticket};
+use flambeau::model::{Activations, ModelConfig, Runner, Weights};
+use flambeau::request::{FinishReason, GenerateRequest, SamplingParams, StopCriteria};
+use flambeau::scheduler::{SchedulerConfig, StepPlan};
+
+const MAX_MODEL_LEN: usize = 352;
+const VOCAB_SIZE: usize = 49_152;
+const NUM_REQUESTS: usize = 32;
+
+/// SplitMix64: a seed tells a whole run.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn token_ids(&mut self, len: usize) -> Vec<u32> {
+        (0..len).map(|_| self.below(VOCAB_SIZE) as u32).collect()
+    }
+}
+
+/// English, as token ids.
+fn text() -> Vec<u32> {
+    let path = format!(
+        "{}/tests/data/golden/smollm2_q4_1_reference_long.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    serde_json::from_value(golden["cases"][0]["prompt_token_ids"].clone()).unwrap()
+}
+
+/// Every second one is greedy, every second pair is English (else random tokens); penalties, filters, log-probabilities
+/// and stop tokens each on some.
+fn requests() -> Vec<GenerateRequest> {
+    let (text, mut rng) = (text(), Rng(1));
+    let request = |i: usize| {
+        let len = if i % 8 == 7 {
+            200 + rng.below(101)
+        } else {
+            5 + rng.below(60)
+        };
+        let start = rng.below(text.len() - len);
+        let random = rng.token_ids(len);
+        let mut sampling = SamplingParams {
+            logprobs: (i % 3 > 0).then_some(i as u32 % 6),
+            seed: rng.next(),
+            ..SamplingParams::greedy()
+        };
+        if i % 2 == 1 {
+            sampling.temperature = 0.8 + 0.1 * rng.below(5) as f32;
+            match i / 2 % 4 {
+                0 => sampling.top_p = 0.9,
+                1 => sampling.top_k = 40,
+                2 => (sampling.min_p, sampling.top_p) = (0.02, 0.95),
+                _ => {}
+            }
+        }
+        match i % 7 {
+            0 => sampling.repetition_penalty = 1.2,
+            3 => (sampling.presence_penalty, sampling.frequency_penalty) = (0.5, 0.3),
+            5 => sampling.logit_bias = vec![(28, -3.0), (30, 2.0)],
+            _ => {}
+        }
+        GenerateRequest {
+            prompt: if i / 2 % 2 == 0 {
+                text[start..start + len].to_vec()
+            } else {
+                random
+            },
+            sampling,
+            stop: StopCriteria {
+                max_tokens: 16 + rng.below(33),
+                min_tokens: 4,
+                // The end of a message, a full stop, a comma.
+                stop_token_ids: if i % 4 == 2 { vec![2, 30, 28] } else { vec![] },
+            },
+        }
+    };
+    (0..NUM_REQUESTS).map(request).collect()
+}
+
+static MODEL: LazyLock<(ModelConfig, Arc<Weights>)> =
+    LazyLock::new(|| common::load(Activations::Int8, &Cpu::new(2).unwrap()));
+
+/// What each request answers alone, one after the other, on one thread.
+static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| {
+    let cpu = Cpu::new(1).unwrap();
+    let config = SchedulerConfig {
+        max_num_seqs: 1,
+        max_num_batched_tokens: 512,
+        max_model_len: MAX_MODEL_LEN,
+    };
+    let engine = Engine::start(&MODEL, config, MAX_MODEL_LEN / 16, &cpu, |runner| {
+        Box::new(runner)
+    });
+    requests()
+        .into_iter()
+        .map(|request| engine.answer(request))
+        .collect()
+});
+
+/// Holds every step until the test has said who comes and goes.
+struct Gated {
+    runner: Runner,
+    gate: SyncSender<()>,
+}
+
+impl Executor for Gated {
+    fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
+        // Without a buffer, sending is meeting: once to say that a step is due, once to be let through. When the test
+        // has left, the gate is open.
+        let _ = self.gate.send(()).and_then(|()| self.gate.send(()));
+        self.runner.launch(plan)
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecutorError> {
+        self.runner.collect(ticket)
+    }
+}
+
+/// Somebody else, who leaves after some steps, before an answer is complete.
+struct Passer {
+    stream: EventStream,
+    patience: usize,
+}
+
+impl Passer {
+    fn arrive(rng: &mut Rng, engine: &Engine) -> Self {
+        let len = 1 + rng.below(40);
+        let request = GenerateRequest {
+            prompt: rng.token_ids(len),
+            sampling: SamplingParams {
+                temperature: rng.below(2) as f32,
+                ..SamplingParams::greedy()
+            },
+            stop: StopCriteria {
+                max_tokens: 100,
+                ..StopCriteria::default()
+            },
+        };
+        Self {
+            stream: engine.handle.submit(request).unwrap(),
+            patience: 1 + rng.below(20),
+        }
+    }
+}
+
+struct Company {
+    answers: Vec<Answer>,
+    num_preemptions: u64,
+    num_left: usize,
+}
+
+/// Serves `requests` together, arriving in a random order, among others who come and leave.
+fn in_company(requests: &[GenerateRequest], num_blocks: usize, cpu: &Cpu, seed: u64) -> Company {
+    let mut rng = Rng(seed);
+    let max_num_seqs = 16 + rng.below(17);
+    let config = SchedulerConfig {
+        max_num_seqs,
+        max_num_batched_tokens: max_num_seqs + rng.below(100),
+        max_model_len: MAX_MODEL_LEN,
+    };
+    let (gate_keeper, gate) = sync_channel(0);
+    let engine = Engine::start(&MODEL, config, num_blocks, cpu, move |runner| {
+        Box::new(Gated {
+            runner,
+            gate: gate_keeper.clone(),
+        })
+    });
+    let mut to_come: Vec<usize> = (0..requests.len()).collect();
+    let mut open: Vec<(usize, EventStream)> = Vec::new();
+    let mut answers = vec![Answer::default(); requests.len()];
+    // One of them is always there, so that the engine never waits for work while the test waits for a step.
+    let mut passers = vec![Passer::arrive(&mut rng, &engine)];
+    let mut num_left = 0;
+
+    while !(to_come.is_empty() && open.is_empty()) {
+        gate.recv().unwrap();
+        open.retain_mut(|(i, stream)| {
+            answers[*i].drain(stream);
+            answers[*i].finish.is_none()
+        });
+        while !to_come.is_empty() && rng.below(3) > 0 {
+            let i = to_come.swap_remove(rng.below(to_come.len()));
+            open.push((i, engine.handle.submit(requests[i].clone()).unwrap()));
+        }
+        let before = passers.len();
+        passers.retain_mut(|passer| {
+            passer.patience -= 1;
+            while let Ok(event) = passer.stream.try_recv() {
+                assert!(
+                    !event.is_terminal(),
+                    "nobody else's request ends: {event:?}"
+                );
+            }
+            passer.patience > 0
+        });
+        num_left += before - passers.len();
+        while passers.is_empty() || (passers.len() < 4 && rng.below(4) == 0) {
+            passers.push(Passer::arrive(&mut rng, &engine));
+        }
+        gate.recv().unwrap();
+    }
+    drop((gate, passers));
+    let metrics = engine.stop();
+    let preemptions = metrics
+        .lines()
+        .find(|line| line.starts_with("flambeau_num_preemptions_total{"));
+    let num_preemptions = preemptions
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap();
+    Company {
+        answers,
+        num_preemptions,
+        num_left,
+    }
+}
+
+/// Token ids and, as bits, log-probabilities.
+type Bits = Vec<(u32, Option<(u32, Vec<(u32, u32)>)>)>;
+
+fn bits(answer: &Answer) -> Bits {
+    let tokens = answer.tokens.iter();
+    let bits = tokens.map(|token| {
+        let logprobs = token.logprobs.as_ref().map(|logprobs| {
+            let top = logprobs
+                .top
+                .iter()
+                .map(|&(id, logprob)| (id, logprob.to_bits()));
+            (logprobs.chosen.to_bits(), top.collect())
+        });
+        (token.token_id, logprobs)
+    });
+    bits.collect()
+}
+
+fn assert_same(company: &[Answer], label: &str) {
+    for (i, (ours, alone)) in company.iter().zip(&*ALONE).enumerate() {
+        assert_eq!(
+            ours.token_ids(),
+            alone.token_ids(),
+            "{label}: tokens of request {i}"
+        );
+        assert_eq!(
+            bits(ours),
+            bits(alone),
+            "{label}: log-probabilities of request {i}"
+        );
+        assert_eq!(ours.finish, alone.finish, "{label}: request {i}");
+    }
+}
+
+#[test]
+fn the_requests_are_of_every_kind() {
+    let stopped = ALONE
+        .iter()
+        .filter(|a| a.finish == Some(FinishReason::Stop))
+        .count();
+    assert!(
+        (2..NUM_REQUESTS / 2).contains(&stopped),
+        "{stopped} ended by a stop token"
+    );
+    let mut lengths: Vec<usize> = requests().iter().map(|r| r.prompt.len()).collect();
+    lengths.sort();
+    assert!(
+        lengths[0] < 10 && lengths[NUM_REQUESTS - 1] > 256,
+        "{lengths:?}"
+    );
+    let mut firsts: Vec<u32> = ALONE
+        .iter()
+        .map(|answer| answer.tokens[0].token_id)
+        .collect();
+    firsts.sort();
+    firsts.dedup();
+    assert!(firsts.len() > 10, "the answers hardly differ: {firsts:?}");
+}
+
+#[test]
+fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
+    let requests = requests();
+    for (seed, num_threads) in [(1, 1), (2, 2)] {
+        let cpu = Cpu::new(num_threads).unwrap();
+        let company = in_company(&requests, 32, &cpu, seed);
+        let label = format!("seed {seed}, threads: {num_threads}");
+        println!(
+            "{label}: {} preemptions, {} left",
+            company.num_preemptions, company.num_left
+        );
+        assert_same(&company.answers, &label);
+        assert!(
+            company.num_preemptions >= 5,
+            "{label}: {} preemptions",
+            company.num_preemptions
+        );
+        assert!(company.num_left >= 5, "{label}: {} left", company.num_left);
+    }
+}
+
+#[test]
+fn a_full_batch_changes_no_token_and_no_logprob() {
+    let company = in_company(&requests(), 640, &Cpu::new(2).unwrap(), 4);
+    assert_same(&company.answers, "roomy pool");
+    assert_eq!(
+        company.num_preemptions, 0,
+        "the pool was meant to be large enough"
+    );
+}
+
+#[test]
+fn scalar_kernels_give_the_same_bits() {
+    let cpu = Cpu::with_isa(2, Isa::Scalar).unwrap();
+    let requests = requests();
+    let mut shortest: Vec<usize> = (0..NUM_REQUESTS).collect();
+    shortest.sort_by_key(|&i| requests[i].prompt.len() + requests[i].stop.max_tokens);
+    let shortest = &shortest[..4];
+    let some: Vec<GenerateRequest> = shortest.iter().map(|&i| requests[i].clone()).collect();
+    let company = in_company(&some, 44, &cpu, 5);
+    for (answer, &i) in company.answers.iter().zip(shortest) {
+        assert_eq!(bits(answer), bits(&ALONE[i]), "request {i}");
+    }
+}
