@@ -143,11 +143,12 @@ async fn start(
             metrics: telemetry.requests("fake", "primary"),
         }),
         options: Arc::new(ServerOptions {
-            request_log: RequestLog::Off,
+            request_log: RequestLog::off(),
             ..ServerOptions::default()
         }),
         prometheus: telemetry.handle(),
         started: SystemTime::now(),
+        probe: Arc::default(),
     };
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;

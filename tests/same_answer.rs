@@ -65,7 +65,7 @@ fn requests() -> Vec<GenerateRequest> {
         let start = rng.below(text.len() - len);
         let random = rng.token_ids(len);
         let mut sampling = SamplingParams {
-            logprobs: (i % 3 > 0).then_some(i as u32 % 6),
+            logprobs: (!i.is_multiple_of(3)).then_some(i as u32 % 6),
             seed: rng.next(),
             ..SamplingParams::greedy()
         };
@@ -85,7 +85,7 @@ fn requests() -> Vec<GenerateRequest> {
             _ => {}
         }
         GenerateRequest {
-            prompt: if i / 2 % 2 == 0 {
+            prompt: if (i / 2).is_multiple_of(2) {
                 text[start..start + len].to_vec()
             } else {
                 random
@@ -210,7 +210,7 @@ fn in_company(requests: &[GenerateRequest], num_blocks: usize, cpu: &Cpu, seed: 
         let before = passers.len();
         passers.retain_mut(|passer| {
             passer.patience -= 1;
-            while let Ok(event) = passer.stream.try_recv() {
+            while let Some(event) = passer.stream.try_recv() {
                 assert!(
                     !event.is_terminal(),
                     "nobody else's request ends: {event:?}"

@@ -34,8 +34,12 @@ pub struct RowContext<'a> {
 
 /// Draws one token a row of `logits` (`[B, V]` float32, contiguous; overwritten), rows in parallel.
 ///
-/// Errors when the shapes don't match or a row holds no finite logit.
-pub fn sample(logits: &Tensor, rows: &[RowContext<'_>], cpu: &Cpu) -> Result<Vec<SampledToken>> {
+/// A row without any finite logit gives `None`. Errors when the shapes don't match.
+pub fn sample(
+    logits: &Tensor,
+    rows: &[RowContext<'_>],
+    cpu: &Cpu,
+) -> Result<Vec<Option<SampledToken>>> {
     let op = Sample {
         rows,
         cpu,
@@ -51,7 +55,7 @@ pub fn sample(logits: &Tensor, rows: &[RowContext<'_>], cpu: &Cpu) -> Result<Vec
 struct Sample<'a> {
     rows: &'a [RowContext<'a>],
     cpu: &'a Cpu,
-    drawn: Mutex<Vec<SampledToken>>,
+    drawn: Mutex<Vec<Option<SampledToken>>>,
 }
 
 impl InplaceOp1 for Sample<'_> {
@@ -85,10 +89,8 @@ impl InplaceOp1 for Sample<'_> {
         });
         let drawn = rows
             .into_iter()
-            .map(|row| row.into_inner().ok().and_then(|(_, _, drawn)| drawn));
-        let Some(drawn) = drawn.collect() else {
-            bail!("sample: a row of logits has no finite value")
-        };
+            .map(|row| row.into_inner().ok().and_then(|(_, _, drawn)| drawn))
+            .collect();
         *self
             .drawn
             .lock()
