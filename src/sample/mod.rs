@@ -10,6 +10,7 @@ mod logprobs;
 mod noise;
 mod penalties;
 
+use std::cmp::Ordering;
 use std::sync::Mutex;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
@@ -116,4 +117,11 @@ fn sample_row(logits: &mut [f32], context: &RowContext<'_>) -> Option<SampledTok
         .zip(chosen_raw)
         .map(|(raw, logits)| raw.with_chosen(logits[token_id as usize]));
     Some(SampledToken { token_id, logprobs })
+}
+
+/// Orders ids by their logits: largest first, equal ones (also 0 and -0) by id. Total, whatever the logits hold.
+fn by_rank(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering + Copy {
+    // Adding zero turns -0 into 0, which `total_cmp` tells apart.
+    let key = move |id: u32| logits[id as usize] + 0.0;
+    move |&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b))
 }
