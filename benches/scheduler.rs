@@ -22,10 +22,10 @@ const NUM_STEPS: u64 = 256;
 const LONG_PROMPT: usize = 4096;
 const BLOCK_SIZE: usize = 16;
 const NUM_BLOCKS: usize = (NUM_SEQUENCES * 1024 + 2 * LONG_PROMPT) / BLOCK_SIZE;
-const TOKEN: SampledToken = SampledToken {
+const TOKEN: Option<SampledToken> = Some(SampledToken {
     token_id: 7,
     logprobs: None,
-};
+});
 
 const CONFIG: SchedulerConfig = SchedulerConfig {
     max_num_seqs: NUM_SEQUENCES,

@@ -143,11 +143,12 @@ async fn start(
             metrics: telemetry.requests("fake", "primary"),
         }),
         options: Arc::new(ServerOptions {
-            request_log: RequestLog::Off,
+            request_log: RequestLog::off(),
             ..ServerOptions::default()
         }),
         prometheus: telemetry.handle(),
         started: SystemTime::now(),
+        probe: Arc::default(),
     };
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
@@ -295,15 +296,11 @@ fn raise_file_limit() -> anyhow::Result<()> {
         rlim_max: 0,
     };
     // SAFETY: `limit` is a valid `rlimit` that the call fills.
-    ensure!(
-        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0,
-        "getrlimit failed"
-    );
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    ensure!(read == 0, "getrlimit failed");
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` is a valid `rlimit` that the call reads.
-    ensure!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0,
-        "setrlimit failed"
-    );
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    ensure!(set == 0, "setrlimit failed");
     Ok(())
 }

@@ -80,7 +80,14 @@ fn teacher_force(runner: &mut Runner, case: &Case) -> Vec<SampledToken> {
                 banned: 0..0,
             }));
         let ticket = runner.launch(&plan).unwrap();
-        drawn.extend(runner.collect(ticket).unwrap().sampled);
+        drawn.extend(
+            runner
+                .collect(ticket)
+                .unwrap()
+                .sampled
+                .into_iter()
+                .flatten(),
+        );
     }
     drawn
 }

@@ -175,7 +175,7 @@ impl Passer {
 
     /// Whether this step is one too many.
     fn leaves(&mut self) -> bool {
-        while let Ok(event) = self.stream.try_recv() {
+        while let Some(event) = self.stream.try_recv() {
             assert!(!event.is_terminal(), "nobody ended this: {event:?}");
         }
         self.patience -= 1;

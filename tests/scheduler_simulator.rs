@@ -137,7 +137,8 @@ fn simulate(
             let request = open
                 .get_mut(&event.id)
                 .expect("an event after the terminal one, or for a cancelled request");
-            request.output.push(event.token.token_id);
+            let token = event.token.expect("the fake bans nothing here");
+            request.output.push(token.token_id);
             if event.finish.is_some() {
                 let request = open.remove(&event.id).unwrap();
                 let alone = expected(&request.prompt, request.max_tokens, config.max_model_len);

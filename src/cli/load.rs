@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde::Deserialize;
 
 use crate::model::gguf::Metadata;
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
@@ -64,13 +65,35 @@ fn template_of_folder(folder: &Path) -> anyhow::Result<Option<String>> {
     if !path.exists() {
         return Ok(None);
     }
-    #[derive(serde::Deserialize)]
-    struct TokenizerConfig {
-        chat_template: Option<String>,
-    }
     let config: TokenizerConfig = serde_json::from_slice(&read(&path)?)
         .with_context(|| format!("{}: chat_template", path.display()))?;
-    Ok(config.chat_template)
+    Ok(match config.chat_template {
+        Some(Templates::One(source)) => Some(source),
+        Some(Templates::Named(list)) => list
+            .into_iter()
+            .find(|entry| entry.name == "default")
+            .map(|entry| entry.template),
+        None => None,
+    })
+}
+
+#[derive(Deserialize)]
+struct TokenizerConfig {
+    chat_template: Option<Templates>,
+}
+
+/// A model may bring one template or several by name, of which `default` is for chat.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Templates {
+    One(String),
+    Named(Vec<NamedTemplate>),
+}
+
+#[derive(Deserialize)]
+struct NamedTemplate {
+    name: String,
+    template: String,
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

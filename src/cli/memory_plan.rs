@@ -70,6 +70,12 @@ impl MemoryPlan {
         })
     }
 
+    /// Whether the system has room for it, as far as that is known.
+    pub fn fits(&self) -> bool {
+        self.available
+            .is_none_or(|available| self.weights + self.kv_bytes() <= available)
+    }
+
     fn kv_bytes(&self) -> u64 {
         (self.num_blocks * self.block_size * self.kv_bytes_per_token) as u64
     }

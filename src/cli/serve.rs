@@ -1,13 +1,14 @@
 //! `flambeau serve`: from settings to a listening server, and back down on a signal.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load;
@@ -52,16 +53,16 @@ impl ServeCommand {
         let listener = match self.dry_run {
             true => None,
             false => {
-                let bind = TcpListener::bind(config.address);
+                let _runtime = runtime.enter();
                 Some(
-                    runtime
-                        .block_on(bind)
+                    listen(config.address)
                         .with_context(|| format!("{} cannot be listened on", config.address))?,
                 )
             }
         };
         let source =
             Hub::new(HubConfig::from_env()?).resolve(&config.model, &mut TextProgress::stderr())?;
+        log_line(&format!("settings: {config:?}"));
         log_line(&format!(
             "{}: {} (from {})",
             source.name,
@@ -74,8 +75,12 @@ impl ServeCommand {
         match listener {
             None => {
                 println!("{plan}");
-                Ok(ExitCode::SUCCESS)
+                Ok(match plan.fits() {
+                    true => ExitCode::SUCCESS,
+                    false => ExitCode::FAILURE,
+                })
             }
+            Some(_) if !plan.fits() => anyhow::bail!("the model does not fit:\n{plan}"),
             Some(listener) => {
                 let loaded = Loaded {
                     config,
@@ -88,6 +93,18 @@ impl ServeCommand {
             }
         }
     }
+}
+
+/// Listens with room for a crowd: tokio's own backlog of 1,024 drops connections when more come at once, which then wait
+/// seconds for the kernel's retry.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(8192)
 }
 
 /// A model file that fits, ready to become an engine.
@@ -136,6 +153,7 @@ impl Loaded {
             max_model_len: self.plan.max_model_len,
             engine,
         };
+        let request_log = RequestLog::stdout().context("the request log's thread")?;
         let options = ServerOptions {
             api_keys: self
                 .config
@@ -144,7 +162,7 @@ impl Loaded {
                 .map(|key| ApiKey::new(&key.name, &key.key))
                 .collect(),
             shutdown_timeout: self.config.shutdown_timeout,
-            request_log: RequestLog::Stdout,
+            request_log: request_log.clone(),
             ..ServerOptions::default()
         };
         greet(&listener, &model, !self.config.api_keys.is_empty())?;
@@ -154,15 +172,20 @@ impl Loaded {
             options: Arc::new(options),
             prometheus: telemetry.handle(),
             started: SystemTime::now(),
+            probe: Arc::default(),
         };
-        match serve(
-            listener,
-            state,
-            engine_ended,
-            async move { stop.wait().await },
-        )
-        .await?
-        {
+        let stopping = async move {
+            stop.wait().await;
+            // Asked twice, it does not wait for anything.
+            tokio::spawn(async move {
+                stop.wait().await;
+                log_line("stopped at once");
+                std::process::exit(130);
+            });
+        };
+        let ended = serve(listener, state, engine_ended, stopping).await?;
+        request_log.flush(Duration::from_secs(1));
+        match ended {
             Ended::Stopped => {
                 log_line("stopped");
                 Ok(ExitCode::SUCCESS)

@@ -3,8 +3,10 @@
 
 mod raw;
 mod resolved;
+mod secret;
 mod size;
 
 pub use raw::{ConfigError, RawConfig};
 pub use resolved::{Config, NamedKey};
+pub use secret::Secret;
 pub use size::ByteSize;

@@ -8,7 +8,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::ByteSize;
+use super::secret::one_or_many;
+use super::{ByteSize, Secret};
 
 /// The settings of `flambeau serve`, each optional.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -34,8 +35,11 @@ pub struct RawConfig {
         hide_env_values = true,
         value_name = "[NAME=]KEY"
     )]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub api_key: Vec<String>,
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "one_or_many"
+    )]
+    pub api_key: Vec<Secret>,
     /// Listen beyond this machine without any key
     #[arg(long, env = "FLAMBEAU_INSECURE_NO_AUTH", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub insecure_no_auth: Option<bool>,
@@ -134,9 +138,12 @@ impl RawConfig {
 
     fn with_toml(self, text: &str) -> Result<Self, ConfigError> {
         let toml_error = |error: &dyn std::fmt::Display| ConfigError::Toml(error.to_string());
-        let mut file: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| toml_error(&error))?;
+        // Without toml's own excerpt of the file, which may hold keys.
+        let mut file: Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = |at: usize| text[..at].matches('\n').count() + 1;
+            let line = error.span().map_or(0, |span| line(span.start));
+            ConfigError::Toml(format!("line {line}: {}", error.message()))
+        })?;
         let mut merged = match file.remove("server") {
             None => Table::new(),
             Some(Value::Table(server)) => server,
@@ -145,6 +152,11 @@ impl RawConfig {
         check_keys("[server]", &merged, &[])?;
         if let Some(model) = the_model(&mut file)? {
             merged.extend(model);
+        }
+        for later in ["tiers", "cache", "tenants"] {
+            if file.contains_key(later) {
+                return Err(ConfigError::value(later, "is not supported yet"));
+            }
         }
         if let Some(key) = file.keys().next() {
             return Err(unknown(
@@ -264,6 +276,28 @@ mod tests {
         );
         assert!(error("[[models]]\nsauce = 'x'").contains("nearest known one is source"));
         assert!(error("[sever]").contains("nearest known one is server"));
+    }
+
+    #[test]
+    fn errors_never_repeat_a_key() {
+        let error = |file: &str| {
+            RawConfig::default()
+                .with_toml(file)
+                .unwrap_err()
+                .to_string()
+        };
+        for file in [
+            "[server]\napi_key = 4815162342",
+            "[server]\napi_key = [\"s3cret-4815162342\", 1]",
+            "[server]\napi_key = \"s3cret-4815162342\nport = 1",
+        ] {
+            assert!(!error(file).contains("4815162342"), "{}", error(file));
+        }
+        let one = RawConfig::default()
+            .with_toml("[server]\napi_key = 's3cret'")
+            .unwrap();
+        assert_eq!(one.api_key.len(), 1);
+        assert!(!format!("{one:?}").contains("s3cret"));
     }
 
     #[test]

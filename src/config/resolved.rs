@@ -70,7 +70,7 @@ impl RawConfig {
                 .api_key
                 .iter()
                 .enumerate()
-                .map(|(i, text)| api_key(i, text))
+                .map(|(i, key)| api_key(i, &key.0))
                 .collect::<Result<_, _>>()?,
             threads: within("threads", self.threads.unwrap_or(all_cores), 1, 1024)?,
             max_num_seqs: within("max_num_seqs", self.max_num_seqs.unwrap_or(64), 1, 65_536)?,
@@ -156,35 +156,50 @@ fn host(host: Option<&str>) -> Result<IpAddr, ConfigError> {
     }
 }
 
-/// `KEY`, `NAME=KEY`, `env:VARIABLE` or `NAME=env:VARIABLE`.
+/// `KEY`, `NAME=KEY`, `env:VARIABLE` or `NAME=env:VARIABLE`. What follows the name must be more than `=`, so that the
+/// padding of a base64 key does not make the key a name.
 fn api_key(i: usize, text: &str) -> Result<NamedKey, ConfigError> {
-    let (name, key) = match text.split_once('=') {
-        Some((name, key)) if !name.is_empty() && !name.starts_with("env:") => {
-            (name.to_owned(), key)
-        }
-        _ => (format!("key-{}", i + 1), text),
-    };
+    let numbered = format!("key-{}", i + 1);
+    let named = text.split_once('=').filter(|(name, key)| {
+        !name.is_empty() && !name.starts_with("env:") && !key.trim_matches('=').is_empty()
+    });
+    let (name, key) = named.unwrap_or((&numbered, text));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.len() > 64 || !name.chars().all(is_plain) {
+        let message = format!(
+            "the name of {numbered} must be up to 64 letters, digits, '.', '_' or '-'; a key with '=' in it needs one: NAME=KEY"
+        );
+        return Err(ConfigError::value("api_key", message));
+    }
     let key = match key.strip_prefix("env:") {
         None => key.to_owned(),
         Some(variable) => std::env::var(variable).map_err(|_| {
-            ConfigError::value(
-                "api_key",
-                format!("the environment variable {variable} is not set"),
-            )
+            let message = format!("the environment variable {variable} is not set");
+            ConfigError::value("api_key", message)
         })?,
     };
-    if key.trim().is_empty() {
+    // Headers are compared trimmed, and variables often end in a newline.
+    let key = key.trim();
+    if key.is_empty() {
         return Err(ConfigError::value(
             "api_key",
-            format!("the key of {name} is empty"),
+            format!("{numbered} is empty"),
         ));
     }
-    Ok(NamedKey { name, key })
+    Ok(NamedKey {
+        name: name.to_owned(),
+        key: key.to_owned(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Secret;
     use super::*;
+
+    fn keys(texts: &[&str]) -> Vec<Secret> {
+        texts.iter().map(|text| Secret((*text).into())).collect()
+    }
 
     fn message(raw: RawConfig) -> String {
         raw.resolve().unwrap_err().to_string()
@@ -214,7 +229,7 @@ mod tests {
         );
         assert!(
             RawConfig {
-                api_key: vec!["team=secret".into()],
+                api_key: keys(&["team=secret"]),
                 ..open
             }
             .resolve()
@@ -225,7 +240,7 @@ mod tests {
     #[test]
     fn keys_have_names_and_are_never_printed() {
         let raw = RawConfig {
-            api_key: vec!["secret-1".into(), "team=secret-2".into()],
+            api_key: keys(&["secret-1", "team=secret-2"]),
             ..RawConfig::default()
         };
         let config = raw.resolve().unwrap();
@@ -238,11 +253,25 @@ mod tests {
         assert!(!format!("{config:?}").contains("secret"));
         assert!(
             message(RawConfig {
-                api_key: vec!["env:FLAMBEAU_NO_SUCH_VARIABLE".into()],
+                api_key: keys(&["env:FLAMBEAU_NO_SUCH_VARIABLE"]),
                 ..RawConfig::default()
             })
             .contains("is not set")
         );
+    }
+
+    #[test]
+    fn the_padding_of_a_key_is_part_of_the_key() {
+        for (text, name, key) in [
+            ("c2VjcmV0==", "key-1", "c2VjcmV0=="),
+            ("c2VjcmV0=", "key-1", "c2VjcmV0="),
+            ("team=c2VjcmV0==", "team", "c2VjcmV0=="),
+        ] {
+            let parsed = api_key(0, text).unwrap();
+            assert_eq!((parsed.name.as_str(), parsed.key.as_str()), (name, key));
+        }
+        let error = api_key(0, "c2Vj+cmV0=x").unwrap_err().to_string();
+        assert!(!error.contains("c2Vj"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What a request hears back: tokens, then exactly one terminal event.
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::request::{FinishReason, SampledToken, Timing};
 
@@ -10,9 +13,14 @@ pub enum EngineError {
     /// The step it was part of failed.
     #[error("the engine failed while computing this request: {0}")]
     Step(String),
-    /// The executor panicked and was rebuilt.
-    #[error("the engine panicked while this request was open: {0}")]
-    Panic(String),
+    /// The model gave no finite logit for this request.
+    #[error(
+        "the model gave no token for this request: its logits are not finite, or every token is banned"
+    )]
+    NoToken,
+    /// The executor panicked and was rebuilt; the log has the message.
+    #[error("the engine crashed while this request was open; it is being restarted")]
+    Panic,
     /// The server stopped before it was done.
     #[error("the server shut down before this request was finished")]
     ShutDown,
@@ -55,29 +63,98 @@ impl Event {
 #[derive(Debug)]
 pub struct EventSink {
     sender: Option<mpsc::Sender<Event>>,
+    /// The reader had all it wants, which is not the same as having left.
+    is_satisfied: Arc<AtomicBool>,
     /// The request's place in the bounded queue, given back with the sink.
     _place: OwnedSemaphorePermit,
 }
 
 /// The reader's end. Dropping it cancels the request.
-pub type EventStream = mpsc::Receiver<Event>;
+#[derive(Debug)]
+pub struct EventStream {
+    receiver: mpsc::Receiver<Event>,
+    is_satisfied: Arc<AtomicBool>,
+    stopped: watch::Receiver<bool>,
+    is_over: bool,
+}
 
-impl EventSink {
-    /// A stream for at most `max_tokens` tokens.
-    pub fn new(max_tokens: usize, place: OwnedSemaphorePermit) -> (Self, EventStream) {
-        let (sender, stream) = mpsc::channel(max_tokens + 1);
-        (
-            Self {
-                sender: Some(sender),
-                _place: place,
-            },
-            stream,
-        )
+impl EventStream {
+    /// The next event; `None` after the terminal one, which always comes, also when the engine's thread is gone or is
+    /// stopped in the middle of a step. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        let event = tokio::select! {
+            // What was sent before the stop is delivered first.
+            biased;
+            event = self.receiver.recv() => event,
+            _ = self.stopped.wait_for(|&stopped| stopped) => None,
+        };
+        self.note(event)
     }
 
-    /// Whether the reader has left.
+    /// As [`EventStream::recv`], for a thread outside of any async runtime.
+    pub fn blocking_recv(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        let event = self.receiver.blocking_recv();
+        self.note(event)
+    }
+
+    /// An event that is there already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok();
+        self.is_over |= event.as_ref().is_some_and(Event::is_terminal);
+        event
+    }
+
+    fn note(&mut self, event: Option<Event>) -> Option<Event> {
+        let event = event.unwrap_or(Event::Failed(EngineError::ShutDown));
+        self.is_over = event.is_terminal();
+        Some(event)
+    }
+
+    /// Ends the request early because the reader has all it wants (a stop string). What the engine computes for it
+    /// meanwhile is not counted as wasted on somebody who left.
+    pub fn finish(&mut self) {
+        self.is_satisfied.store(true, Ordering::Relaxed);
+        self.receiver.close();
+    }
+}
+
+impl EventSink {
+    /// A stream for at most `max_tokens` tokens, which also ends when `stopped` becomes true.
+    pub fn new(
+        max_tokens: usize,
+        place: OwnedSemaphorePermit,
+        stopped: watch::Receiver<bool>,
+    ) -> (Self, EventStream) {
+        let (sender, receiver) = mpsc::channel(max_tokens + 1);
+        let is_satisfied = Arc::new(AtomicBool::new(false));
+        let sink = Self {
+            sender: Some(sender),
+            is_satisfied: Arc::clone(&is_satisfied),
+            _place: place,
+        };
+        let stream = EventStream {
+            receiver,
+            is_satisfied,
+            stopped,
+            is_over: false,
+        };
+        (sink, stream)
+    }
+
+    /// Whether nobody reads any more.
     pub fn is_cancelled(&self) -> bool {
         self.sender.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
+    /// Whether the reader left before it had all it wants.
+    pub fn is_abandoned(&self) -> bool {
+        self.is_cancelled() && !self.is_satisfied.load(Ordering::Relaxed)
     }
 
     /// Sends a token that is not the last.
@@ -134,7 +211,7 @@ mod tests {
     fn sink(max_tokens: usize) -> (EventSink, EventStream, Arc<Semaphore>) {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places).try_acquire_owned().unwrap();
-        let (sink, stream) = EventSink::new(max_tokens, place);
+        let (sink, stream) = EventSink::new(max_tokens, place, watch::channel(false).1);
         (sink, stream, places)
     }
 
@@ -146,7 +223,7 @@ mod tests {
     }
 
     fn drain(mut stream: EventStream) -> Vec<Event> {
-        std::iter::from_fn(|| stream.try_recv().ok()).collect()
+        std::iter::from_fn(|| stream.receiver.try_recv().ok()).collect()
     }
 
     #[test]
@@ -182,10 +259,28 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_left_is_seen() {
-        let (sink, stream, _places) = sink(2);
-        assert!(!sink.is_cancelled());
+    fn a_reader_that_left_is_seen_and_one_that_has_enough_has_not_left() {
+        let (left, stream, _places) = sink(2);
+        assert!(!left.is_cancelled());
         drop(stream);
-        assert!(sink.is_cancelled());
+        assert!(left.is_cancelled() && left.is_abandoned());
+
+        let (satisfied, mut stream, _places) = sink(2);
+        stream.finish();
+        assert!(satisfied.is_cancelled() && !satisfied.is_abandoned());
+    }
+
+    #[tokio::test]
+    async fn a_stopped_engine_ends_a_stream_after_what_was_sent() {
+        let places = Arc::new(Semaphore::new(1));
+        let (stop, stopped) = watch::channel(false);
+        let (mut sink, mut stream) =
+            EventSink::new(2, places.try_acquire_owned().unwrap(), stopped);
+        sink.token(token(1), None);
+        stop.send_replace(true);
+        assert!(!stream.recv().await.unwrap().is_terminal());
+        let shut_down = Event::Failed(EngineError::ShutDown);
+        assert_eq!(stream.recv().await, Some(shut_down));
+        assert_eq!(stream.recv().await, None);
     }
 }

@@ -7,11 +7,12 @@ use crate::scheduler::StepPlan;
 #[derive(Debug)]
 pub struct Ticket(pub u64);
 
-/// What a step drew: one token for each of the plan's sample rows, in their order.
+/// What a step drew, for each of the plan's sample rows in their order; `None` where the model gave nothing to draw from
+/// (no finite logit), which fails that sequence alone.
 #[derive(Clone, Debug, Default)]
 pub struct StepOutput {
     /// The tokens.
-    pub sampled: Vec<SampledToken>,
+    pub sampled: Vec<Option<SampledToken>>,
 }
 
 /// A step that could not be done; the sequences in it fail, the executor lives on.

@@ -57,7 +57,7 @@ impl FakeExecutor {
         ((hash >> 20) % u64::from(vocab_size)) as u32
     }
 
-    fn sample(&self, plan: &StepPlan, row: &SampleRow) -> SampledToken {
+    fn sample(&self, plan: &StepPlan, row: &SampleRow) -> Option<SampledToken> {
         let s = plan
             .cu_seqlens_q
             .partition_point(|&start| start <= row.row_idx)
@@ -72,17 +72,18 @@ impl FakeExecutor {
         } else {
             row.sampling.seed
         };
-        let mut token_id = Self::next_token(context, seed, self.vocab_size);
-        while plan.banned[row.banned.clone()].contains(&token_id) {
-            token_id = (token_id + 1) % self.vocab_size;
-        }
+        let first = Self::next_token(context, seed, self.vocab_size);
+        let banned = &plan.banned[row.banned.clone()];
+        let token_id = (0..self.vocab_size)
+            .map(|i| (first + i) % self.vocab_size)
+            .find(|id| !banned.contains(id))?;
         let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
             chosen: -0.5,
             top: (0..count)
                 .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
                 .collect(),
         });
-        SampledToken { token_id, logprobs }
+        Some(SampledToken { token_id, logprobs })
     }
 }
 

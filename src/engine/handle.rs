@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::run_loop::{EngineLoop, Message};
 use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
@@ -49,8 +49,8 @@ pub enum SubmitError {
 pub(super) struct Status {
     /// The clock of every duration here.
     pub started: Instant,
-    /// When a token was last drawn, in ms after `started`; 0 for never.
-    pub last_token_ms: AtomicU64,
+    /// When a step was last computed, in ms after `started`; 0 for never.
+    pub last_step_ms: AtomicU64,
     /// Smoothed time between two finished requests, in ms.
     pub completion_interval_ms: AtomicU64,
 }
@@ -61,6 +61,8 @@ struct Shared {
     places: Arc<Semaphore>,
     num_places: usize,
     draining: AtomicBool,
+    /// True once the engine is told to stop, also while its thread is still inside a step.
+    stopped: watch::Sender<bool>,
     status: Arc<Status>,
 }
 
@@ -83,7 +85,7 @@ impl EngineHandle {
         let (inbox, messages) = mpsc::channel();
         let status = Arc::new(Status {
             started: Instant::now(),
-            last_token_ms: AtomicU64::new(0),
+            last_step_ms: AtomicU64::new(0),
             completion_interval_ms: AtomicU64::new(0),
         });
         let (built_tx, built_rx) = mpsc::channel();
@@ -122,11 +124,25 @@ impl EngineHandle {
                     places,
                     num_places,
                     draining: AtomicBool::new(false),
+                    stopped: watch::Sender::new(false),
                     status,
                 }),
             },
             ended_rx,
         ))
+    }
+
+    /// Whether a request would be accepted now: for refusing it before the work of preparing it.
+    pub fn check_room(&self) -> Result<(), SubmitError> {
+        if self.is_draining() {
+            return Err(SubmitError::Draining);
+        }
+        if self.shared.places.available_permits() == 0 {
+            return Err(SubmitError::QueueFull {
+                retry_after: self.retry_after(),
+            });
+        }
+        Ok(())
     }
 
     /// Queues a request. Dropping the stream cancels it; its blocks are free before the next step.
@@ -139,7 +155,11 @@ impl EngineHandle {
             .map_err(|_| SubmitError::QueueFull {
                 retry_after: self.retry_after(),
             })?;
-        let (sink, stream) = EventSink::new(request.stop.max_tokens, place);
+        let (sink, stream) = EventSink::new(
+            request.stop.max_tokens,
+            place,
+            self.shared.stopped.subscribe(),
+        );
         let arrival = self.shared.status.started.elapsed();
         match self.shared.inbox.send(Message::Submit {
             request,
@@ -183,15 +203,16 @@ impl EngineHandle {
         let _ = self.shared.places.acquire_many(all).await;
     }
 
-    /// Ends the thread before its next step; open requests hear [`super::EngineError::ShutDown`].
+    /// Ends the thread before its next step; open requests hear [`super::EngineError::ShutDown`] at once.
     pub fn stop(&self) {
+        self.shared.stopped.send_replace(true);
         // An error means that it has ended already.
         let _ = self.shared.inbox.send(Message::Stop);
     }
 
-    /// How long ago a token was last drawn.
-    pub fn since_last_token(&self) -> Option<Duration> {
-        let at = self.shared.status.last_token_ms.load(Ordering::Relaxed);
+    /// How long ago the model last computed a step.
+    pub fn since_last_step(&self) -> Option<Duration> {
+        let at = self.shared.status.last_step_ms.load(Ordering::Relaxed);
         (at > 0).then(|| {
             self.shared
                 .status

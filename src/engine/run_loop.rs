@@ -29,10 +29,13 @@ enum StepFailure {
     Panicked(String),
 }
 
+const SINK: &str = "a running sequence has a sink: this is a bug";
+
 /// Everything the thread owns.
 pub(super) struct EngineLoop {
     scheduler: Scheduler,
-    executor: Box<dyn Executor>,
+    /// `None` only while it is rebuilt, so that two never hold their memory at once.
+    executor: Option<Box<dyn Executor>>,
     factory: ExecutorFactory,
     inbox: mpsc::Receiver<Message>,
     sinks: HashMap<SequenceId, EventSink>,
@@ -55,7 +58,7 @@ impl EngineLoop {
         let last_finish = status.started.elapsed();
         Self {
             scheduler,
-            executor,
+            executor: Some(executor),
             factory,
             inbox,
             sinks: HashMap::new(),
@@ -77,7 +80,11 @@ impl EngineLoop {
             if plan.is_empty() {
                 continue;
             }
-            match execute(&mut *self.executor, plan) {
+            let executor = self
+                .executor
+                .as_deref_mut()
+                .expect("rebuild leaves one or ends the loop: this is a bug");
+            match execute(executor, plan) {
                 Ok(output) => self.commit(output),
                 Err(StepFailure::Failed(error)) => self.fail_step(&error),
                 Err(StepFailure::Panicked(message)) => self.rebuild(&message)?,
@@ -91,7 +98,11 @@ impl EngineLoop {
         let mut next = if self.sinks.is_empty() {
             self.publish();
             match self.inbox.recv() {
-                Ok(message) => Some(message),
+                Ok(message) => {
+                    // Idle time says nothing about how fast places get free.
+                    self.last_finish = self.status.started.elapsed();
+                    Some(message)
+                }
                 Err(mpsc::RecvError) => return false,
             }
         } else {
@@ -139,50 +150,52 @@ impl EngineLoop {
         let now = self.status.started.elapsed();
         self.metrics.step(self.scheduler.plan().num_tokens());
         self.count_wasted();
+        self.status
+            .last_step_ms
+            .store(now.as_millis().max(1) as u64, Ordering::Relaxed);
         self.scheduler
             .commit(output.sampled, now, &mut self.committed);
-        if !self.committed.is_empty() {
-            self.status
-                .last_token_ms
-                .store(now.as_millis().max(1) as u64, Ordering::Relaxed);
+        for event in std::mem::take(&mut self.committed).drain(..) {
+            self.deliver(event, now);
         }
-        for Committed {
+    }
+
+    fn deliver(&mut self, event: Committed, now: Duration) {
+        let Committed {
             id,
             token,
             timing,
             finish,
-        } in self.committed.drain(..)
-        {
-            match finish {
-                None => {
-                    let sink = self
-                        .sinks
-                        .get_mut(&id)
-                        .expect("a running sequence has a sink: this is a bug");
-                    sink.token(token, timing);
-                }
-                Some(reason) => {
-                    let sink = self
-                        .sinks
-                        .remove(&id)
-                        .expect("a running sequence has a sink: this is a bug");
-                    sink.finish(token, timing, reason);
-                    let interval = now.saturating_sub(self.last_finish).as_millis() as u64;
-                    self.last_finish = now;
-                    let smoothed = self.status.completion_interval_ms.load(Ordering::Relaxed);
-                    self.status
-                        .completion_interval_ms
-                        .store((smoothed * 7 + interval) / 8, Ordering::Relaxed);
-                }
-            }
+        } = event;
+        if let (Some(token), None) = (&token, finish) {
+            let sink = self.sinks.get_mut(&id).expect(SINK);
+            sink.token(token.clone(), timing);
+            return;
         }
+        let sink = self.sinks.remove(&id).expect(SINK);
+        match token.zip(finish) {
+            Some((token, reason)) => {
+                sink.finish(token, timing, reason);
+                self.note_completion(now);
+            }
+            None => sink.fail(EngineError::NoToken),
+        }
+    }
+
+    /// Smooths the time between two finished requests, from which `Retry-After` is told.
+    fn note_completion(&mut self, now: Duration) {
+        let interval = now.saturating_sub(self.last_finish).as_millis() as u64;
+        self.last_finish = now;
+        let shared = &self.status.completion_interval_ms;
+        let smoothed = (shared.load(Ordering::Relaxed) * 7 + interval) / 8;
+        shared.store(smoothed, Ordering::Relaxed);
     }
 
     /// Counts the tokens of this step whose reader left while it ran.
     fn count_wasted(&self) {
         let plan = self.scheduler.plan();
         for (s, id) in plan.sequences.iter().enumerate() {
-            if self.sinks.get(id).is_some_and(EventSink::is_cancelled) {
+            if self.sinks.get(id).is_some_and(EventSink::is_abandoned) {
                 self.metrics
                     .wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
             }
@@ -203,11 +216,16 @@ impl EngineLoop {
     fn rebuild(&mut self, message: &str) -> Result<(), ExecutorError> {
         log_line(&format!("the executor panicked and is rebuilt: {message}"));
         for (_, sink) in self.sinks.drain() {
-            sink.fail(EngineError::Panic(message.to_owned()));
+            sink.fail(EngineError::Panic);
         }
         self.scheduler.remove(|_| true);
-        self.executor = catch_unwind(AssertUnwindSafe(|| (self.factory)()))
-            .unwrap_or_else(|panic| Err(ExecutorError(panic_message(&*panic))))?;
+        let rebuilt = catch_unwind(AssertUnwindSafe(|| {
+            self.executor = None;
+            (self.factory)()
+        }));
+        let executor =
+            rebuilt.unwrap_or_else(|panic| Err(ExecutorError(panic_message(&*panic))))?;
+        self.executor = Some(executor);
         Ok(())
     }
 }

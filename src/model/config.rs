@@ -1,10 +1,10 @@
 //! The numbers that make the one decoder a particular model.
 
 use super::ModelError;
-use super::gguf::Metadata;
+use super::gguf::{GgufError, Metadata, shown};
 use crate::ops::RopeStyle;
 
-/// Shape of a Llama-like decoder. Biases and q/k norms are not here: a layer has them if the file has their tensors.
+/// Shape of a Llama-like decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// Decoder layers.
@@ -23,8 +23,12 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f32,
-    /// Tokens the model was made for.
+    /// Tokens the model was made for; no more than its sliding attention window, within which attention is plain.
     pub context_length: usize,
+    /// Whether q, k and v must have biases (Qwen2). Without this, too, a layer adds the biases that its file has.
+    pub qkv_bias: bool,
+    /// Whether each head of q and k is normalised (Qwen3).
+    pub qk_norm: bool,
     /// Rotary embedding.
     pub rope: RopeConfig,
 }
@@ -42,117 +46,85 @@ pub struct RopeConfig {
     pub style: RopeStyle,
 }
 
-/// Architectures whose GGUF layout is known, and how their heads are paired. In `llama` files query and key rows are
-/// permuted so that pairs are neighbours (llama.cpp's converter); Mistral and SmolLM2 come as `llama`.
-const ARCHITECTURES: [(&str, RopeStyle); 3] = [
-    ("llama", RopeStyle::Interleaved),
-    ("qwen2", RopeStyle::Half),
-    ("qwen3", RopeStyle::Half),
+/// What the name of an architecture says beyond its numbers.
+struct Architecture {
+    name: &'static str,
+    rope: RopeStyle,
+    qkv_bias: bool,
+    qk_norm: bool,
+}
+
+/// Architectures whose GGUF layout is known. In `llama` files query and key rows are permuted so that rotary pairs are
+/// neighbours (llama.cpp's converter); Mistral and SmolLM2 come as `llama`.
+const ARCHITECTURES: [Architecture; 3] = [
+    Architecture {
+        name: "llama",
+        rope: RopeStyle::Interleaved,
+        qkv_bias: false,
+        qk_norm: false,
+    },
+    Architecture {
+        name: "qwen2",
+        rope: RopeStyle::Half,
+        qkv_bias: true,
+        qk_norm: false,
+    },
+    Architecture {
+        name: "qwen3",
+        rope: RopeStyle::Half,
+        qkv_bias: false,
+        qk_norm: true,
+    },
 ];
+
+const MAX_HEAD_DIM: usize = 256;
 
 impl ModelConfig {
     /// Reads and checks the metadata of a GGUF file.
+    ///
+    /// # Errors
+    /// Each names the key: it is missing, of another type, out of range, or asks for what this decoder does not compute.
     pub fn from_gguf(metadata: Metadata<'_>) -> Result<Self, ModelError> {
         let arch = metadata.get_str("general.architecture")?;
-        let Some(&(_, style)) = ARCHITECTURES.iter().find(|(name, _)| *name == arch) else {
-            let known = ARCHITECTURES.map(|(name, _)| name).join(", ");
+        let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == arch) else {
+            let known = ARCHITECTURES.map(|known| known.name).join(", ");
             return Err(ModelError::config(
                 "general.architecture",
-                format!("{arch:?} is not supported; this version serves {known}"),
-            ));
-        };
-        let key = |name: &str| format!("{arch}.{name}");
-        let size = |name: &str, max: usize| -> Result<usize, ModelError> {
-            let value = metadata.get_u32(&key(name))? as usize;
-            if value == 0 || value > max {
-                return Err(ModelError::config(
-                    key(name),
-                    format!("{value} is not in 1..={max}"),
-                ));
-            }
-            Ok(value)
-        };
-        if metadata
-            .opt_u32(&key("expert_count"))?
-            .is_some_and(|count| count > 0)
-        {
-            return Err(ModelError::config(
-                key("expert_count"),
-                "mixtures of experts are not supported yet",
-            ));
-        }
-        let hidden_size = size("embedding_length", 1 << 20)?;
-        let num_heads = size("attention.head_count", 1 << 12)?;
-        let num_kv_heads = match metadata.opt_u32(&key("attention.head_count_kv"))? {
-            Some(_) => size("attention.head_count_kv", num_heads)?,
-            None => num_heads,
-        };
-        if !num_heads.is_multiple_of(num_kv_heads) {
-            return Err(ModelError::config(
-                key("attention.head_count_kv"),
-                format!("{num_kv_heads} does not divide the {num_heads} query heads"),
-            ));
-        }
-        let head_dim = match metadata.opt_u32(&key("attention.key_length"))? {
-            Some(_) => size("attention.key_length", 256)?,
-            None => hidden_size / num_heads,
-        };
-        if !head_dim.is_multiple_of(8) || !(8..=256).contains(&head_dim) {
-            return Err(ModelError::config(
-                key("attention.key_length"),
                 format!(
-                    "heads of {head_dim} values are not supported; multiples of 8 up to 256 are"
+                    "{} is not supported; this version serves {known}",
+                    shown(arch)
                 ),
             ));
+        };
+        let keys = Keys { metadata, arch };
+        refuse_unsupported(&keys)?;
+        let hidden_size = keys.size("embedding_length", 1 << 20)?;
+        let num_heads = keys.size("attention.head_count", 1 << 12)?;
+        let num_kv_heads = keys
+            .opt_size("attention.head_count_kv", num_heads)?
+            .unwrap_or(num_heads);
+        if !num_heads.is_multiple_of(num_kv_heads) {
+            let message = format!("{num_kv_heads} does not divide the {num_heads} query heads");
+            return Err(keys.error("attention.head_count_kv", message));
         }
-        if metadata
-            .opt_u32(&key("attention.value_length"))?
-            .is_some_and(|length| length as usize != head_dim)
-        {
-            return Err(ModelError::config(
-                key("attention.value_length"),
-                "must equal the key length",
-            ));
-        }
-        let rms_norm_eps = metadata.get_f32(&key("attention.layer_norm_rms_epsilon"))?;
-        if !(rms_norm_eps.is_finite() && rms_norm_eps > 0.0) {
-            return Err(ModelError::config(
-                key("attention.layer_norm_rms_epsilon"),
-                "must be a positive number",
-            ));
-        }
+        let head_dim = head_dim(&keys, hidden_size, num_heads)?;
         Ok(Self {
-            num_layers: size("block_count", 1 << 10)?,
+            num_layers: keys.size("block_count", 1 << 10)?,
             hidden_size,
-            intermediate_size: size("feed_forward_length", 1 << 20)?,
+            intermediate_size: keys.size("feed_forward_length", 1 << 20)?,
             num_heads,
             num_kv_heads,
             head_dim,
-            vocab_size: metadata
-                .get_str_array("tokenizer.ggml.tokens")
-                .map(|tokens| tokens.len())
-                .or_else(
-                    // A file without a tokenizer says how many tokens there are.
-                    |_| {
-                        metadata
-                            .get_u32(&key("vocab_size"))
-                            .map(|size| size as usize)
-                    },
-                )?,
-            rms_norm_eps,
-            context_length: size("context_length", 1 << 24)?,
+            vocab_size: vocab_size(&keys)?,
+            rms_norm_eps: keys.positive("attention.layer_norm_rms_epsilon")?,
+            context_length: context_length(&keys)?,
+            qkv_bias: architecture.qkv_bias,
+            qk_norm: architecture.qk_norm,
             rope: RopeConfig {
-                base: f64::from(
-                    metadata
-                        .opt_f32(&key("rope.freq_base"))?
-                        .unwrap_or(10_000.0),
-                ),
-                rotary_dim: match metadata.opt_u32(&key("rope.dimension_count"))? {
-                    Some(_) => size("rope.dimension_count", head_dim)?,
-                    None => head_dim,
-                },
-                linear_scale: rope_scale(metadata, arch)?,
-                style,
+                base: f64::from(keys.opt_positive("rope.freq_base")?.unwrap_or(10_000.0)),
+                rotary_dim: rotary_dim(&keys, head_dim)?,
+                linear_scale: rope_scale(&keys)?,
+                style: architecture.rope,
             },
         })
     }
@@ -163,17 +135,139 @@ impl ModelConfig {
     }
 }
 
-/// Linear scaling is honoured; Llama 3's comes as a tensor (`rope_freqs`); any other kind is refused.
-fn rope_scale(metadata: Metadata<'_>, arch: &str) -> Result<f64, ModelError> {
-    let kind = format!("{arch}.rope.scaling.type");
-    match metadata.opt_str(&kind)? {
-        None | Some("none") => Ok(1.0),
-        Some("linear") => Ok(f64::from(
-            metadata.get_f32(&format!("{arch}.rope.scaling.factor"))?,
+/// The keys of one architecture.
+struct Keys<'a> {
+    metadata: Metadata<'a>,
+    arch: &'a str,
+}
+
+impl Keys<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.arch)
+    }
+
+    fn error(&self, name: &str, message: impl Into<String>) -> ModelError {
+        ModelError::config(self.key(name), message)
+    }
+
+    fn missing(&self, name: &str) -> ModelError {
+        GgufError::MissingKey(shown(&self.key(name))).into()
+    }
+
+    fn opt_size(&self, name: &str, max: usize) -> Result<Option<usize>, ModelError> {
+        let value = self.metadata.opt_u32(&self.key(name))?;
+        match value.map(|value| value as usize) {
+            Some(value) if value == 0 || value > max => {
+                Err(self.error(name, format!("{value} is not in 1..={max}")))
+            }
+            value => Ok(value),
+        }
+    }
+
+    fn size(&self, name: &str, max: usize) -> Result<usize, ModelError> {
+        self.opt_size(name, max)?.ok_or_else(|| self.missing(name))
+    }
+
+    fn opt_positive(&self, name: &str) -> Result<Option<f32>, ModelError> {
+        match self.metadata.opt_f32(&self.key(name))? {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err(self.error(name, format!("{value} is not a positive number")))
+            }
+            value => Ok(value),
+        }
+    }
+
+    fn positive(&self, name: &str) -> Result<f32, ModelError> {
+        self.opt_positive(name)?.ok_or_else(|| self.missing(name))
+    }
+}
+
+/// Keys under which another computation hides behind the same tensors, or the tensors are others altogether.
+fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ModelError> {
+    let metadata = keys.metadata;
+    if metadata.opt_u32(&keys.key("expert_count"))?.unwrap_or(0) > 0 {
+        return Err(keys.error("expert_count", "mixtures of experts are not supported yet"));
+    }
+    if metadata.opt_bool(&keys.key("attention.causal"))? == Some(false) {
+        let message = "only causal attention is supported: this is no generating model";
+        return Err(keys.error("attention.causal", message));
+    }
+    Ok(())
+}
+
+fn head_dim(keys: &Keys<'_>, hidden_size: usize, num_heads: usize) -> Result<usize, ModelError> {
+    let (name, head_dim) = match keys.opt_size("attention.key_length", MAX_HEAD_DIM)? {
+        Some(head_dim) => ("attention.key_length", head_dim),
+        None if hidden_size.is_multiple_of(num_heads) => {
+            ("attention.head_count", hidden_size / num_heads)
+        }
+        None => {
+            let message = format!("{num_heads} heads do not divide a width of {hidden_size}");
+            return Err(keys.error("attention.head_count", message));
+        }
+    };
+    if !head_dim.is_multiple_of(8) || head_dim > MAX_HEAD_DIM {
+        let message = format!(
+            "makes heads of {head_dim} values, but they must be a multiple of 8 up to {MAX_HEAD_DIM}"
+        );
+        return Err(keys.error(name, message));
+    }
+    match keys.opt_size("attention.value_length", MAX_HEAD_DIM)? {
+        Some(length) if length != head_dim => Err(keys.error(
+            "attention.value_length",
+            format!("{length} is not the key length, {head_dim}"),
         )),
-        Some(other) => Err(ModelError::config(
-            kind,
-            format!("{other:?} is not supported; none and linear are"),
+        _ => Ok(head_dim),
+    }
+}
+
+fn rotary_dim(keys: &Keys<'_>, head_dim: usize) -> Result<usize, ModelError> {
+    const NAME: &str = "rope.dimension_count";
+    let rotary_dim = keys.opt_size(NAME, head_dim)?.unwrap_or(head_dim);
+    if !rotary_dim.is_multiple_of(2) {
+        return Err(keys.error(NAME, format!("{rotary_dim} is odd: values turn in pairs")));
+    }
+    Ok(rotary_dim)
+}
+
+/// A file without a tokenizer says how many tokens there are.
+fn vocab_size(keys: &Keys<'_>) -> Result<usize, ModelError> {
+    const TOKENS: &str = "tokenizer.ggml.tokens";
+    match keys.metadata.opt_str_array(TOKENS)? {
+        Some(tokens) if tokens.is_empty() => Err(ModelError::config(TOKENS, "is empty")),
+        Some(tokens) => Ok(tokens.len()),
+        None => keys.size("vocab_size", 1 << 24),
+    }
+}
+
+fn context_length(keys: &Keys<'_>) -> Result<usize, ModelError> {
+    let length = keys.size("context_length", 1 << 24)?;
+    // Zero turns the window off.
+    let window = keys
+        .metadata
+        .opt_u32(&keys.key("attention.sliding_window"))?;
+    Ok(match window.unwrap_or(0) as usize {
+        0 => length,
+        window => length.min(window),
+    })
+}
+
+/// Linear scaling is honoured, and meant where a factor stands without a type, as in llama.cpp; Llama 3's comes as a
+/// tensor (`rope_freqs`); any other kind is refused.
+fn rope_scale(keys: &Keys<'_>) -> Result<f64, ModelError> {
+    const TYPE: &str = "rope.scaling.type";
+    // The second name is that of older files.
+    let factor = match keys.opt_positive("rope.scaling.factor")? {
+        Some(factor) => Some(factor),
+        None => keys.opt_positive("rope.scale_linear")?,
+    };
+    match (keys.metadata.opt_str(&keys.key(TYPE))?, factor) {
+        (Some("none"), _) | (None, None) => Ok(1.0),
+        (Some("linear") | None, Some(factor)) => Ok(f64::from(factor)),
+        (Some("linear"), None) => Err(keys.missing("rope.scaling.factor")),
+        (Some(other), _) => Err(keys.error(
+            TYPE,
+            format!("{} is not supported; none and linear are", shown(other)),
         )),
     }
 }

@@ -1,6 +1,8 @@
 //! A model's weights, repacked for the kernels as they are read.
 
-use super::gguf::{GgmlType, GgufFile, TensorView};
+use std::collections::HashSet;
+
+use super::gguf::{GgmlType, GgufFile, TensorView, shown};
 use super::{ModelConfig, ModelError};
 use crate::backend::cpu::Cpu;
 use crate::ops::PackedWeight;
@@ -77,7 +79,7 @@ impl Weights {
             file,
             activations,
             cpu,
-            num_used: 0,
+            used: HashSet::new(),
         };
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
@@ -92,8 +94,13 @@ impl Weights {
             },
             rope_freqs: loader.opt_vector("rope_freqs.weight", config.rope.rotary_dim / 2)?,
         };
-        if loader.num_used != file.tensors().len() {
-            return Err(unused_tensor(file, config));
+        for tensor in file.tensors() {
+            let name = tensor?.name;
+            if !loader.used.contains(name) {
+                let message =
+                    "no part of this decoder uses it: the file is of a model that is not supported";
+                return Err(ModelError::tensor(shown(name), message));
+            }
         }
         Ok(weights)
     }
@@ -111,54 +118,11 @@ impl Weights {
     }
 }
 
-/// Names the first tensor that no layer of this configuration reads.
-fn unused_tensor(file: &GgufFile, config: &ModelConfig) -> ModelError {
-    let known = [
-        "attn_norm",
-        "attn_q",
-        "attn_k",
-        "attn_v",
-        "attn_q_norm",
-        "attn_k_norm",
-        "attn_output",
-        "ffn_norm",
-        "ffn_gate",
-        "ffn_up",
-        "ffn_down",
-    ];
-    let is_used = |name: &str| {
-        let mut parts = name.splitn(3, '.');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some("blk"), Some(layer), Some(rest)) => {
-                layer
-                    .parse()
-                    .is_ok_and(|layer: usize| layer < config.num_layers)
-                    && rest.rsplit_once('.').is_some_and(|(stem, kind)| {
-                        known.contains(&stem) && (kind == "weight" || kind == "bias")
-                    })
-            }
-            (Some("token_embd" | "output_norm" | "rope_freqs"), Some("weight"), None) => true,
-            (Some("output"), Some("weight" | "bias"), None) => true,
-            _ => false,
-        }
-    };
-    let name = file
-        .tensors()
-        .flatten()
-        .map(|tensor| tensor.name.to_owned())
-        .find(|name| !is_used(name));
-    let message = "no part of this decoder uses it: the file is of a model that is not supported";
-    ModelError::tensor(
-        name.unwrap_or_else(|| "(one of an optional pair)".into()),
-        message,
-    )
-}
-
 struct Loader<'a> {
     file: &'a GgufFile,
     activations: Activations,
     cpu: &'a Cpu,
-    num_used: usize,
+    used: HashSet<String>,
 }
 
 impl<'a> Loader<'a> {
@@ -170,13 +134,22 @@ impl<'a> Loader<'a> {
         );
         let (q_size, kv_size) = (config.num_heads * head, config.num_kv_heads * head);
         let name = |part: &str| format!("blk.{i}.{part}");
+        if config.qkv_bias {
+            for bias in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
+                self.file.tensor(&name(bias))?;
+            }
+        }
+        let qk_norm = |loader: &mut Self, part| {
+            let norm = config.qk_norm.then(|| loader.vector(&name(part), head));
+            norm.transpose()
+        };
         Ok(LayerWeights {
             attn_norm: self.vector(&name("attn_norm.weight"), hidden)?,
             q: self.linear(&name("attn_q"), q_size, hidden)?,
             k: self.linear(&name("attn_k"), kv_size, hidden)?,
             v: self.linear(&name("attn_v"), kv_size, hidden)?,
-            q_norm: self.opt_vector(&name("attn_q_norm.weight"), head)?,
-            k_norm: self.opt_vector(&name("attn_k_norm.weight"), head)?,
+            q_norm: qk_norm(self, "attn_q_norm.weight")?,
+            k_norm: qk_norm(self, "attn_k_norm.weight")?,
             o: self.linear(&name("attn_output"), hidden, q_size)?,
             ffn_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
             gate: self.linear(&name("ffn_gate"), inner, hidden)?,
@@ -234,7 +207,7 @@ impl<'a> Loader<'a> {
                 ),
             ));
         }
-        self.num_used += 1;
+        self.used.insert(name.to_owned());
         Ok(tensor)
     }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::by_rank;
 use crate::request::SamplingParams;
 
 /// The ids that pass, in no particular order; `None` when nothing filters.
@@ -14,21 +15,17 @@ pub(super) fn candidates(logits: &[f32], params: &SamplingParams) -> Option<Vec<
     if !has_top_k && params.top_p >= 1.0 && params.min_p <= 0.0 {
         return None;
     }
-    let inverse_temperature = 1.0 / params.temperature;
+    let inverse_temperature = 1.0 / f64::from(params.temperature);
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Relative to the likeliest token's, in nats at this temperature.
-    let relative = |id: u32| (logits[id as usize] - max) * inverse_temperature;
-    let by_rank = |a: &u32, b: &u32| {
-        relative(*b)
-            .partial_cmp(&relative(*a))
-            .unwrap_or(Ordering::Equal)
-            .then(a.cmp(b))
-    };
+    // Relative to the likeliest token's, in nats at this temperature. In f64, which no temperature makes infinite.
+    let relative =
+        |id: u32| (f64::from(logits[id as usize]) - f64::from(max)) * inverse_temperature;
+    let by_rank = by_rank(logits);
 
     let floor = if params.min_p > 0.0 {
-        params.min_p.ln()
+        f64::from(params.min_p).ln()
     } else {
-        f32::NEG_INFINITY
+        f64::NEG_INFINITY
     };
     let mut ids: Vec<u32> = (0..logits.len() as u32)
         .filter(|&id| relative(id) >= floor)
@@ -47,10 +44,10 @@ pub(super) fn candidates(logits: &[f32], params: &SamplingParams) -> Option<Vec<
 fn keep_top_p(
     ids: &mut Vec<u32>,
     top_p: f64,
-    relative: &impl Fn(u32) -> f32,
+    relative: &impl Fn(u32) -> f64,
     by_rank: impl Fn(&u32, &u32) -> Ordering,
 ) {
-    let weight = |id: u32| f64::from(relative(id)).exp();
+    let weight = |id: u32| relative(id).exp();
     let total: f64 = ids.iter().map(|&id| weight(id)).sum();
     // All tokens below this share together have less than 1 - top_p: none is in the set, and none needs sorting.
     let negligible = (1.0 - top_p) * total / ids.len() as f64;
@@ -182,5 +179,29 @@ mod tests {
             )),
             [2]
         );
+    }
+
+    #[test]
+    fn the_coldest_temperature_keeps_the_likeliest_only() {
+        let coldest = SamplingParams {
+            temperature: f32::from_bits(1),
+            top_p: 0.9,
+            ..params()
+        };
+        assert_eq!(sorted(candidates(&logits(), &coldest)), [2]);
+    }
+
+    #[test]
+    fn rank_is_by_raw_logit_and_minus_zero_equals_zero() {
+        let top = |logits: &[f32], temperature: f32| {
+            let params = SamplingParams {
+                temperature,
+                top_k: 1,
+                ..params()
+            };
+            candidates(logits, &params)
+        };
+        assert_eq!(top(&[-0.0, 0.0], 1.0), Some(vec![0]));
+        assert_eq!(top(&[1.0, 1.0 + f32::EPSILON], f32::MAX), Some(vec![1]));
     }
 }

@@ -1,5 +1,6 @@
 //! Log-probabilities of the raw logits.
 
+use super::by_rank;
 use crate::request::TokenLogprobs;
 
 /// The normaliser and the likeliest tokens of one row, read before anything changes it.
@@ -19,11 +20,7 @@ impl Raw {
         let log_sum = f64::from(max) + sum.ln();
         let logprob = |logit: f32| (f64::from(logit) - log_sum) as f32;
 
-        let by_rank = |a: &u32, b: &u32| {
-            logits[*b as usize]
-                .total_cmp(&logits[*a as usize])
-                .then(a.cmp(b))
-        };
+        let by_rank = by_rank(logits);
         let mut ids: Vec<u32> = (0..if count == 0 { 0 } else { logits.len() as u32 }).collect();
         if count > 0 && count < ids.len() {
             ids.select_nth_unstable_by(count - 1, by_rank);
@@ -74,7 +71,7 @@ mod tests {
     #[test]
     fn ties_are_ranked_by_id_and_none_may_be_asked() {
         assert_eq!(
-            Raw::of(&[1.0, 1.0, 1.0], 2)
+            Raw::of(&[-0.0, 0.0, 0.0], 2)
                 .top
                 .iter()
                 .map(|&(id, _)| id)

@@ -10,6 +10,7 @@ mod logprobs;
 mod noise;
 mod penalties;
 
+use std::cmp::Ordering;
 use std::sync::Mutex;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
@@ -34,8 +35,12 @@ pub struct RowContext<'a> {
 
 /// Draws one token a row of `logits` (`[B, V]` float32, contiguous; overwritten), rows in parallel.
 ///
-/// Errors when the shapes don't match or a row holds no finite logit.
-pub fn sample(logits: &Tensor, rows: &[RowContext<'_>], cpu: &Cpu) -> Result<Vec<SampledToken>> {
+/// A row without any finite logit gives `None`. Errors when the shapes don't match.
+pub fn sample(
+    logits: &Tensor,
+    rows: &[RowContext<'_>],
+    cpu: &Cpu,
+) -> Result<Vec<Option<SampledToken>>> {
     let op = Sample {
         rows,
         cpu,
@@ -51,7 +56,7 @@ pub fn sample(logits: &Tensor, rows: &[RowContext<'_>], cpu: &Cpu) -> Result<Vec
 struct Sample<'a> {
     rows: &'a [RowContext<'a>],
     cpu: &'a Cpu,
-    drawn: Mutex<Vec<SampledToken>>,
+    drawn: Mutex<Vec<Option<SampledToken>>>,
 }
 
 impl InplaceOp1 for Sample<'_> {
@@ -85,10 +90,8 @@ impl InplaceOp1 for Sample<'_> {
         });
         let drawn = rows
             .into_iter()
-            .map(|row| row.into_inner().ok().and_then(|(_, _, drawn)| drawn));
-        let Some(drawn) = drawn.collect() else {
-            bail!("sample: a row of logits has no finite value")
-        };
+            .map(|row| row.into_inner().ok().and_then(|(_, _, drawn)| drawn))
+            .collect();
         *self
             .drawn
             .lock()
@@ -114,4 +117,11 @@ fn sample_row(logits: &mut [f32], context: &RowContext<'_>) -> Option<SampledTok
         .zip(chosen_raw)
         .map(|(raw, logits)| raw.with_chosen(logits[token_id as usize]));
     Some(SampledToken { token_id, logprobs })
+}
+
+/// Orders ids by their logits: largest first, equal ones (also 0 and -0) by id. Total, whatever the logits hold.
+fn by_rank(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering + Copy {
+    // Adding zero turns -0 into 0, which `total_cmp` tells apart.
+    let key = move |id: u32| logits[id as usize] + 0.0;
+    move |&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b))
 }

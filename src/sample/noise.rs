@@ -24,7 +24,8 @@ impl Noise {
 
     /// `-ln(-ln u)` for the uniform `u` in (0, 1) that `bits` stand for.
     pub(super) fn gumbel(bits: u64) -> f64 {
-        let u = ((bits >> 11) as f64 + 0.5) * (1.0 / (1u64 << 53) as f64);
+        // 52 bits, so that adding a half is exact: with 53, all ones would round to u = 1, whose noise is infinite.
+        let u = ((bits >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64);
         -(-u.ln()).ln()
     }
 
@@ -48,17 +49,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_is_never_below_the_noise() {
+    fn the_noise_is_finite_and_never_above_its_bound() {
         let noise = Noise::new(1, 0, 0);
         let special = [
             0,
             u64::MAX,
             u64::MAX << 11,
+            u64::MAX << 12,
             1 << 63,
             !(1 << 63),
             u64::MAX << 1,
         ];
         for bits in (0..200_000).map(|token| noise.bits(token)).chain(special) {
+            assert!(Noise::gumbel(bits).is_finite(), "{bits:x}");
             assert!(Noise::gumbel(bits) <= Noise::gumbel_bound(bits), "{bits:x}");
         }
     }

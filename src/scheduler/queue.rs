@@ -33,11 +33,11 @@ pub struct SchedulerConfig {
 pub struct Committed {
     /// The sequence.
     pub id: SequenceId,
-    /// Its new token.
-    pub token: SampledToken,
+    /// Its new token; `None` where the model gave nothing to draw from, which ends the sequence too.
+    pub token: Option<SampledToken>,
     /// Set with the first token.
     pub timing: Option<Timing>,
-    /// Set when the token ended it; its blocks are free again.
+    /// Set when the token ended it. Blocks of an ended sequence are free again.
     pub finish: Option<FinishReason>,
 }
 
@@ -164,7 +164,7 @@ impl Scheduler {
     /// Takes in the tokens drawn for the plan's sample rows, in their order, and appends what they led to.
     pub fn commit(
         &mut self,
-        sampled: Vec<SampledToken>,
+        sampled: Vec<Option<SampledToken>>,
         now: Duration,
         committed: &mut Vec<Committed>,
     ) {
@@ -184,8 +184,11 @@ impl Scheduler {
             }
             let token = sampled.next().expect("counted above: this is a bug");
             let timing = (sequence.num_output_tokens() == 0).then(|| sequence.timing(now));
-            let finish = sequence.push(token.token_id, max_model_len);
-            if finish.is_some() {
+            let finish = token
+                .as_ref()
+                .and_then(|token| sequence.push(token.token_id, max_model_len));
+            let is_over = finish.is_some() || token.is_none();
+            if is_over {
                 sequence.block_table.release(pool);
             }
             committed.push(Committed {
@@ -194,7 +197,7 @@ impl Scheduler {
                 timing,
                 finish,
             });
-            finish.is_none()
+            !is_over
         });
     }
 

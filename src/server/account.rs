@@ -1,24 +1,66 @@
 //! One request's books: timings, counts, metrics and its log line, closed exactly once, also when the client leaves.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::sampling::Caller;
 use super::state::AppState;
 use crate::request::Timing;
 use crate::telemetry::{Outcome, RequestRecord};
 
-/// What is known of a request when it arrives.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
+/// What is known of a request from its head on; shared by everything that handles it.
+#[derive(Debug)]
+pub(super) struct Received {
     /// When its head was read.
     pub at: Instant,
     /// `x-request-id`.
-    pub request_id: Arc<str>,
-    /// Whose key.
-    pub tenant: String,
-    /// `x-session-id`.
+    pub request_id: String,
+    /// `x-session-id`, cut at a sensible length.
     pub session: Option<String>,
+    /// Whose key, once that is known.
+    pub tenant: OnceLock<String>,
+    is_booked: AtomicBool,
+}
+
+impl Received {
+    pub fn new(request_id: String, session: Option<String>) -> Self {
+        Self {
+            at: Instant::now(),
+            request_id,
+            session,
+            tenant: OnceLock::new(),
+            is_booked: AtomicBool::new(false),
+        }
+    }
+
+    /// The start of its log line.
+    fn record(&self, state: &AppState) -> RequestRecord {
+        RequestRecord {
+            request_id: self.request_id.clone(),
+            tenant: self.tenant.get().cloned(),
+            session: self.session.clone(),
+            model: state.model.name.clone(),
+            ..RequestRecord::default()
+        }
+    }
+
+    /// Books a request that was refused before an [`Account`] was opened for it.
+    pub fn refused(&self, state: &AppState, status: u16) {
+        if self.is_booked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        state.model.metrics.rejected();
+        state.options.request_log.write(&RequestRecord {
+            status,
+            latency_ms: ms(self.at.elapsed()),
+            ..self.record(state)
+        });
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Where the time went, in milliseconds, as the `flambeau` object and `server-timing` show it.
@@ -32,11 +74,11 @@ pub(super) struct Timings {
 /// Dropped without [`Account::close`], it books the request as cancelled.
 pub(super) struct Account {
     state: AppState,
-    arrival: Arrival,
+    received: Arc<Received>,
     record: RequestRecord,
-    engine_timing: Option<Timing>,
-    first: Option<Instant>,
-    last: Option<Instant>,
+    engine_timing: Timing,
+    first_content: Option<Instant>,
+    last_token: Option<Instant>,
     timings: Timings,
     is_open: bool,
 }
@@ -44,31 +86,29 @@ pub(super) struct Account {
 impl Account {
     pub fn new(
         state: &AppState,
-        arrival: Arrival,
+        received: Arc<Received>,
         caller: Caller,
         prompt_tokens: usize,
         prompt_chars: usize,
     ) -> Self {
+        received.is_booked.store(true, Ordering::Relaxed);
+        let start = received.record(state);
         let record = RequestRecord {
-            request_id: arrival.request_id.to_string(),
-            tenant: arrival.tenant.clone(),
             user: caller.user,
-            session: caller.session.or_else(|| arrival.session.clone()),
-            model: state.model.name.clone(),
-            tier: TIER,
-            cache: CACHE,
+            session: caller.session.or_else(|| start.session.clone()),
+            tier: Some(TIER),
+            cache: Some(CACHE),
             prompt_tokens,
             prompt_chars,
-            status: 200,
-            ..RequestRecord::default()
+            ..start
         };
         Self {
             state: state.clone(),
-            arrival,
+            received,
             record,
-            engine_timing: None,
-            first: None,
-            last: None,
+            engine_timing: Timing::default(),
+            first_content: None,
+            last_token: None,
             timings: Timings::default(),
             is_open: true,
         }
@@ -86,34 +126,35 @@ impl Account {
 
     /// A token came from the engine; `timing` is with the first.
     pub fn token(&mut self, timing: Option<Timing>) {
+        let metrics = &self.state.model.metrics;
         self.record.completion_tokens += 1;
-        self.engine_timing = self.engine_timing.or(timing);
+        metrics.generated();
+        if let Some(timing) = timing {
+            self.engine_timing = timing;
+            metrics.prompt_computed(self.record.prompt_tokens as u64);
+        }
+        let now = Instant::now();
+        if let Some(last) = self.last_token.replace(now) {
+            metrics.next_token(now - last);
+        }
     }
 
     /// Content is handed to the socket, or, for an answer in one piece, has come.
     pub fn content(&mut self, chars: usize) {
         self.record.completion_chars += chars;
-        let now = Instant::now();
-        match self.last.replace(now) {
-            Some(last) => self.state.model.metrics.next_token(now - last),
-            None => {
-                self.first = Some(now);
-                let engine = self.engine_timing.unwrap_or_default();
-                let ttft = now - self.arrival.at;
-                self.state
-                    .model
-                    .metrics
-                    .first_token(ttft, engine.queue, engine.prefill);
-                let ms =
-                    |duration: std::time::Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
-                self.timings = Timings {
-                    queue_ms: ms(engine.queue),
-                    prefill_ms: ms(engine.prefill),
-                    ttft_ms: ms(ttft),
-                };
-                self.record.queue_ms = Some(self.timings.queue_ms);
-                self.record.ttft_ms = Some(self.timings.ttft_ms);
-            }
+        if self.first_content.is_none() {
+            let now = Instant::now();
+            self.first_content = Some(now);
+            let (engine, ttft) = (self.engine_timing, now - self.received.at);
+            let metrics = &self.state.model.metrics;
+            metrics.first_token(ttft, engine.queue, engine.prefill);
+            self.timings = Timings {
+                queue_ms: ms(engine.queue),
+                prefill_ms: ms(engine.prefill),
+                ttft_ms: ms(ttft),
+            };
+            self.record.queue_ms = Some(self.timings.queue_ms);
+            self.record.ttft_ms = Some(self.timings.ttft_ms);
         }
     }
 
@@ -127,19 +168,13 @@ impl Account {
         if !std::mem::replace(&mut self.is_open, false) {
             return;
         }
-        let e2e = self.arrival.at.elapsed();
-        let decode = self.first.zip(self.last).map(|(first, last)| last - first);
-        let (prompt, output) = (
-            self.record.prompt_tokens as u64,
-            self.record.completion_tokens as u64,
-        );
-        self.state
-            .model
-            .metrics
-            .ended(outcome, e2e, decode, prompt, output);
+        let e2e = self.received.at.elapsed();
+        let decode = self.first_content.zip(self.last_token);
+        let decode = decode.map(|(first, last)| last.saturating_duration_since(first));
+        self.state.model.metrics.ended(outcome, e2e, decode);
         self.record.finish_reason = Some(outcome.as_str());
         self.record.status = status;
-        self.record.latency_ms = (e2e.as_secs_f64() * 1e6).round() / 1e3;
+        self.record.latency_ms = ms(e2e);
         self.state.options.request_log.write(&self.record);
     }
 }

@@ -1,11 +1,15 @@
 //! API keys: every route but `/health` and `/ready` needs one, when any is configured.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use super::account::Received;
 use super::error::ApiError;
 use super::state::AppState;
 
@@ -42,28 +46,24 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
-/// Whose key a request came with: `default` where no keys are configured.
-#[derive(Clone, Debug)]
-pub(super) struct Tenant(pub String);
-
-/// Lets requests with a valid key through, marked with its [`Tenant`].
+/// Lets requests with a valid key through, and notes whose it is: `default` where no keys are configured.
 pub(super) async fn require_key(
     State(state): State<AppState>,
-    mut request: Request,
+    Extension(received): Extension<Arc<Received>>,
+    request: Request,
     next: Next,
 ) -> Response {
     let keys = &state.options.api_keys;
     if keys.is_empty() {
-        request.extensions_mut().insert(Tenant("default".into()));
+        received.tenant.get_or_init(|| "default".into());
         return next.run(request).await;
     }
     let presented = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let Some((_, key)) = presented
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+    let credentials = presented.and_then(|value| value.split_once(' '));
+    let Some((_, key)) = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
     else {
         return ApiError::unauthorized(
             "an API key is needed: send it as 'Authorization: Bearer KEY'",
@@ -75,12 +75,12 @@ pub(super) async fn require_key(
     let mut tenant = None;
     for key in keys {
         if key.matches(&hash) {
-            tenant = Some(Tenant(key.name.clone()));
+            tenant = Some(key.name.clone());
         }
     }
     match tenant {
         Some(tenant) => {
-            request.extensions_mut().insert(tenant);
+            received.tenant.get_or_init(|| tenant);
             next.run(request).await
         }
         None => ApiError::unauthorized("this API key is not known here").into_response(),

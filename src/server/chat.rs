@@ -1,11 +1,14 @@
 //! `POST /v1/chat/completions`.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::account::Arrival;
+use super::account::Received;
 use super::body::Kind;
 use super::error::ApiError;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed};
@@ -60,9 +63,11 @@ const TEXT_PART: &[Field] = &[("type", Honoured), ("text", Honoured)];
 
 pub(super) async fn handle(
     State(state): State<AppState>,
-    arrival: Arrival,
+    Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    // Before the work of templating and tokenising what would be refused.
+    state.model.engine.check_room()?;
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
@@ -76,7 +81,7 @@ pub(super) async fn handle(
         .sum();
     let prompt = encode(&state, messages, add_generation_prompt).await?;
     let request = generate.with_prompt(prompt.token_ids, "messages", None, model)?;
-    respond(state, arrival, Kind::Chat, generate, request, prompt_chars).await
+    respond(state, received, Kind::Chat, generate, request, prompt_chars).await
 }
 
 /// Renders and tokenises off the async threads: long prompts take milliseconds.
@@ -85,7 +90,7 @@ pub(super) async fn encode(
     messages: Vec<Message>,
     add_generation_prompt: bool,
 ) -> Result<Prompt, ApiError> {
-    let model = std::sync::Arc::clone(&state.model);
+    let model = Arc::clone(&state.model);
     let num_bytes = messages.iter().map(|message| message.content.len()).sum();
     model.check_prompt_bytes(num_bytes, "messages")?;
     let encode = move || -> Result<Prompt, ApiError> {

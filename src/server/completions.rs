@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::account::Arrival;
+use super::account::Received;
 use super::body::Kind;
 use super::error::ApiError;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
@@ -28,9 +29,11 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 
 pub(super) async fn handle(
     State(state): State<AppState>,
-    arrival: Arrival,
+    Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    // Before the work of templating and tokenising what would be refused.
+    state.model.engine.check_room()?;
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
@@ -49,7 +52,7 @@ pub(super) async fn handle(
     let request = generate.with_prompt(ids, "prompt", Some(DEFAULT_MAX_TOKENS), model)?;
     respond(
         state,
-        arrival,
+        received,
         Kind::Completion,
         generate,
         request,

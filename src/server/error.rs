@@ -101,6 +101,16 @@ impl ApiError {
         )
     }
 
+    /// 408.
+    pub fn too_slow(limit: Duration) -> Self {
+        let message = format!("the body did not arrive within {} s", limit.as_secs());
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            message,
+        )
+    }
+
     /// 500.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
@@ -170,7 +180,9 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::ShutDown => Self::unavailable(error.to_string()),
-            EngineError::Step(_) | EngineError::Panic(_) => Self::internal(error.to_string()),
+            EngineError::Step(_) | EngineError::NoToken | EngineError::Panic => {
+                Self::internal(error.to_string())
+            }
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Request bodies, field by field: each field of an endpoint's table is honoured, or accepted at values that change
 //! nothing, or refused by name; any other is a 400 that names the nearest known one. Nothing is silently ignored.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
@@ -30,12 +34,12 @@ impl Fields {
     pub fn parse(body: &[u8], tables: &[&[Field]]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(body)
             .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            ApiError::bad_request(format!("the body is not valid JSON: {error}"))
+        let Unique(mut map) = serde_json::from_str(text).map_err(|error| {
+            ApiError::bad_request(match error.classify() {
+                Category::Data => format!("the body: {error}"),
+                _ => format!("the body is not valid JSON: {error}"),
+            })
         })?;
-        let Value::Object(mut map) = value else {
-            return Err(ApiError::bad_request("the body must be a JSON object"));
-        };
         map.retain(|_, value| !value.is_null());
         check_keys(&map, tables, "")?;
         Ok(Self(map))
@@ -81,6 +85,34 @@ impl Fields {
                 format!("{name} must be an integer in {min}..={max}, is {json}"),
             )),
         }
+    }
+}
+
+/// A JSON object whose keys are all different.
+struct Unique(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Unique;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
+                let mut map = Map::new();
+                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+                    if map.contains_key(&key) {
+                        return Err(A::Error::custom(format_args!("{key:?} is there twice")));
+                    }
+                    map.insert(key, value);
+                }
+                Ok(Unique(map))
+            }
+        }
+        deserializer.deserialize_map(Keys)
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Generation {
     detokeniser: Detokeniser,
     stops: StopMatcher,
     skip_special_tokens: bool,
+    /// Before so many tokens no stop string ends the answer.
+    min_tokens: usize,
     account: Account,
     is_done: bool,
 }
@@ -45,6 +47,7 @@ impl Generation {
         tokenizer: Arc<Tokenizer>,
         stops: StopMatcher,
         framing: &Framing,
+        min_tokens: usize,
         account: Account,
     ) -> Self {
         let detokeniser = tokenizer.detokeniser();
@@ -55,6 +58,7 @@ impl Generation {
             detokeniser,
             stops,
             skip_special_tokens,
+            min_tokens,
             account,
             is_done: false,
         }
@@ -65,12 +69,7 @@ impl Generation {
         if self.is_done {
             return None;
         }
-        // The engine ends every stream with a terminal event, so a closed channel can only mean that it is gone.
-        let event = self
-            .events
-            .recv()
-            .await
-            .unwrap_or(Event::Failed(EngineError::ShutDown));
+        let event = self.events.recv().await?;
         Some(match event {
             Event::Token {
                 token,
@@ -97,7 +96,15 @@ impl Generation {
         } else {
             self.tokenizer.token_bytes(id)
         };
-        let mut emit = self.stops.push(self.detokeniser.push(bytes));
+        let text = self.detokeniser.push(bytes);
+        if self.account.completion_tokens() < self.min_tokens && finish.is_none() {
+            return Delta {
+                text: text.to_owned(),
+                token,
+                finish: None,
+            };
+        }
+        let mut emit = self.stops.push(text);
         if finish.is_some() && emit.stopped.is_none() {
             let tail = self.stops.push(self.detokeniser.finish());
             emit.text.push_str(&tail.text);
@@ -119,7 +126,7 @@ impl Generation {
         if finish.is_some() {
             self.is_done = true;
             // Tells the engine, when it was a stop string that ended it.
-            self.events.close();
+            self.events.finish();
         }
         Delta {
             text: emit.text,

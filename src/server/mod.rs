@@ -5,6 +5,7 @@
 //!   ⇒ generation (detokenise, stop strings) → account (metrics, log) → sse or one JSON body
 //! ```
 
+mod accept;
 mod account;
 mod auth;
 mod body;

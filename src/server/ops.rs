@@ -1,17 +1,18 @@
 //! What operators and orchestrators ask: is it alive, can it generate, how is it doing, what is it.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AppState;
-use crate::engine::{EngineHandle, Event};
+use crate::engine::{EngineHandle, Event, EventStream};
 use crate::request::{GenerateRequest, SamplingParams, StopCriteria};
 
 /// The process lives.
@@ -19,42 +20,53 @@ pub(super) async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// A token was generated lately, or is generated now when asked for one.
+/// The model computed a step lately, or generates a token now when asked for one.
 pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let engine = &state.model.engine;
     if engine.is_draining() {
         return Err(ApiError::unavailable("the server is shutting down"));
     }
     let within = state.options.ready_within;
-    if engine.since_last_token().is_none_or(|since| since > within) {
-        probe(engine, within).await?;
+    if engine.since_last_step().is_none_or(|since| since > within) {
+        let probed = timeout(within, probe(engine, &state.probe)).await;
+        let why = match probed {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(_) => Some(format!("no token within {} s", within.as_secs_f64())),
+        };
+        if let Some(why) = why {
+            return Err(ApiError::unavailable(format!("not ready: {why}")));
+        }
     }
     Ok(Json(json!({"status": "ready"})))
 }
 
-/// Generates one token.
-async fn probe(engine: &EngineHandle, within: Duration) -> Result<(), ApiError> {
-    let stop = StopCriteria {
-        max_tokens: 1,
-        min_tokens: 0,
-        stop_token_ids: Vec::new(),
+/// Generates one token. There is one probe at a time, which a later call goes on waiting for: however often a server that
+/// hangs is asked, it holds one place of the queue.
+async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Result<(), String> {
+    let mut probe = probe.lock().await;
+    let events = match &mut *probe {
+        Some(events) => events,
+        none => {
+            let stop = StopCriteria {
+                max_tokens: 1,
+                min_tokens: 0,
+                stop_token_ids: Vec::new(),
+            };
+            let request = GenerateRequest {
+                prompt: vec![0],
+                sampling: SamplingParams::greedy(),
+                stop,
+            };
+            none.insert(engine.submit(request).map_err(|error| error.to_string())?)
+        }
     };
-    let request = GenerateRequest {
-        prompt: vec![0],
-        sampling: SamplingParams::greedy(),
-        stop,
-    };
-    let mut events = engine
-        .submit(request)
-        .map_err(|error| ApiError::unavailable(format!("not ready: {error}")))?;
-    match timeout(within, events.recv()).await {
-        Ok(Some(Event::Token { .. })) => Ok(()),
-        Ok(Some(Event::Failed(error))) => Err(ApiError::unavailable(format!("not ready: {error}"))),
-        Ok(None) => Err(ApiError::unavailable("not ready: the engine is gone")),
-        Err(_) => Err(ApiError::unavailable(format!(
-            "not ready: no token within {} s",
-            within.as_secs_f64()
-        ))),
+    let event = events.recv().await;
+    *probe = None;
+    match event {
+        Some(Event::Token { .. }) => Ok(()),
+        Some(Event::Failed(error)) => Err(error.to_string()),
+        None => Err("the engine is gone".into()),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use super::account::{Account, Arrival, CACHE, TIER, Timings};
+use super::account::{Account, CACHE, Received, TIER, Timings};
 use super::body::{AnswerBody, Kind, Part};
 use super::error::ApiError;
 use super::generation::Generation;
@@ -18,7 +18,7 @@ use crate::request::GenerateRequest;
 /// Runs `request` and answers it as `kind`. `prompt_chars` is for the log.
 pub(super) async fn respond(
     state: AppState,
-    arrival: Arrival,
+    received: Arc<Received>,
     kind: Kind,
     generate: Generate,
     request: GenerateRequest,
@@ -36,19 +36,17 @@ pub(super) async fn respond(
     let body = AnswerBody::new(
         kind,
         framing.clone(),
-        &arrival.request_id,
+        &received.request_id,
         &model.name,
         Arc::clone(&tokenizer),
         has_logprobs,
         &request.prompt,
     );
     let num_prompt_tokens = request.prompt.len();
-    let events = model
-        .engine
-        .submit(request)
-        .inspect_err(|_| model.metrics.rejected())?;
-    let account = Account::new(&state, arrival, caller, num_prompt_tokens, prompt_chars);
-    let generation = Generation::new(events, tokenizer, stops, &framing, account);
+    let min_tokens = request.stop.min_tokens;
+    let events = model.engine.submit(request)?;
+    let account = Account::new(&state, received, caller, num_prompt_tokens, prompt_chars);
+    let generation = Generation::new(events, tokenizer, stops, &framing, min_tokens, account);
     if framing.stream {
         sse::respond(generation, body, state.options.keep_alive).await
     } else {

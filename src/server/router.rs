@@ -1,18 +1,20 @@
 //! All routes on one page, and what every request passes on its way.
 
+use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::body::to_bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use tokio::time::timeout;
 
-use super::account::Arrival;
-use super::auth::{Tenant, require_key};
+use super::account::Received;
+use super::auth::require_key;
 use super::error::ApiError;
 use super::state::AppState;
 use super::{chat, completions, ops, tokenize};
@@ -33,11 +35,13 @@ pub(super) fn router(state: AppState) -> Router {
         .route("/version", get(ops::version))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(state.clone(), read_body))
         .layer(from_fn_with_state(state.clone(), require_key));
     open.merge(keyed)
-        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
-        .layer(from_fn_with_state(state.clone(), body_limit))
-        .layer(from_fn(request_id))
+        // The body is read, and bounded, by `read_body`.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(state.clone(), book_refusals))
+        .layer(from_fn(receive))
         .with_state(state)
 }
 
@@ -49,34 +53,51 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     ApiError::wrong_method(method.as_str(), uri.path())
 }
 
-/// When and under which id a request came in.
-#[derive(Clone)]
-struct Received {
-    at: Instant,
-    request_id: Arc<str>,
-}
-
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id of a request or session that is taken from a client.
+const MAX_ID_LEN: usize = 128;
 
-/// Takes a sensible `x-request-id` from the client or makes one, and puts it on the response.
-async fn request_id(mut request: Request, next: Next) -> Response {
-    let is_sensible =
-        |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    let given = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(is_sensible);
-    let id: Arc<str> = given.map_or_else(fresh_id, str::to_owned).into();
-    request.extensions_mut().insert(Received {
-        at: Instant::now(),
-        request_id: Arc::clone(&id),
-    });
+/// Notes when a request came in and under which id: a sensible `x-request-id` of the client's, else a fresh one, which
+/// also stands on the response.
+async fn receive(mut request: Request, next: Next) -> Response {
+    let request_id = sensible(&request, &REQUEST_ID).unwrap_or_else(fresh_id);
+    let session = sensible(&request, &HeaderName::from_static("x-session-id"));
+    let header = HeaderValue::from_str(&request_id);
+    let received = Arc::new(Received::new(request_id, session));
+    request.extensions_mut().insert(received);
     let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = header {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Books what was asked to generate and refused, so that the log has a line for every request.
+async fn book_refusals(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let generates = request.method() == Method::POST
+        && matches!(
+            request.uri().path(),
+            "/v1/chat/completions" | "/v1/completions"
+        );
+    let response = next.run(request).await;
+    let status = response.status();
+    if generates && (status.is_client_error() || status.is_server_error()) {
+        received.refused(&state, status.as_u16());
+    }
+    response
+}
+
+/// An id in a header that may go into logs: short, and visible ASCII.
+fn sensible(request: &Request, name: &HeaderName) -> Option<String> {
+    let value = request.headers().get(name)?.to_str().ok()?;
+    let is_sensible = (1..=MAX_ID_LEN).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_graphic());
+    is_sensible.then(|| value.to_owned())
 }
 
 /// 128 bits from the standard library's randomly keyed hasher.
@@ -89,57 +110,31 @@ fn fresh_id() -> String {
     )
 }
 
-/// Refuses a body announced to be over the limit without waiting for it, and gives axum's own refusals (a body that
-/// turned out to be over the limit, one cut short) the shape of all other errors.
-async fn body_limit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Reads the body, whose size and time are bounded; one announced to be too large is not waited for.
+async fn read_body(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    /// A client may take so long to send its body.
+    const BODY_TIME: Duration = Duration::from_secs(60);
+    let limit = state.options.max_body_bytes;
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > state.options.max_body_bytes) {
-        return ApiError::too_large(state.options.max_body_bytes).into_response();
+    if announced.is_some_and(|length| length > limit) {
+        return ApiError::too_large(limit).into_response();
     }
-    let response = next.run(request).await;
-    let is_ours = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    match response.status() {
-        StatusCode::PAYLOAD_TOO_LARGE if !is_ours => {
-            ApiError::too_large(state.options.max_body_bytes).into_response()
+    let (parts, body) = request.into_parts();
+    match timeout(BODY_TIME, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Ok(Err(error)) => {
+            let is_too_large = error
+                .source()
+                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+            match is_too_large {
+                true => ApiError::too_large(limit),
+                false => ApiError::bad_request("the body could not be read"),
+            }
+            .into_response()
         }
-        StatusCode::BAD_REQUEST if !is_ours => {
-            ApiError::bad_request("the body could not be read").into_response()
-        }
-        _ => response,
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Arrival {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let missing = || ApiError::internal("a middleware is missing");
-        let received = parts
-            .extensions
-            .get::<Received>()
-            .cloned()
-            .ok_or_else(missing)?;
-        let tenant = parts
-            .extensions
-            .get::<Tenant>()
-            .cloned()
-            .ok_or_else(missing)?;
-        let session = parts
-            .headers
-            .get("x-session-id")
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        Ok(Self {
-            at: received.at,
-            request_id: received.request_id,
-            tenant: tenant.0,
-            session,
-        })
+        Err(_) => ApiError::too_slow(BODY_TIME).into_response(),
     }
 }

@@ -1,13 +1,14 @@
 //! Listening, and stopping without losing anything.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::time::{interval, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 
+use super::accept::accept;
 use super::router::router;
 use super::state::AppState;
 use crate::engine::ExecutorError;
@@ -22,7 +23,7 @@ pub enum Ended {
     EngineFailed(String),
 }
 
-/// Connections get this long to close after the last answer.
+/// Connections get at least this long to close after the last answer.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// How often histograms are folded, which bounds their memory between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -47,40 +48,45 @@ pub async fn serve(
             prometheus.run_upkeep();
         }
     });
-    // Without it the kernel holds a token back until the one before is acknowledged.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            log_line(&format!("TCP_NODELAY could not be set: {error}"));
-        }
-    });
-    let (close, closing) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
-        // A dropped sender closes as well.
-        let _ = closing.await;
-    });
-    let mut serving = tokio::spawn(serving.into_future());
-    let ended = tokio::select! {
-        result = &mut serving => {
-            result.map_err(std::io::Error::other)??;
-            Ended::Stopped
-        }
-        ended = engine_ended => match ended {
+    let (close, closing) = watch::channel(false);
+    let mut serving = tokio::spawn(accept(listener, router(state), closing));
+    let mut engine_ended = pin!(async {
+        match engine_ended.await {
             Ok(Err(error)) => Ended::EngineFailed(error.to_string()),
             Ok(Ok(())) => Ended::Stopped,
             Err(_) => Ended::EngineFailed("its thread panicked".into()),
-        },
-        () = shutdown => {
-            engine.drain();
-            log_line(&format!("draining: {} requests are open", engine.num_open()));
-            if timeout(shutdown_timeout, engine.drained()).await.is_err() {
-                log_line(&format!("{} requests were still open after {shutdown_timeout:?}", engine.num_open()));
-            }
-            engine.stop();
+        }
+    });
+    let mut closing_time = CLOSING_TIME;
+    let ended = tokio::select! {
+        result = &mut serving => {
+            result.map_err(std::io::Error::other)?;
             Ended::Stopped
         }
+        ended = &mut engine_ended => ended,
+        () = shutdown => {
+            let deadline = Instant::now() + shutdown_timeout;
+            engine.drain();
+            log_line(&format!("draining: {} requests are open", engine.num_open()));
+            let ended = tokio::select! {
+                drained = timeout_at(deadline, engine.drained()) => {
+                    if drained.is_err() {
+                        let num_open = engine.num_open();
+                        log_line(&format!("{num_open} requests were still open after {shutdown_timeout:?}"));
+                    }
+                    Ended::Stopped
+                }
+                ended = &mut engine_ended => ended,
+            };
+            engine.stop();
+            // What was generated may still be on its way to slow readers.
+            closing_time = closing_time.max(deadline - Instant::now());
+            ended
+        }
     };
-    let _ = close.send(());
-    if !serving.is_finished() && timeout(CLOSING_TIME, &mut serving).await.is_err() {
+    // Nobody listens any more when every connection is closed already.
+    let _ = close.send(true);
+    if !serving.is_finished() && timeout(closing_time, &mut serving).await.is_err() {
         serving.abort();
     }
     upkeep.abort();

@@ -40,6 +40,10 @@ impl Default for SamplingDefaults {
 
 /// Stop strings a request may have.
 const MAX_STOPS: usize = 16;
+/// Stop tokens a request may have.
+const MAX_STOP_TOKEN_IDS: usize = 1024;
+/// Characters of a name that goes into the log.
+const MAX_NAME_LEN: usize = 256;
 /// Tokens a request may bias.
 const MAX_BIASES: usize = 1024;
 /// Alternatives a token.
@@ -149,12 +153,24 @@ impl Generate {
         if !fields.opt::<bool>("ignore_eos")?.unwrap_or(false) {
             stop_token_ids.extend_from_slice(model.tokenizer.eos_ids());
         }
+        stop_token_ids.sort_unstable();
+        stop_token_ids.dedup();
+        if stop_token_ids.len() > MAX_STOP_TOKEN_IDS {
+            let message = format!("at most {MAX_STOP_TOKEN_IDS} stop_token_ids are allowed");
+            return Err(ApiError::field("stop_token_ids", message));
+        }
         let max_completion = fields
             .integer("max_completion_tokens", 1, i64::MAX)?
             .map(|n| ("max_completion_tokens", n as usize));
         let max_tokens = fields
             .integer("max_tokens", 1, i64::MAX)?
             .map(|n| ("max_tokens", n as usize));
+        if let (Some((_, a)), Some((_, b))) = (max_completion, max_tokens)
+            && a != b
+        {
+            let message = format!("max_tokens is {b}, but max_completion_tokens is {a}: send one");
+            return Err(ApiError::field("max_tokens", message));
+        }
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         Ok(Self {
             framing: framing(fields)?,
@@ -236,14 +252,8 @@ fn sampling(
         return Err(ApiError::field("top_p", "top_p must be above 0"));
     }
     let repetition_penalty = fields
-        .number("repetition_penalty", 0.0, any)?
+        .number("repetition_penalty", 0.01, 100.0)?
         .unwrap_or(defaults.repetition_penalty);
-    if repetition_penalty == 0.0 {
-        return Err(ApiError::field(
-            "repetition_penalty",
-            "repetition_penalty must be above 0",
-        ));
-    }
     let temperature = fields
         .number("temperature", 0.0, any)?
         .unwrap_or(defaults.temperature);
@@ -304,9 +314,16 @@ fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
     let metadata = fields
         .opt::<HashMap<String, String>>("metadata")?
         .unwrap_or_default();
+    let short = |name: &str, text: Option<String>| match text {
+        Some(text) if text.chars().count() > MAX_NAME_LEN => Err(ApiError::field(
+            name,
+            format!("{name} is longer than {MAX_NAME_LEN} characters"),
+        )),
+        text => Ok(text),
+    };
     Ok(Caller {
-        user: fields.opt("user")?,
-        session: metadata.get("session_id").cloned(),
+        user: short("user", fields.opt("user")?)?,
+        session: short("metadata.session_id", metadata.get("session_id").cloned())?,
     })
 }
 

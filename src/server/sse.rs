@@ -12,7 +12,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{AnswerBody, Part};
 use super::error::ApiError;
@@ -28,6 +28,8 @@ struct Stream {
     generation: Generation,
     body: AnswerBody,
     keep_alive: Duration,
+    /// When bytes were last sent; silence is counted from here, whatever the engine does meanwhile.
+    last_sent: Instant,
     /// Taken from the engine while the headers waited, not framed yet.
     pending: Option<Result<Delta, EngineError>>,
     is_first: bool,
@@ -40,6 +42,7 @@ pub(super) async fn respond(
     body: AnswerBody,
     keep_alive: Duration,
 ) -> Result<Response, ApiError> {
+    let waiting_since = Instant::now();
     let pending = match timeout(keep_alive, generation.next()).await {
         Ok(Some(Err(error))) => {
             let error = ApiError::from(error);
@@ -53,6 +56,7 @@ pub(super) async fn respond(
         generation,
         body,
         keep_alive,
+        last_sent: waiting_since,
         pending,
         is_first: true,
         is_done: false,
@@ -81,9 +85,14 @@ impl Stream {
         while !self.is_done {
             let next = match self.pending.take() {
                 Some(next) => next,
-                None => match timeout(self.keep_alive, self.generation.next()).await {
+                None => match timeout_at(self.last_sent + self.keep_alive, self.generation.next())
+                    .await
+                {
                     Ok(next) => next?,
-                    Err(_) => return Some(Bytes::from_static(COMMENT)),
+                    Err(_) => {
+                        self.last_sent = Instant::now();
+                        return Some(Bytes::from_static(COMMENT));
+                    }
                 },
             };
             let mut frame = Vec::with_capacity(512);
@@ -98,6 +107,7 @@ impl Stream {
                 }
             }
             if !frame.is_empty() {
+                self.last_sent = Instant::now();
                 return Some(frame.into());
             }
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Mutex;
 
 use super::auth::ApiKey;
 use super::sampling::SamplingDefaults;
-use crate::engine::EngineHandle;
+use crate::engine::{EngineHandle, EventStream};
 use crate::telemetry::{RequestLog, RequestMetrics};
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -40,7 +41,7 @@ pub struct ServerOptions {
     pub keep_alive: Duration,
     /// How long open requests may take after the signal to stop.
     pub shutdown_timeout: Duration,
-    /// `/ready` trusts a token drawn this recently; otherwise it asks for one and waits this long for it.
+    /// `/ready` trusts a step computed this recently; otherwise it asks for one and waits this long for it.
     pub ready_within: Duration,
     /// Where the request log goes.
     pub request_log: RequestLog,
@@ -54,7 +55,7 @@ impl Default for ServerOptions {
             keep_alive: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(30),
             ready_within: Duration::from_secs(10),
-            request_log: RequestLog::Stdout,
+            request_log: RequestLog::off(),
         }
     }
 }
@@ -70,4 +71,6 @@ pub struct AppState {
     pub prometheus: PrometheusHandle,
     /// When the server started, for the `created` of `/v1/models`.
     pub started: SystemTime,
+    /// The token that `/ready` waits for, while there is one.
+    pub probe: Arc<Mutex<Option<EventStream>>>,
 }

@@ -1,5 +1,7 @@
 //! `POST /tokenize` and `/detokenize`, in vLLM's shape.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -41,7 +43,15 @@ pub(super) async fn tokenize(
     let with_strings = fields.opt("return_token_strs")?.unwrap_or(false);
     let ids = match prompt {
         Some(text) => {
-            let tokenizer = std::sync::Arc::clone(&model.tokenizer);
+            let stray = [
+                ("messages", fields.opt::<Value>("messages")?.is_some()),
+                ("add_generation_prompt", add_generation_prompt.is_some()),
+            ];
+            if let Some((name, _)) = stray.iter().find(|(_, is_there)| *is_there) {
+                let message = format!("{name} has no meaning beside prompt");
+                return Err(ApiError::field(*name, message));
+            }
+            let tokenizer = Arc::clone(&model.tokenizer);
             let encode = move || match add_special_tokens.unwrap_or(true) {
                 true => tokenizer.encode_prompt(&text),
                 false => tokenizer.encode(&text, Specials::Parse),
@@ -84,7 +94,9 @@ pub(super) async fn detokenize(
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;
     let ids = token_ids(&mut fields, "tokens", model)?;
-    Ok(Json(
-        json!({"prompt": model.tokenizer.detokenise(&ids, false)}),
-    ))
+    let tokenizer = Arc::clone(&model.tokenizer);
+    let text = tokio::task::spawn_blocking(move || tokenizer.detokenise(&ids, false))
+        .await
+        .map_err(|_| ApiError::internal("the tokenizer panicked"))?;
+    Ok(Json(json!({"prompt": text})))
 }

@@ -34,7 +34,7 @@ pub enum Outcome {
     Cancelled,
     /// The engine failed.
     Error,
-    /// Not accepted: queue full, draining.
+    /// Refused before any work: a bad field or key, the queue full, draining.
     Rejected,
 }
 
@@ -242,24 +242,27 @@ impl RequestMetrics {
         self.itl.record(itl);
     }
 
-    /// A request that was accepted has ended.
-    pub fn ended(
-        &self,
-        outcome: Outcome,
-        e2e: Duration,
-        decode: Option<Duration>,
-        num_prompt: u64,
-        num_output: u64,
-    ) {
-        self.requests[outcome as usize].increment(1);
-        self.e2e.record(e2e);
-        if let Some(decode) = decode {
-            self.decode.record(decode);
-        }
-        self.prompt_tokens.increment(num_prompt);
-        self.generation_tokens.increment(num_output);
-        self.prefix_queries.increment(num_prompt);
+    /// One token more was generated.
+    pub fn generated(&self) {
+        self.generation_tokens.increment(1);
+    }
+
+    /// A prompt was computed, and looked up in the prefix cache (which does not exist yet, so nothing hits).
+    pub fn prompt_computed(&self, num_tokens: u64) {
+        self.prompt_tokens.increment(num_tokens);
+        self.prefix_queries.increment(num_tokens);
         self.prefix_hits.increment(0);
+    }
+
+    /// A request that was accepted has ended; only answers that were finished count in the latencies.
+    pub fn ended(&self, outcome: Outcome, e2e: Duration, decode: Option<Duration>) {
+        self.requests[outcome as usize].increment(1);
+        if matches!(outcome, Outcome::Stop | Outcome::Length) {
+            self.e2e.record(e2e);
+            if let Some(decode) = decode {
+                self.decode.record(decode);
+            }
+        }
     }
 
     /// A request was not accepted.

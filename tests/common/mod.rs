@@ -125,7 +125,7 @@ impl Answer {
 
     /// Takes in what has arrived by now.
     pub fn drain(&mut self, stream: &mut EventStream) {
-        while let Ok(event) = stream.try_recv() {
+        while let Some(event) = stream.try_recv() {
             self.push(event);
         }
     }

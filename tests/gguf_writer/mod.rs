@@ -1,4 +1,5 @@
 //! A writer of small GGUF files for tests, valid or not: it checks nothing.
+#![allow(dead_code)] // Each test binary uses its own part.
 
 /// A file under construction; `finish` gives its bytes.
 pub struct GgufWriter {

@@ -95,3 +95,10 @@ async fn a_stop_string_at_the_start_leaves_an_empty_answer() {
     let (pieces, reason) = stream(&server, b"END", &["END"], false).await;
     assert_eq!((pieces.concat().as_str(), reason.as_str()), ("", "stop"));
 }
+
+#[tokio::test]
+async fn a_stop_string_counts_where_the_last_character_is_cut_short() {
+    let server = Setup::echo().start().await;
+    let (pieces, reason) = stream(&server, b"a\xf0\x9f", &["\u{fffd}"], false).await;
+    assert_eq!((pieces.concat().as_str(), reason.as_str()), ("a", "stop"));
+}

@@ -56,7 +56,7 @@ impl Executor for Echo {
             sampled: plan
                 .samples
                 .iter()
-                .map(|row| self.sample(plan, row))
+                .map(|row| Some(self.sample(plan, row)))
                 .collect(),
         };
         Ok(Ticket(0))

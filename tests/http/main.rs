@@ -2,7 +2,7 @@
 //!
 //! [`echo`] answers with the prompt, so that a test chooses the answer token by token; the library's fake executor
 //! hashes its whole context, so that any mix-up changes the answer, and a [`gate`] holds each of its steps until the
-//! test lets it go. Nothing here waits for time to pass: tests wait for events, bounded by `client::PATIENCE`.
+//! test lets it go. No test sleeps: they wait for what is to happen, bounded by `client::PATIENCE`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -61,7 +61,7 @@ impl Setup {
                 max_waiting: 64,
             },
             options: ServerOptions {
-                request_log: RequestLog::Off,
+                request_log: RequestLog::off(),
                 ..ServerOptions::default()
             },
             model,
@@ -135,6 +135,7 @@ impl Setup {
             options,
             prometheus: telemetry.handle(),
             started: SystemTime::now(),
+            probe: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

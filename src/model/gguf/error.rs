@@ -223,7 +223,7 @@ impl GgufError {
 }
 
 /// `name` quoted and escaped, cut to what a log line can bear: it comes from an untrusted file.
-pub(super) fn shown(name: &str) -> String {
+pub(in crate::model) fn shown(name: &str) -> String {
     match name.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{:?}…", &name[..end]),
         None => format!("{name:?}"),

@@ -21,6 +21,7 @@ mod tests;
 mod value;
 
 pub use dequant::{DequantError, dequantise};
+pub(super) use error::shown;
 pub use error::{Fault, GgufError};
 pub use ggml_type::{BlockLayout, GgmlType};
 pub use metadata::Metadata;
