@@ -8,24 +8,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, StepOutput, Ticket};
 use flambeau::kv::BlockPool;
 use flambeau::request::{GenerateRequest, SampledToken, SamplingParams, StopCriteria};
-use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId, StepPlan};
+use flambeau::scheduler::{Committed, Scheduler, SchedulerConfig, Sequence, SequenceId, StepPlan};
 use flambeau::telemetry::Telemetry;
 
 const NUM_SEQUENCES: usize = 256;
-const CONTEXT_LEN: usize = 512;
-/// Steps until the contexts are made afresh, so that they stay near [`CONTEXT_LEN`].
+const PROMPT_LEN: usize = 512;
+/// Steps until the sequences are made afresh: contexts are of 500 to 1,200 tokens.
 const NUM_STEPS: u64 = 256;
 const LONG_PROMPT: usize = 4096;
 const BLOCK_SIZE: usize = 16;
 const NUM_BLOCKS: usize = (NUM_SEQUENCES * 1024 + 2 * LONG_PROMPT) / BLOCK_SIZE;
-const TOKEN: SampledToken = SampledToken {
+const TOKEN: Option<SampledToken> = Some(SampledToken {
     token_id: 7,
     logprobs: None,
-};
+});
 
 const CONFIG: SchedulerConfig = SchedulerConfig {
     max_num_seqs: NUM_SEQUENCES,
@@ -46,10 +46,7 @@ fn request(prompt_len: usize, max_tokens: usize, sampling: &SamplingParams) -> G
 }
 
 /// One step's work around the model, and how long it took.
-fn step(
-    scheduler: &mut Scheduler,
-    committed: &mut Vec<flambeau::scheduler::Committed>,
-) -> Duration {
+fn step(scheduler: &mut Scheduler, committed: &mut Vec<Committed>) -> Duration {
     let start = Instant::now();
     let num_samples = black_box(scheduler.schedule(Duration::ZERO)).samples.len();
     let scheduled = start.elapsed();
@@ -60,21 +57,22 @@ fn step(
     scheduled + start.elapsed()
 }
 
-/// `num_steps` steps of decodes at [`CONTEXT_LEN`]; with `prompts`, one of the sequences is always a long prompt that
+/// `num_steps` steps of decodes; with `prompts`, one of the sequences is always a long prompt that
 /// takes what the decodes leave of the step.
 fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool) -> Duration {
     let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
-    let mut next_id = 0..;
+    let mut num_added = 0;
     let mut add = |scheduler: &mut Scheduler, prompt_len, max_tokens| {
-        let id = SequenceId(next_id.next().unwrap_or_default());
+        let request = request(prompt_len, max_tokens, sampling);
         scheduler.add(Sequence::new(
-            id,
-            request(prompt_len, max_tokens, sampling),
+            SequenceId(num_added),
+            request,
             Duration::ZERO,
         ));
+        num_added += 1;
     };
     let num_decodes = NUM_SEQUENCES - usize::from(prompts);
-    (0..num_decodes).for_each(|_| add(&mut scheduler, CONTEXT_LEN, 4096));
+    (0..num_decodes).for_each(|_| add(&mut scheduler, PROMPT_LEN, 4096));
     let mut committed = Vec::new();
     while committed.len() < num_decodes {
         step(&mut scheduler, &mut committed);
@@ -144,7 +142,7 @@ impl Executor for Instantly {
     }
 }
 
-/// Serves 256 clients, each read by its own task, through a whole answer; returns the mean time between steps.
+/// Serves 256 clients, each a task of its own, a whole answer; returns the mean time between steps.
 fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
     let gaps = Arc::new(Gaps::default());
     let for_executor = Arc::clone(&gaps);
@@ -165,8 +163,7 @@ fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
     let (engine, _ended) = EngineHandle::spawn(config, factory, Telemetry::new()?.engine("bench"))?;
     let readers: Vec<_> = (0..NUM_SEQUENCES)
         .map(|_| {
-            let mut stream =
-                engine.submit(request(CONTEXT_LEN, 1024, &SamplingParams::greedy()))?;
+            let mut stream = engine.submit(request(PROMPT_LEN, 1024, &SamplingParams::greedy()))?;
             Ok(runtime.spawn(async move { while stream.recv().await.is_some() {} }))
         })
         .collect::<anyhow::Result<_>>()?;
@@ -196,5 +193,9 @@ fn engine_loop(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, scheduling, engine_loop);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    scheduling(&mut criterion);
+    engine_loop(&mut criterion);
+    criterion.final_summary();
+}
