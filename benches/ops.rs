@@ -105,12 +105,15 @@ fn bench_attention(cpu: &Cpu) -> anyhow::Result<()> {
         let out = q.zeros_like()?;
         let steps =
             |step: usize| -> Vec<u32> { (0..=num_sequences).map(|s| (s * step) as u32).collect() };
-        let batch = AttentionBatch {
-            cu_seqlens_q: &steps(q_len),
-            context_lens: &vec![context_len as u32; num_sequences],
-            block_tables: &(0..num_blocks as u32).collect::<Vec<_>>(),
-            block_table_offsets: &steps(blocks_each),
-        };
+        let block_tables: Vec<u32> = (0..num_blocks as u32).collect();
+        let batch = AttentionBatch::new(
+            &steps(q_len),
+            &vec![context_len as u32; num_sequences],
+            &block_tables,
+            &steps(blocks_each),
+            num_blocks,
+            block_size,
+        )?;
         let time = seconds(|| {
             paged_attention(black_box(&out), &q, &cache, &batch, 0.125, cpu).expect("shapes fit")
         });

@@ -9,7 +9,7 @@ use super::weights::{LayerWeights, Linear};
 use super::{ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, RopeTable, add_assign, embedding, gather_rows, kv_store, matmul,
+    AttentionBatch, RopeTable, Slots, add_assign, embedding, gather_rows, kv_store, matmul,
     paged_attention, rms_norm, rms_norm_inplace, rope, silu_mul,
 };
 use crate::scheduler::StepPlan;
@@ -36,7 +36,15 @@ pub struct Decoder {
     rope: RopeTable,
     buffers: Buffers,
     kv_cache: Vec<Tensor>,
+    limits: Limits,
     cpu: Cpu,
+}
+
+/// A step's arrays that every layer uses, checked.
+struct Step<'a> {
+    positions: &'a [u32],
+    slots: Slots<'a>,
+    batch: AttentionBatch<'a>,
 }
 
 impl Decoder {
@@ -66,6 +74,7 @@ impl Decoder {
             rope,
             buffers,
             kv_cache,
+            limits: *limits,
             cpu,
         })
     }
@@ -75,9 +84,26 @@ impl Decoder {
     pub fn forward(&self, plan: &StepPlan) -> Result<Option<Tensor>> {
         let num_tokens = plan.num_tokens();
         let hidden = self.buffers.hidden.narrow(0, 0, num_tokens)?;
+        let &Limits {
+            num_blocks,
+            block_size,
+            ..
+        } = &self.limits;
+        let step = Step {
+            positions: &plan.positions,
+            slots: Slots::new(&plan.slot_mapping, num_blocks * block_size)?,
+            batch: AttentionBatch::new(
+                &plan.cu_seqlens_q,
+                &plan.context_lens,
+                &plan.block_tables,
+                &plan.block_table_offsets,
+                num_blocks,
+                block_size,
+            )?,
+        };
         embedding(&hidden, &plan.token_ids, &self.weights.embedding, &self.cpu)?;
         for (layer, kv_cache) in self.weights.layers.iter().zip(&self.kv_cache) {
-            self.attention_block(layer, kv_cache, &hidden, plan)?;
+            self.attention_block(layer, kv_cache, &hidden, &step)?;
             self.feed_forward_block(layer, &hidden)?;
         }
         self.lm_head(&hidden, plan)
@@ -88,10 +114,10 @@ impl Decoder {
         layer: &LayerWeights,
         kv_cache: &Tensor,
         hidden: &Tensor,
-        plan: &StepPlan,
+        step: &Step<'_>,
     ) -> Result<()> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
-        let rows = |buffer: &Tensor| buffer.narrow(0, 0, plan.num_tokens());
+        let rows = |buffer: &Tensor| buffer.narrow(0, 0, hidden.dim(0)?);
         let (normed, delta) = (rows(&self.buffers.normed)?, rows(&self.buffers.delta)?);
         let (q, k, v) = (
             rows(&self.buffers.q)?,
@@ -110,17 +136,11 @@ impl Decoder {
         if let Some(weight) = &layer.k_norm {
             rms_norm_inplace(&k, weight, eps, cpu)?;
         }
-        rope(&q, &plan.positions, &self.rope, cpu)?;
-        rope(&k, &plan.positions, &self.rope, cpu)?;
-        kv_store(kv_cache, &k, &v, &plan.slot_mapping, cpu)?;
-        let batch = AttentionBatch {
-            cu_seqlens_q: &plan.cu_seqlens_q,
-            context_lens: &plan.context_lens,
-            block_tables: &plan.block_tables,
-            block_table_offsets: &plan.block_table_offsets,
-        };
+        rope(&q, step.positions, &self.rope, cpu)?;
+        rope(&k, step.positions, &self.rope, cpu)?;
+        kv_store(kv_cache, &k, &v, &step.slots, cpu)?;
         let scale = 1.0 / (self.config.head_dim as f32).sqrt();
-        paged_attention(&attention, &q, kv_cache, &batch, scale, cpu)?;
+        paged_attention(&attention, &q, kv_cache, &step.batch, scale, cpu)?;
         self.linear(&delta, &attention, &layer.o)?;
         add_assign(hidden, &delta, cpu)
     }

@@ -10,7 +10,7 @@ use crate::ops::PackedWeight;
 /// What activations are multiplied as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activations {
-    /// Quantised to int8 in blocks of 32 where the weights have an integer kernel: fast.
+    /// Quantised to int8 with a scale per 16 values where the weights have an integer kernel: fast.
     Int8,
     /// Float32 everywhere, weights dequantised: the exact reference, four to seven times the memory.
     Float,

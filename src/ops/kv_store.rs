@@ -7,18 +7,52 @@ use half::f16;
 use super::view::{expect_dims, slice, slice_mut};
 use crate::backend::cpu::{Cpu, DisjointMut, Kernel, Simd};
 
-/// Stores row t of k and v at slot `slot_mapping[t]` of the cache, rounded to f16 (nearest, ties to even).
+/// Where the rows of a step go in the cache: checked once a step, used by every layer.
+///
+/// Invariant: all slots are below `num_slots`, and no two are the same.
+#[derive(Debug)]
+pub struct Slots<'a> {
+    slot_mapping: &'a [u32],
+    num_slots: usize,
+}
+
+impl<'a> Slots<'a> {
+    /// Checks `slot_mapping` `[T]`, `slot = block · block_size + offset`, against a cache of `num_slots` slots.
+    ///
+    /// # Errors
+    /// If a slot is outside the cache, or two rows have the same slot.
+    pub fn new(slot_mapping: &'a [u32], num_slots: usize) -> Result<Self> {
+        if let Some((t, slot)) = slot_mapping
+            .iter()
+            .enumerate()
+            .find(|&(_, &slot)| slot as usize >= num_slots)
+        {
+            bail!("slot_mapping[{t}] is {slot}, but the cache has {num_slots} slots");
+        }
+        let mut sorted = slot_mapping.to_vec();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail!("slot {} stands twice in slot_mapping", pair[0]);
+        }
+        Ok(Self {
+            slot_mapping,
+            num_slots,
+        })
+    }
+}
+
+/// Stores row t of k and v at slot t of `slots` in the cache, rounded to f16 (nearest, ties to even).
 ///
 /// cache `[num_blocks, 2, num_kv_heads, block_size, D]` f16, where the second dimension is (key, value); k and v
-/// `[T, num_kv_heads · D]` f32; T slots, `slot = block · block_size + offset`.
+/// `[T, num_kv_heads · D]` f32; T slots.
 ///
 /// # Errors
-/// If a shape does not fit, D is no multiple of 8, a slot is outside the cache, or two rows have the same slot.
+/// If a shape does not fit, the slots are for another cache, or D is no multiple of 8.
 pub fn kv_store(
     cache: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    slot_mapping: &[u32],
+    slots: &Slots<'_>,
     cpu: &Cpu,
 ) -> Result<()> {
     let &[num_blocks, 2, num_kv_heads, block_size, head_dim] = cache.dims() else {
@@ -31,20 +65,17 @@ pub fn kv_store(
         bail!("kv_store: D must be a multiple of 8, is {head_dim}");
     }
     let width = num_kv_heads * head_dim;
+    let &Slots {
+        slot_mapping,
+        num_slots,
+    } = slots;
     expect_dims("kv_store: k", k, &[slot_mapping.len(), width])?;
     expect_dims("kv_store: v", v, &[slot_mapping.len(), width])?;
-    let num_slots = num_blocks * block_size;
-    if let Some((t, slot)) = slot_mapping
-        .iter()
-        .enumerate()
-        .find(|&(_, &slot)| slot as usize >= num_slots)
-    {
-        bail!("kv_store: slot_mapping[{t}] is {slot}, but the cache has {num_slots} slots");
-    }
-    let mut sorted = slot_mapping.to_vec();
-    sorted.sort_unstable();
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        bail!("kv_store: slot {} stands twice in slot_mapping", pair[0]);
+    if num_blocks * block_size != num_slots {
+        bail!(
+            "kv_store: slots are for a cache of {num_slots} slots, cache has {}",
+            num_blocks * block_size
+        );
     }
     cache.inplace_op3(
         k,
@@ -60,7 +91,7 @@ pub fn kv_store(
 }
 
 struct KvStore<'a> {
-    /// Below `num_blocks · block_size`, and no two the same.
+    /// Of [`Slots`].
     slot_mapping: &'a [u32],
     num_kv_heads: usize,
     block_size: usize,
@@ -172,7 +203,7 @@ mod tests {
                 &cache,
                 &tensor(&k, (90, width)),
                 &tensor(&v, (90, width)),
-                slots,
+                &Slots::new(slots, 112).unwrap(),
                 &cpu,
             )
             .unwrap();
@@ -196,16 +227,23 @@ mod tests {
 
     #[test]
     fn slots_outside_the_cache_or_used_twice_are_errors() {
+        let error = |slots: &[u32]| Slots::new(slots, 32).unwrap_err().to_string();
+        assert!(error(&[0, 32]).contains("slot_mapping[1] is 32"));
+        assert!(error(&[5, 5]).contains("slot 5 stands twice"));
+    }
+
+    #[test]
+    fn slots_of_another_cache_and_shapes_that_do_not_fit_are_errors() {
         let cpu = Cpu::new(1).unwrap();
         let cache = Tensor::zeros((2, 2, 1, 16, 8), DType::F16, &Device::Cpu).unwrap();
         let kv = tensor(&[0.0; 16], (2, 8));
-        let store = |k: &Tensor, slots: &[u32]| {
-            kv_store(&cache, k, &kv, slots, &cpu)
-                .unwrap_err()
-                .to_string()
+        let store = |k: &Tensor, num_slots: usize| {
+            let slots = Slots::new(&[0, 1], num_slots).unwrap();
+            kv_store(&cache, k, &kv, &slots, &cpu).map_err(|error| error.to_string())
         };
-        assert!(store(&kv, &[0, 32]).contains("slot_mapping[1] is 32"));
-        assert!(store(&kv, &[5, 5]).contains("slot 5 stands twice"));
-        assert!(store(&tensor(&[0.0; 16], (1, 16)), &[0, 1]).contains("kv_store: k"));
+        store(&kv, 32).unwrap();
+        assert!(store(&kv, 48).unwrap_err().contains("48 slots"));
+        let wide = tensor(&[0.0; 16], (1, 16));
+        assert!(store(&wide, 32).unwrap_err().contains("kv_store: k"));
     }
 }

@@ -1,7 +1,7 @@
 //! The ops of a transformer, one file each: documentation, safe wrapper, candle in-place op, tests.
 //!
 //! Invariants. A row's result depends on that row alone: never on the other rows of the call, the number of threads or
-//! the instruction set; K is summed in ascending order through one accumulation chain per output. Tensors are
+//! the instruction set; sums run in a fixed order, for matmul in one chain of ascending K per output. Tensors are
 //! contiguous views, usually of bigger buffers, and an op writes only inside its output's view. Outputs never share a
 //! storage with inputs (candle refuses it). Bad shapes, types and indices are errors that name the op and the argument.
 
@@ -22,7 +22,7 @@ pub use add::add_assign;
 pub use attention::{AttentionBatch, paged_attention};
 pub use embedding::embedding;
 pub use gather::gather_rows;
-pub use kv_store::kv_store;
+pub use kv_store::{Slots, kv_store};
 pub use linear::{PackedWeight, matmul};
 pub use rms_norm::{rms_norm, rms_norm_inplace};
 pub use rope::{RopeStyle, RopeTable, rope};

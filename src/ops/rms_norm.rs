@@ -7,6 +7,7 @@ use crate::backend::cpu::{Cpu, Kernel, Simd};
 
 /// `out[t, i] = x[t, i] / sqrt(mean_j x[t, j]² + eps) · weight[i]`: out and x `[T, H]` f32, weight `[H]`.
 ///
+/// Squares are summed in f32: a row with |x| above about 1.8e19 overflows and comes out as zeros.
 /// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 ///
 /// # Errors

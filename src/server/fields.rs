@@ -36,7 +36,10 @@ impl Fields {
             .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
         let Unique(mut map) = serde_json::from_str(text).map_err(|error| {
             ApiError::bad_request(match error.classify() {
-                Category::Data => format!("the body: {error}"),
+                Category::Data if text.trim_start().starts_with('{') => {
+                    format!("the body: {error}")
+                }
+                Category::Data => "the body must be a JSON object".into(),
                 _ => format!("the body is not valid JSON: {error}"),
             })
         })?;

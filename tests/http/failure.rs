@@ -58,6 +58,32 @@ async fn a_failed_step_fails_its_requests_only() {
 }
 
 #[tokio::test]
+async fn a_request_that_leaves_no_token_to_draw_fails_alone() {
+    let (setup, mut gate) = Setup::fake(64).hold();
+    let server = setup.start().await;
+    let mut companion = open_stream(&server, &mut gate).await;
+    let every_token: Vec<u32> = (0..64).collect();
+    let hopeless =
+        json!({"prompt": [1], "max_tokens": 3, "min_tokens": 1, "stop_token_ids": every_token});
+    let mut hopeless = server
+        .send("POST", COMPLETIONS, &hopeless.to_string())
+        .await;
+    while server.engine.num_open() < 2 {
+        server.get("/health").await;
+    }
+    drop(gate);
+    let reply = hopeless.reply().await.unwrap();
+    assert_eq!(reply.status(), 500);
+    assert!(reply.text().contains("gave no token"), "{}", reply.text());
+    assert_eq!(
+        companion.events().await.unwrap().last().unwrap(),
+        "data: [DONE]"
+    );
+    assert_eq!(server.metric(&Server::outcome("error")).await, 1.0);
+    serves_on(&server).await;
+}
+
+#[tokio::test]
 async fn a_failed_step_is_a_500_for_an_answer_in_one_piece() {
     let (setup, mut gate) = Setup::gated();
     let server = setup.start().await;

@@ -21,7 +21,7 @@ pub(crate) use simd::{Kernel, RowTiles, Simd, for_row_tiles};
 /// Instructions that the kernels use. Both variants give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Portable code without vector instructions.
+    /// Portable code without explicit vector instructions.
     Scalar,
     /// AVX2 with FMA and F16C (x86-64).
     Avx2,

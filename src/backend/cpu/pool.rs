@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::hint;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -97,7 +98,7 @@ impl Pool {
             return (0..num_tasks).for_each(task);
         }
         // SAFETY: only the lifetime changes, and this function returns after the last use of the pointer.
-        let task = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
+        let task = unsafe { mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
         // SAFETY: this thread owns `busy` and the job before is finished, so nobody reads `job`.
         unsafe { *shared.job.get() = Some(Job { task, num_tasks }) };
         shared.unfinished.store(num_tasks, Ordering::Relaxed);
@@ -158,10 +159,13 @@ impl Shared {
         let task = unsafe { &*job.task };
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| task(job.num_tasks - left)));
         if let Err(payload) = outcome {
-            self.panic
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(payload);
+            let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.is_none() {
+                *first = Some(payload);
+            } else {
+                // Dropping it may panic, and then this task would never count as finished.
+                mem::forget(payload);
+            }
         }
         self.unfinished.fetch_sub(1, Ordering::Release);
         true
@@ -281,6 +285,32 @@ mod tests {
                 assert_eq!(counts(&pool, 7), vec![1; 7], "the pool works after a panic");
             }
         }
+    }
+
+    /// A panic payload that panics once more when it is dropped.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new("a payload was dropped"));
+        }
+    }
+
+    #[test]
+    fn payloads_that_panic_when_dropped_harm_neither_the_job_nor_the_pool() {
+        let pool = Pool::new(3).unwrap();
+        let num_run = AtomicUsize::new(0);
+        for _ in 0..50 {
+            let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+                pool.run(20, &|_| {
+                    num_run.fetch_add(1, Ordering::Relaxed);
+                    panic::resume_unwind(Box::new(Bomb));
+                });
+            }));
+            mem::forget(outcome.unwrap_err().downcast::<Bomb>().unwrap());
+            assert_eq!(counts(&pool, 7), vec![1; 7], "the pool works afterwards");
+        }
+        assert_eq!(num_run.into_inner(), 50 * 20);
     }
 
     #[test]

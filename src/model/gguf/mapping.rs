@@ -9,7 +9,21 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 use super::{Gguf, GgufError, TensorView};
 
-impl Gguf<Mmap> {
+/// A file's bytes, mapped read-only and shared with the system's page cache.
+///
+/// Invariant: made only by [`GgufFile::open`], so its pages can always be read from the file again.
+pub struct FileMap(Mmap);
+
+impl AsRef<[u8]> for FileMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A GGUF file on disk, memory-mapped read-only.
+pub type GgufFile = Gguf<FileMap>;
+
+impl GgufFile {
     /// Maps the file and parses it; tensor data is read from disk when it is first touched.
     ///
     /// The file must not be changed in place while it is open: as with every mapped file, truncating it ends the
@@ -30,7 +44,7 @@ impl Gguf<Mmap> {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(map).map_err(|source| GgufError::File {
+        Self::parse(FileMap(map)).map_err(|source| GgufError::File {
             path: path.to_owned(),
             source: Box::new(source),
         })
@@ -43,7 +57,7 @@ impl Gguf<Mmap> {
     /// `InvalidInput` if `tensor` is no part of this file, else what `madvise` says.
     pub fn release_pages(&self, tensor: &TensorView<'_>) -> io::Result<()> {
         let data = tensor.data.as_ptr_range();
-        let map = self.bytes.as_ptr_range();
+        let map = self.bytes.as_ref().as_ptr_range();
         if data.start < map.start || data.end > map.end {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -52,12 +66,15 @@ impl Gguf<Mmap> {
         }
         let offset = data.start.addr() - map.start.addr();
         // SAFETY: the range lies inside of this mapping, and so do the pages it touches, because a mapping starts on a
-        // page border and the system rounds its end up to one. The mapping is shared, backed by the file and never
-        // written: dropping its pages loses no data, also where an edge page holds bytes of a neighbour, and the next
-        // access brings the same bytes back.
+        // page border and the system rounds its end up to one. A [`FileMap`] is shared, backed by its file and
+        // never written: dropping its pages loses no data, also where an edge page holds bytes of a neighbour, and the
+        // next access brings the same bytes back.
         unsafe {
-            self.bytes
-                .unchecked_advise_range(UncheckedAdvice::DontNeed, offset, tensor.data.len())
+            self.bytes.0.unchecked_advise_range(
+                UncheckedAdvice::DontNeed,
+                offset,
+                tensor.data.len(),
+            )
         }
     }
 }

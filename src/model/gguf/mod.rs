@@ -24,19 +24,16 @@ pub use dequant::{DequantError, dequantise};
 pub(super) use error::shown;
 pub use error::{Fault, GgufError};
 pub use ggml_type::{BlockLayout, GgmlType};
+pub use mapping::{FileMap, GgufFile};
 pub use metadata::Metadata;
 pub use tensor::TensorView;
 pub use value::{Array, Value};
 
 use std::fmt;
 
-use memmap2::Mmap;
 use metadata::{Entry, MIN_ENTRY_BYTES, read_entries};
 use reader::Reader;
 use tensor::{MIN_INFO_BYTES, TensorTable};
-
-/// A GGUF file on disk, memory-mapped read-only.
-pub type GgufFile = Gguf<Mmap>;
 
 /// A parsed GGUF file over the bytes `B`: a mapping ([`GgufFile`]), a slice, a vector.
 pub struct Gguf<B> {

@@ -2,15 +2,17 @@
 //!
 //! The rows' heads of the group make n query vectors (row-major, so rows that see a tile are a suffix). Each tile of the
 //! cache is converted to f32 once for all of them: keys transposed, so that a lane is a token and a score is one chain of
-//! FMAs in ascending d; values as they are, so that a lane is a d and an output one chain in ascending tokens.
+//! FMAs in ascending d; values as they are, so that a lane is a d and an output one chain in ascending tokens. Tokens of
+//! the tile that a row does not see may hold anything: their scores stay in their own lanes and are masked, their values
+//! enter no chain, for a weight of zero times an infinity would be NaN.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 use half::f16;
 
-use super::{Attention, SPAN, Sequence, TILE};
+use super::batch::Chunk;
+use super::{Attention, SPAN, TILE};
 use crate::backend::cpu::{DisjointMut, Kernel, RowTiles, Simd, for_row_tiles};
 
 /// Sixteen f32, one a token of a tile.
@@ -53,12 +55,11 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Computes `rows` (within the sequence) for the query heads of `kv_head`.
+/// Computes the chunk's rows for the query heads of `kv_head`.
 pub(super) fn run(
     op: &Attention<'_>,
-    sequence: &Sequence<'_>,
+    chunk: &Chunk<'_>,
     kv_head: usize,
-    rows: Range<usize>,
     q: &[f32],
     cache: &[f16],
     out: &DisjointMut<'_, f32>,
@@ -66,9 +67,8 @@ pub(super) fn run(
     SCRATCH.with_borrow_mut(|scratch| {
         op.cpu.dispatch(Task {
             op,
-            sequence,
+            chunk,
             kv_head,
-            rows,
             q,
             cache,
             out,
@@ -79,9 +79,8 @@ pub(super) fn run(
 
 struct Task<'a> {
     op: &'a Attention<'a>,
-    sequence: &'a Sequence<'a>,
+    chunk: &'a Chunk<'a>,
     kv_head: usize,
-    rows: Range<usize>,
     q: &'a [f32],
     cache: &'a [f16],
     out: &'a DisjointMut<'a, f32>,
@@ -93,7 +92,7 @@ impl Task<'_> {
     #[inline(always)]
     fn offset(&self, v: usize) -> usize {
         let group = self.op.heads_per_kv;
-        let row = self.sequence.rows.start + self.rows.start + v / group;
+        let row = self.chunk.rows.start + v / group;
         let head = self.kv_head * group + v % group;
         (row * self.op.num_kv_heads * group + head) * self.op.head_dim
     }
@@ -101,8 +100,7 @@ impl Task<'_> {
     /// How many tokens vector `v` sees.
     #[inline(always)]
     fn visible(&self, v: usize) -> usize {
-        let row = self.rows.start + v / self.op.heads_per_kv;
-        self.sequence.context_len - self.sequence.rows.len() + row + 1
+        self.chunk.visible + v / self.op.heads_per_kv
     }
 
     #[inline(always)]
@@ -124,42 +122,37 @@ impl Task<'_> {
         scratch.values.resize(TILE * lanes, [0.0; 8]);
         scratch.weights.resize(num, Tile::default());
         scratch.rescale.resize(num, 0.0);
-        scratch.span.resize(num, EMPTY);
-        scratch.span_out.resize(num * lanes, [0.0; 8]);
-        scratch.total.clear();
-        scratch.total.resize(num, EMPTY);
-        scratch.total_out.clear();
-        scratch.total_out.resize(num * lanes, [0.0; 8]);
+        for state in [&mut scratch.span, &mut scratch.total] {
+            state.clear();
+            state.resize(num, EMPTY);
+        }
+        for out in [&mut scratch.span_out, &mut scratch.total_out] {
+            out.clear();
+            out.resize(num * lanes, [0.0; 8]);
+        }
     }
 
-    /// Converts the tile at `token`. Slots behind the context count as zeros: they may hold anything.
+    /// Converts the tile at `token`.
     #[inline(always)]
     fn load<S: Simd>(&mut self, s: S, token: usize) {
         let &Attention {
             num_kv_heads,
-            block_size,
             head_dim,
             ..
         } = self.op;
-        let (block, lanes) = (
-            self.sequence.blocks[token / block_size] as usize,
-            head_dim / 8,
-        );
+        let (block_size, lanes) = (self.op.batch.block_size, head_dim / 8);
+        let block = self.chunk.blocks[token / block_size] as usize;
         let tile = |which: usize| {
             let head = (block * 2 + which) * num_kv_heads + self.kv_head;
             let start = (head * block_size + token % block_size) * head_dim;
             self.cache[start..][..TILE * head_dim].as_chunks::<8>().0
         };
         let (keys, values) = (tile(0), tile(1));
-        let num = TILE.min(self.sequence.context_len - token);
-        let zero = s.splat(0.0);
         for c in 0..lanes {
             for half in 0..TILE / 8 {
-                let mut rows = [zero; 8];
+                let mut rows = [s.splat(0.0); 8];
                 for (i, row) in rows.iter_mut().enumerate() {
-                    if half * 8 + i < num {
-                        *row = s.load_f16(&keys[(half * 8 + i) * lanes + c]);
-                    }
+                    *row = s.load_f16(&keys[(half * 8 + i) * lanes + c]);
                 }
                 let columns = s.transpose(rows);
                 for (key, column) in self.scratch.keys[c * 8..][..8].iter_mut().zip(columns) {
@@ -167,11 +160,9 @@ impl Task<'_> {
                 }
             }
         }
-        let (valid, rest) = self.scratch.values.split_at_mut(num * lanes);
-        for (to, from) in valid.iter_mut().zip(values) {
+        for (to, from) in self.scratch.values.iter_mut().zip(values) {
             s.store(s.load_f16(from), to);
         }
-        rest.fill([0.0; 8]);
     }
 
     /// Turns the scores of the tile at `token` into weights and updates the span's states, for the vectors from `first`.
@@ -191,7 +182,8 @@ impl Task<'_> {
             } else {
                 state.max
             };
-            // e^0 is exactly 1, so skipping it changes no bit.
+            // e^0 is exactly 1, so skipping it changes no bit. If both are still -inf, e^(-inf + inf) would be NaN; but
+            // then so is the tile's sum, and the row with it.
             let rescale = if max == state.max {
                 1.0
             } else {
@@ -248,10 +240,8 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let group = self.op.heads_per_kv;
-        let num = self.rows.len() * group;
+        let num = self.chunk.rows.len() * group;
         self.prepare(s, num);
-        self.scratch.span.fill(EMPTY);
-        self.scratch.span_out.fill([0.0; 8]);
         let (least, most) = (self.visible(0), self.visible(num - 1));
         for span in (0..most).step_by(SPAN) {
             for token in (span..most.min(span + SPAN)).step_by(TILE) {
@@ -267,14 +257,22 @@ impl Kernel for Task<'_> {
                     },
                 );
                 self.soften(s, token, first);
-                for_row_tiles(
-                    first..num,
-                    &mut Outputs {
-                        s,
-                        scratch: self.scratch,
-                        lanes: self.op.head_dim / 8,
-                    },
-                );
+                // Vectors share register tiles with those that see as many of the tile's tokens.
+                let mut v = first;
+                while v < num {
+                    let num_tokens = TILE.min(self.visible(v) - token);
+                    let end = if num_tokens == TILE { num } else { v + group };
+                    for_row_tiles(
+                        v..end,
+                        &mut Outputs {
+                            s,
+                            scratch: self.scratch,
+                            lanes: self.op.head_dim / 8,
+                            num_tokens,
+                        },
+                    );
+                    v = end;
+                }
             }
             self.merge(s, (span + 1).saturating_sub(least) * group);
         }
@@ -289,8 +287,7 @@ impl Kernel for Task<'_> {
                 .iter_mut()
                 .zip(&self.scratch.total_out[v * lanes..])
             {
-                // Adding zero makes every zero positive: whether a masked token was already stored must not show.
-                s.store(s.fma(s.load(sum), inverse, s.splat(0.0)), out);
+                s.store(s.mul(s.load(sum), inverse), out);
             }
         }
     }
@@ -328,11 +325,12 @@ impl<S: Simd> RowTiles for Scores<'_, S> {
     }
 }
 
-/// `span_out[v] = span_out[v] · rescale[v] + Σ weights[v][t] · value[t]`.
+/// `span_out[v] = span_out[v] · rescale[v] + Σ weights[v][t] · value[t]` over the tile's first `num_tokens` tokens.
 struct Outputs<'a, S> {
     s: S,
     scratch: &'a mut Scratch,
     lanes: usize,
+    num_tokens: usize,
 }
 
 impl<S: Simd> Outputs<'_, S> {
@@ -349,7 +347,8 @@ impl<S: Simd> Outputs<'_, S> {
             }
         }
         let weights: &[Tile] = &self.scratch.weights[first..][..R];
-        for (t, values) in self.scratch.values.chunks_exact(lanes).enumerate() {
+        let values = &self.scratch.values[..self.num_tokens * lanes];
+        for (t, values) in values.chunks_exact(lanes).enumerate() {
             let values = &values[lane..][..C];
             for r in 0..R {
                 let weight = s.splat(weights[r][t / 8][t % 8]);

@@ -67,6 +67,19 @@ impl World {
         }
     }
 
+    /// Stores `x` as value d of the keys (which 0) or values (1) of a token, in every head.
+    fn poison(&mut self, s: usize, token: usize, which: usize, d: usize, x: f16) {
+        let Heads { kv, dim, .. } = self.heads;
+        let shape = self.cache.shape().clone();
+        let mut cache = self.cache.flatten_all().unwrap().to_vec1::<f16>().unwrap();
+        let block = self.sequences[s].blocks[token / BLOCK_SIZE] as usize;
+        for head in 0..kv {
+            let row = ((block * 2 + which) * kv + head) * BLOCK_SIZE + token % BLOCK_SIZE;
+            cache[row * dim + d] = x;
+        }
+        self.cache = Tensor::from_vec(cache, shape, &Device::Cpu).unwrap();
+    }
+
     fn scale(&self) -> f32 {
         1.0 / (self.heads.dim as f32).sqrt()
     }
@@ -85,12 +98,15 @@ impl World {
         }
         let num_rows = q.len() / width;
         let (buffer, out) = view(&vec![9.0; q.len()], (num_rows, width));
-        let batch = AttentionBatch {
-            cu_seqlens_q: &cu_seqlens_q,
-            context_lens: &context_lens,
-            block_tables: &tables,
-            block_table_offsets: &offsets,
-        };
+        let batch = AttentionBatch::new(
+            &cu_seqlens_q,
+            &context_lens,
+            &tables,
+            &offsets,
+            self.cache.dim(0).unwrap(),
+            BLOCK_SIZE,
+        )
+        .unwrap();
         paged_attention(
             &out,
             &view(&q, (num_rows, width)).1,
@@ -256,88 +272,100 @@ fn large_scores_do_not_overflow() {
 }
 
 #[test]
+fn what_a_later_token_holds_changes_no_bit_of_a_row() {
+    let heads = Heads {
+        query: 6,
+        kv: 2,
+        dim: 24,
+    };
+    let width = 144;
+    for bad in 1..40 {
+        let mut world = World::random(heads, &[40], &mut Random::new(4));
+        let clean = world.attend(&[(0, 0, 40)], &Cpu::new(1).unwrap());
+        world.poison(0, bad, 1, 3, f16::INFINITY);
+        world.poison(0, bad, 1, 4, f16::NAN);
+        world.poison(0, bad, 1, 23, f16::NEG_INFINITY);
+        for cpu in cpus() {
+            let whole = world.attend(&[(0, 0, 40)], &cpu);
+            let first = world.attend(&[(0, 0, bad)], &cpu);
+            assert_eq!(bits(&first), bits(&clean)[..bad * width], "token {bad}");
+            assert!(
+                bits(&whole)[..bad * width] == bits(&first),
+                "values of token {bad} show in an earlier row"
+            );
+            let seeing = &whole.to_vec2::<f32>().unwrap()[bad..];
+            assert!(seeing.iter().all(|row| !row[3].is_finite()
+                && row[4].is_nan()
+                && row[5].is_finite()
+                && !row[23].is_finite()));
+        }
+        world.poison(0, bad, 0, 5, f16::NAN);
+        for cpu in cpus() {
+            let whole = world.attend(&[(0, 0, 40)], &cpu);
+            assert!(
+                bits(&whole)[..bad * width] == bits(&clean)[..bad * width],
+                "keys of token {bad} show in an earlier row"
+            );
+        }
+    }
+}
+
+#[test]
 fn batches_that_do_not_fit_are_errors_naming_the_field() {
-    let cpu = Cpu::new(1).unwrap();
-    let cache = |block_size, dim| {
-        Tensor::zeros(
-            (2, 2, 1, block_size, dim),
-            candle_core::DType::F16,
-            &Device::Cpu,
-        )
-        .unwrap()
+    let expect = |cu: &[u32], lens: &[u32], tables: &[u32], offsets: &[u32], what: &str| {
+        let error = AttentionBatch::new(cu, lens, tables, offsets, 2, 16).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
     };
-    let q = tensor(&[0.0; 16], (2, 8));
-    let good = AttentionBatch {
-        cu_seqlens_q: &[0, 2],
-        context_lens: &[20],
-        block_tables: &[0, 1],
-        block_table_offsets: &[0, 2],
-    };
-    let attend = |cache: &Tensor, batch: &AttentionBatch<'_>| {
-        paged_attention(&tensor(&[0.0; 16], (2, 8)), &q, cache, batch, 1.0, &cpu)
-            .map_err(|e| e.to_string())
-    };
-    let fit = cache(16, 8);
-    attend(&fit, &good).unwrap();
-    let expect = |batch: AttentionBatch<'_>, what: &str| {
-        let error = attend(&fit, &batch).unwrap_err();
-        assert!(error.contains(what), "{error}");
-    };
+    expect(&[0], &[20], &[0, 1], &[0, 2], "cu_seqlens_q must have 2");
+    expect(&[1, 2], &[20], &[0, 1], &[0, 2], "cu_seqlens_q must ascend");
+    expect(&[0, 2], &[1], &[0, 1], &[0, 2], "context_lens[0] is 1");
+    expect(&[0, 2], &[33], &[0, 1], &[0, 2], "has 2 blocks");
     expect(
-        AttentionBatch {
-            cu_seqlens_q: &[0, 3],
-            ..good
-        },
-        "cu_seqlens_q",
-    );
-    expect(
-        AttentionBatch {
-            cu_seqlens_q: &[0],
-            ..good
-        },
-        "cu_seqlens_q",
-    );
-    expect(
-        AttentionBatch {
-            context_lens: &[1],
-            ..good
-        },
-        "context_lens[0] is 1",
-    );
-    expect(
-        AttentionBatch {
-            context_lens: &[33],
-            ..good
-        },
-        "has 2 blocks",
-    );
-    expect(
-        AttentionBatch {
-            block_tables: &[0, 2],
-            ..good
-        },
+        &[0, 2],
+        &[20],
+        &[0, 2],
+        &[0, 2],
         "block 1 of sequence 0 is 2",
     );
     expect(
-        AttentionBatch {
-            block_table_offsets: &[1, 2],
-            ..good
-        },
-        "block_table_offsets",
+        &[0, 2],
+        &[20],
+        &[0, 1],
+        &[1, 2],
+        "block_table_offsets must ascend",
     );
-    assert!(
-        attend(&cache(8, 8), &good)
-            .unwrap_err()
-            .contains("block_size")
+    expect(
+        &[0, 2],
+        &[20],
+        &[0, 1],
+        &[0, 3],
+        "block_table_offsets end at 3",
     );
-    assert!(
-        attend(&cache(16, 12), &good)
-            .unwrap_err()
-            .contains("D must be")
-    );
-    assert!(
-        attend(&cache(16, 16), &good)
-            .unwrap_err()
-            .contains("paged_attention: q")
-    );
+    for block_size in [0, 8] {
+        let error = AttentionBatch::new(&[0], &[], &[], &[0], 2, block_size).unwrap_err();
+        assert!(error.to_string().contains("block_size"), "{error}");
+    }
+}
+
+#[test]
+fn tensors_that_do_not_fit_the_batch_are_errors_naming_the_argument() {
+    let cpu = Cpu::new(1).unwrap();
+    let batch = AttentionBatch::new(&[0, 2], &[20], &[0, 1], &[0, 2], 2, 16).unwrap();
+    let attend = |num_rows: usize, num_blocks: usize, block_size: usize, dim: usize| {
+        let shape = (num_blocks, 2, 1, block_size, dim);
+        let cache = Tensor::zeros(shape, candle_core::DType::F16, &Device::Cpu).unwrap();
+        let rows = || tensor(&vec![0.0; num_rows * 8], (num_rows, 8));
+        paged_attention(&rows(), &rows(), &cache, &batch, 1.0, &cpu).map_err(|e| e.to_string())
+    };
+    attend(2, 2, 16, 8).unwrap();
+    for (result, what) in [
+        (attend(3, 2, 16, 8), "paged_attention: q"),
+        (attend(2, 1, 16, 8), "cache of 2 blocks of 16 tokens"),
+        (attend(2, 2, 32, 8), "cache has 2 of 32"),
+        (attend(2, 2, 16, 12), "D must be"),
+        (attend(2, 2, 16, 16), "no multiple of 1 key-value heads"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(error.contains(what), "{error}");
+    }
 }

@@ -68,15 +68,17 @@ impl Kernel for Quantise<'_> {
                 // Zero times a NaN or an infinity is NaN.
                 let zeros = s.fma(v[1], s.splat(0.0), s.mul(v[0], s.splat(0.0)));
                 let inverse;
-                (*scale, inverse) = match (s.sum(zeros).is_nan(), largest >= SMALLEST) {
-                    (false, true) => (largest / 127.0, 127.0 / largest),
-                    (false, false) => (0.0, 0.0),
-                    (true, _) => {
-                        *v = [s.splat(0.0); 2];
-                        (f32::NAN, 0.0)
-                    }
+                (*scale, inverse) = if s.sum(zeros).is_nan() {
+                    *v = [s.splat(0.0); 2];
+                    (f32::NAN, 0.0)
+                } else if largest >= SMALLEST {
+                    (largest / 127.0, 127.0 / largest)
+                } else {
+                    (0.0, 0.0)
                 };
-                *v = v.map(|v| s.mul(v, s.splat(inverse)));
+                for v in v {
+                    *v = s.mul(*v, s.splat(inverse));
+                }
             }
             let sums = s.to_i8(v, &mut block.quants);
             block.sum = block.scales[0] * sums[0] as f32 + block.scales[1] * sums[1] as f32;
