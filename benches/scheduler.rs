@@ -50,7 +50,7 @@ fn step(scheduler: &mut Scheduler, committed: &mut Vec<Committed>) -> Duration {
     let start = Instant::now();
     let num_samples = black_box(scheduler.schedule(Duration::ZERO)).samples.len();
     let scheduled = start.elapsed();
-    let sampled = vec![Some(TOKEN); num_samples];
+    let sampled = vec![TOKEN; num_samples];
     committed.clear();
     let start = Instant::now();
     scheduler.commit(sampled, Duration::ZERO, committed);
@@ -130,7 +130,7 @@ impl Executor for Instantly {
                 .fetch_add(last.elapsed().as_nanos() as u64, Ordering::Relaxed);
             self.gaps.count.fetch_add(1, Ordering::Relaxed);
         }
-        self.output.sampled = vec![Some(TOKEN); plan.samples.len()];
+        self.output.sampled = vec![TOKEN; plan.samples.len()];
         self.last_full = is_full.then(Instant::now);
         Ok(Ticket(0))
     }
