@@ -2,7 +2,7 @@
 //!
 //! Closed loop through the engine thread: each client asks for 64 tokens on a prompt of 135 and asks again when it has
 //! them. The bar: 16 clients together get at least 1.3 times the tokens a second that one gets. The two are measured in
-//! turn, and the medians of several rounds are compared, because a busy machine slows down one as well as the other.
+//! turn, and the best of several rounds are compared: other processes only ever take speed away.
 
 #[path = "../tests/common/mod.rs"]
 #[allow(clippy::unwrap_used)]
@@ -18,7 +18,7 @@ use flambeau::scheduler::SchedulerConfig;
 
 const PROMPT_LEN: usize = 135;
 const OUTPUT_LEN: usize = 64;
-const NUM_ROUNDS: usize = 3;
+const NUM_ROUNDS: usize = 5;
 
 /// Prompts of different tokens, so that no two requests share anything.
 fn request(number: usize) -> GenerateRequest {
@@ -49,9 +49,8 @@ fn throughput(engine: &Engine, num_clients: usize, num_requests: usize) -> f64 {
     (num_clients * num_requests * OUTPUT_LEN) as f64 / start.elapsed().as_secs_f64()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn best(values: Vec<f64>) -> f64 {
+    values.into_iter().fold(0.0, f64::max)
 }
 
 fn main() -> anyhow::Result<()> {
@@ -72,7 +71,7 @@ fn main() -> anyhow::Result<()> {
         let rounds =
             (0..NUM_ROUNDS).map(|_| (throughput(&engine, 1, 4), throughput(&engine, 16, 1)));
         let (one, sixteen): (Vec<f64>, Vec<f64>) = rounds.unzip();
-        let (one, sixteen) = (median(one), median(sixteen));
+        let (one, sixteen) = (best(one), best(sixteen));
         println!(
             "{num_threads:<10}{one:>20.1}{sixteen:>22.1}{:>8.2}",
             sixteen / one
