@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::account::{CACHE, TIER, Timings};
+use super::framing::Framing;
 use super::generation::Finish;
 use super::logprobs::{self, Spelling};
-use super::sampling::Framing;
 use crate::request::SampledToken;
 use crate::text::Tokenizer;
 

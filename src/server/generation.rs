@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{Account, Timings};
-use super::sampling::Framing;
+use super::framing::Framing;
 use crate::engine::{EngineError, Event, EventStream};
 use crate::request::{FinishReason, SampledToken};
 use crate::telemetry::Outcome;

@@ -13,6 +13,7 @@ mod chat;
 mod completions;
 mod error;
 mod fields;
+mod framing;
 mod generation;
 mod logprobs;
 mod ops;

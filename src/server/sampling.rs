@@ -6,7 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed};
+use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
+use super::framing::Framing;
 use super::state::ServedModel;
 use crate::request::{GenerateRequest, SamplingParams, StopCriteria};
 use crate::text::StopMatcher;
@@ -107,23 +108,6 @@ pub(super) const SHARED: &[Field] = &[
     ("vllm_xargs", NEVER),
 ];
 
-const STREAM_OPTIONS: &[Field] = &[
-    ("include_usage", Honoured),
-    ("continuous_usage_stats", Honoured),
-    ("include_obfuscation", Only(&["false"])),
-];
-
-/// How the answer is to be framed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Framing {
-    pub stream: bool,
-    pub include_usage: bool,
-    pub continuous_usage: bool,
-    pub skip_special_tokens: bool,
-    pub tokens_as_ids: bool,
-    pub return_token_ids: bool,
-}
-
 /// Who asks, for the log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Caller {
@@ -173,7 +157,7 @@ impl Generate {
         }
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         Ok(Self {
-            framing: framing(fields)?,
+            framing: Framing::take(fields)?,
             caller: caller(fields)?,
             stops: stops(fields, include_stop)?,
             max_tokens: max_completion.or(max_tokens),
@@ -281,33 +265,6 @@ fn sampling(
         seed: seed.map_or_else(|| RandomState::new().hash_one(()), |seed| seed as u64),
         logprobs,
     })
-}
-
-fn framing(fields: &mut Fields) -> Result<Framing, ApiError> {
-    let stream = fields.opt("stream")?.unwrap_or(false);
-    let mut framing = Framing {
-        stream,
-        skip_special_tokens: fields.opt("skip_special_tokens")?.unwrap_or(true),
-        tokens_as_ids: fields.opt("return_tokens_as_token_ids")?.unwrap_or(false),
-        return_token_ids: fields.opt("return_token_ids")?.unwrap_or(false),
-        ..Framing::default()
-    };
-    if let Some(options) = fields.opt::<serde_json::Map<String, Value>>("stream_options")? {
-        if !stream {
-            return Err(ApiError::field(
-                "stream_options",
-                "stream_options needs stream to be true",
-            ));
-        }
-        check_keys(&options, &[STREAM_OPTIONS], "stream_options.")?;
-        let flag = |key: &str| match options.get(key) {
-            None | Some(Value::Null) => Ok(false),
-            Some(value) => typed::<bool>(&format!("stream_options.{key}"), value.clone()),
-        };
-        framing.include_usage = flag("include_usage")?;
-        framing.continuous_usage = flag("continuous_usage_stats")?;
-    }
-    Ok(framing)
 }
 
 fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {

@@ -178,7 +178,7 @@ impl Simd for Avx2 {
             let in_order =
                 _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
             _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order);
-            // Lanes 0 and 2 of the horizontal sums of both halves.
+            // The sums of the two halves end in lanes 0 and 1.
             let (a, b) = (_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
             let pairs = _mm256_hadd_epi32(a, b);
             let fours = _mm256_hadd_epi32(pairs, pairs);

@@ -125,6 +125,9 @@ fn quantised_activations_are_the_stated_rounding() {
         let weight = Weight::random(kind, 16, 64, &mut random);
         let mut x: Vec<f32> = (0..64).map(|_| random.below(255) as f32 - 127.0).collect();
         (x[0], x[16], x[32], x[48]) = (127.0, -127.0, -127.0, 127.0);
+        for (x, step) in x.chunks_exact_mut(16).zip([0.125, 1.0, 0.5, 0.25]) {
+            x.iter_mut().for_each(|x| *x *= step);
+        }
         let got = product(&x, 1, &weight, None, &cpu)
             .to_vec2::<f32>()
             .unwrap();
@@ -215,17 +218,20 @@ fn extreme_activations_neither_overflow_nor_hide() {
     for kind in [Kind::Q4_1, Kind::Q8_0] {
         let weight = Weight::random(kind, 8, 64, &mut random);
         for cpu in cpus() {
-            let result = |value: f32| {
-                let mut x = vec![1.0; 64];
-                x[40] = value;
-                product(&x, 1, &weight, None, &cpu)
-                    .to_vec2::<f32>()
-                    .unwrap()
-                    .remove(0)
-            };
-            assert!(result(f32::NAN).iter().all(|y| y.is_nan()));
-            assert!(result(f32::NEG_INFINITY).iter().all(|y| y.is_nan()));
-            assert!(result(1e30).iter().all(|y| y.is_finite()));
+            // Both halves of a block.
+            for at in [40, 56] {
+                let result = |value: f32| {
+                    let mut x = vec![1.0; 64];
+                    x[at] = value;
+                    product(&x, 1, &weight, None, &cpu)
+                        .to_vec2::<f32>()
+                        .unwrap()
+                        .remove(0)
+                };
+                assert!(result(f32::NAN).iter().all(|y| y.is_nan()));
+                assert!(result(f32::NEG_INFINITY).iter().all(|y| y.is_nan()));
+                assert!(result(1e30).iter().all(|y| y.is_finite()));
+            }
             let tiny = product(&[1e-40; 64], 1, &weight, None, &cpu)
                 .to_vec2::<f32>()
                 .unwrap();
