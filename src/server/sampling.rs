@@ -230,7 +230,6 @@ fn sampling(
     logprobs: Option<u32>,
 ) -> Result<SamplingParams, ApiError> {
     let defaults = model.defaults;
-    let any = f64::from(f32::MAX);
     let top_p = fields.number("top_p", 0.0, 1.0)?.unwrap_or(defaults.top_p);
     if top_p == 0.0 {
         return Err(ApiError::field("top_p", "top_p must be above 0"));
@@ -239,7 +238,7 @@ fn sampling(
         .number("repetition_penalty", 0.01, 100.0)?
         .unwrap_or(defaults.repetition_penalty);
     let temperature = fields
-        .number("temperature", 0.0, any)?
+        .number("temperature", 0.0, 100.0)?
         .unwrap_or(defaults.temperature);
     // -1 and 0 both mean all, as in vLLM.
     let top_k = fields
