@@ -77,7 +77,7 @@ impl ChatTemplate {
             },
         );
         environment.add_function("strftime_now", |format: &str| {
-            strftime::strftime(format, strftime::now())
+            strftime::strftime(format, jiff::Timestamp::now())
                 .map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {e}")))
         });
         let without_generation = generation_as_if(source).into_owned();
