@@ -4,8 +4,8 @@
 //! engine's thread does from the end of one step's computation to the start of the next, reported to readers included.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
@@ -116,6 +116,8 @@ struct Gaps {
 
 /// Computes nothing, and measures how long the engine takes from one full step to the next.
 struct Instantly {
+    /// Taken by the first step, which waits there until every client has asked.
+    all_asked: Option<Arc<Barrier>>,
     gaps: Arc<Gaps>,
     last_full: Option<Instant>,
     output: StepOutput,
@@ -123,6 +125,9 @@ struct Instantly {
 
 impl Executor for Instantly {
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
+        if let Some(all_asked) = self.all_asked.take() {
+            all_asked.wait();
+        }
         let is_full = plan.samples.len() == NUM_SEQUENCES;
         if let Some(last) = self.last_full.take().filter(|_| is_full) {
             self.gaps
@@ -146,6 +151,8 @@ impl Executor for Instantly {
 fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
     let gaps = Arc::new(Gaps::default());
     let for_executor = Arc::clone(&gaps);
+    let all_asked = Arc::new(Barrier::new(2));
+    let for_first_step = Arc::clone(&all_asked);
     let config = EngineConfig {
         scheduler: CONFIG,
         num_blocks: NUM_BLOCKS,
@@ -155,6 +162,7 @@ fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
     let factory = Box::new(move || {
         let gaps = Arc::clone(&for_executor);
         Ok(Box::new(Instantly {
+            all_asked: Some(Arc::clone(&for_first_step)),
             gaps,
             last_full: None,
             output: StepOutput::default(),
@@ -167,6 +175,7 @@ fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
             Ok(runtime.spawn(async move { while stream.recv().await.is_some() {} }))
         })
         .collect::<anyhow::Result<_>>()?;
+    all_asked.wait();
     for reader in readers {
         runtime.block_on(reader)?;
     }
