@@ -1,6 +1,8 @@
 //! The decoder's memory: activations of one step, and the paged key-value cache. Made once, written in place.
 
 use candle_core::{DType, Device, Result, Tensor};
+use half::f16;
+use half::vec::HalfBitsVecExt;
 
 use super::ModelConfig;
 use super::decoder::Limits;
@@ -63,6 +65,8 @@ impl Buffers {
 }
 
 /// One cache tensor a layer, `[num_blocks, 2 (K, V), num_kv_heads, block_size, D]` float16.
+///
+/// Made from integer zeros, which the allocator takes as untouched pages: memory is used as blocks are.
 pub(super) fn kv_cache(
     config: &ModelConfig,
     limits: &Limits,
@@ -75,7 +79,11 @@ pub(super) fn kv_cache(
         limits.block_size,
         config.head_dim,
     ];
+    let len = shape.iter().product();
     (0..config.num_layers)
-        .map(|_| Tensor::zeros(&shape, DType::F16, device))
+        .map(|_| {
+            let zeros: Vec<f16> = vec![0u16; len].reinterpret_into();
+            Tensor::from_vec(zeros, &shape, device)
+        })
         .collect()
 }

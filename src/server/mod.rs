@@ -13,6 +13,8 @@ mod chat;
 mod completions;
 mod error;
 mod fields;
+#[cfg(test)]
+mod fields_doc;
 mod framing;
 mod generation;
 mod logprobs;

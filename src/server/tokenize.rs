@@ -14,7 +14,7 @@ use super::sampling::token_ids;
 use super::state::AppState;
 use crate::text::Specials;
 
-const TOKENIZE: &[Field] = &[
+pub(super) const TOKENIZE: &[Field] = &[
     ("model", Honoured),
     ("prompt", Honoured),
     ("messages", Honoured),
@@ -28,7 +28,7 @@ const TOKENIZE: &[Field] = &[
     ("mm_processor_kwargs", NEVER),
 ];
 
-const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
+pub(super) const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
 
 pub(super) async fn tokenize(
     State(state): State<AppState>,
