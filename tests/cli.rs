@@ -168,6 +168,42 @@ fn on_sigterm_open_streams_finish_new_work_is_refused_and_the_exit_is_clean() {
 }
 
 #[test]
+fn every_request_has_one_log_line_without_its_content() {
+    let mut server = Server::start(&[]);
+    let mut stdout = server.child.stdout.take().unwrap();
+    let answered = server.answer("POST", "/v1/chat/completions", &chat(3));
+    assert!(answered.contains("[DONE]"), "{answered}");
+    let bad = r#"{"messages":[],"user":"somebody"}"#;
+    let refused = server.answer("POST", "/v1/chat/completions", bad);
+    assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+    server.answer("GET", "/metrics", "");
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+
+    let mut log = String::new();
+    stdout.read_to_string(&mut log).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    let (served, refused) = (&lines[0], &lines[1]);
+    assert_eq!(served["status"], 200);
+    assert_eq!(
+        (&served["completion_tokens"], &served["finish_reason"]),
+        (&3.into(), &"length".into())
+    );
+    assert!(served["ttft_ms"].as_f64() <= served["latency_ms"].as_f64());
+    assert!(served["queue_ms"].is_number() && served["tenant"] == "default");
+    assert_eq!(
+        (&refused["status"], &refused["completion_tokens"]),
+        (&400.into(), &0.into())
+    );
+    assert_ne!(served["request_id"], refused["request_id"]);
+    assert!(!log.contains("capital") && !log.contains("France"));
+}
+
+#[test]
 fn when_the_shutdown_timeout_is_over_open_streams_are_told_and_the_exit_is_clean() {
     let server = Server::start(&["--shutdown-timeout", "0"]);
     let mut stream = server.send("POST", "/v1/chat/completions", &chat(4000));
