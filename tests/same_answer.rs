@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // A test may panic.
 
 mod common;
+mod rng;
 
 use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -17,30 +18,14 @@ use flambeau::engine::{EventStream, Executor, ExecutorError, StepOutput, Ticket}
 use flambeau::model::{Activations, ModelConfig, Runner, Weights};
 use flambeau::request::{FinishReason, GenerateRequest, SamplingParams, StopCriteria};
 use flambeau::scheduler::{SchedulerConfig, SequenceId, StepPlan};
+use rng::Rng;
 
 const MAX_MODEL_LEN: usize = 352;
 const VOCAB_SIZE: usize = 49_152;
 const NUM_REQUESTS: usize = 32;
 
-/// SplitMix64: a seed tells a whole run.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn token_ids(&mut self, len: usize) -> Vec<u32> {
-        (0..len).map(|_| self.below(VOCAB_SIZE) as u32).collect()
-    }
+fn token_ids(rng: &mut Rng, len: usize) -> Vec<u32> {
+    (0..len).map(|_| rng.below(VOCAB_SIZE) as u32).collect()
 }
 
 /// English, as token ids.
@@ -64,7 +49,7 @@ fn requests() -> Vec<GenerateRequest> {
             5 + rng.below(60)
         };
         let start = rng.below(text.len() - len);
-        let random = rng.token_ids(len);
+        let random = token_ids(&mut rng, len);
         let mut sampling = SamplingParams {
             logprobs: (!i.is_multiple_of(3)).then_some(i as u32 % 6),
             seed: rng.next(),
@@ -157,7 +142,7 @@ impl Passer {
     fn arrive(rng: &mut Rng, engine: &Engine) -> Self {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
-            prompt: rng.token_ids(len),
+            prompt: token_ids(rng, len),
             sampling: SamplingParams {
                 temperature: rng.below(2) as f32,
                 ..SamplingParams::greedy()

@@ -2,6 +2,8 @@
 //! whose answers depend on every token it reads back from its cache.
 #![allow(clippy::unwrap_used)] // A test may panic.
 
+mod rng;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -10,26 +12,10 @@ use flambeau::engine::fake::FakeExecutor;
 use flambeau::kv::BlockPool;
 use flambeau::request::{GenerateRequest, SamplingParams, StopCriteria};
 use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+use rng::Rng;
 
 const VOCAB: u32 = 1000;
 const STOP: u32 = 7;
-
-/// SplitMix64: a seed tells a whole run.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
 
 struct Open {
     prompt: Vec<u32>,

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use super::account::{CACHE, TIER, Timings};
 use super::framing::Framing;
-use super::generation::Finish;
 use super::logprobs::{self, Spelling};
-use crate::request::SampledToken;
+use crate::request::{FinishReason, SampledToken};
 use crate::text::Tokenizer;
 
 /// Which endpoint answers.
@@ -36,7 +35,7 @@ pub(super) struct AnswerBody {
 pub(super) struct Part<'a> {
     pub text: &'a str,
     pub tokens: &'a [SampledToken],
-    pub finish: Option<&'a Finish>,
+    pub finish: Option<FinishReason>,
 }
 
 impl AnswerBody {
@@ -163,7 +162,7 @@ impl AnswerBody {
                 logprobs::completion(part.tokens, spelling, &mut self.text_offset)
             }
         };
-        choice["finish_reason"] = part.finish.map(|finish| finish.reason.as_str()).into();
+        choice["finish_reason"] = part.finish.map(FinishReason::as_str).into();
         if self.framing.return_token_ids {
             choice["token_ids"] = part.tokens.iter().map(|token| token.token_id).collect();
             if let Some(ids) = self.prompt_token_ids.take() {

@@ -17,15 +17,7 @@ pub(super) struct Delta {
     /// The token behind it.
     pub token: SampledToken,
     /// Set with the last one.
-    pub finish: Option<Finish>,
-}
-
-/// How the text ended.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Finish {
-    pub reason: FinishReason,
-    /// The stop string that matched, if it was one, by its index.
-    pub stop_idx: Option<usize>,
+    pub finish: Option<FinishReason>,
 }
 
 /// Dropping it cancels the request in the engine and books it as cancelled.
@@ -114,14 +106,8 @@ impl Generation {
             }
         }
         let finish = match emit.stopped {
-            Some(idx) => Some(Finish {
-                reason: FinishReason::Stop,
-                stop_idx: Some(idx),
-            }),
-            None => finish.map(|reason| Finish {
-                reason,
-                stop_idx: None,
-            }),
+            Some(_) => Some(FinishReason::Stop),
+            None => finish,
         };
         if finish.is_some() {
             self.is_done = true;
@@ -141,10 +127,10 @@ impl Generation {
     }
 
     /// Books the end.
-    pub fn close(&mut self, end: Result<&Finish, u16>) {
+    pub fn close(&mut self, end: Result<FinishReason, u16>) {
         match end {
-            Ok(finish) => {
-                let outcome = match finish.reason {
+            Ok(reason) => {
+                let outcome = match reason {
                     FinishReason::Stop => Outcome::Stop,
                     FinishReason::Length => Outcome::Length,
                 };

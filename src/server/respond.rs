@@ -70,12 +70,12 @@ async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Respo
         text.push_str(&delta.text);
         tokens.push(delta.token);
         if let Some(finish) = delta.finish {
-            generation.close(Ok(&finish));
+            generation.close(Ok(finish));
             let timings = generation.timings();
             let part = Part {
                 text: &text,
                 tokens: &tokens,
-                finish: Some(&finish),
+                finish: Some(finish),
             };
             let json = body.whole(&part, generation.usage(), timings);
             return Ok((provenance(Some(timings)), Json(json)).into_response());

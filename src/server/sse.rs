@@ -129,7 +129,7 @@ impl Stream {
         let part = Part {
             text: &delta.text,
             tokens,
-            finish: delta.finish.as_ref(),
+            finish: delta.finish,
         };
         let chunk = self.body.chunk(
             &part,
@@ -138,7 +138,7 @@ impl Stream {
         );
         event(frame, &chunk);
         self.generation.handed_on(delta);
-        if let Some(finish) = &delta.finish {
+        if let Some(finish) = delta.finish {
             self.is_done = true;
             self.generation.close(Ok(finish));
             if let Some(usage) = self
