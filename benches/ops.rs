@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use flambeau::backend::cpu::Cpu;
-use flambeau::ops::{AttentionBatch, PackedWeight, matmul, paged_attention};
+use flambeau::ops::{AttentionBatch, LinearPart, PackedWeight, matmul, paged_attention};
 use half::f16;
 
 /// The best of many batches of calls of a millisecond, in seconds a call: other processes only ever add time.
@@ -70,8 +70,15 @@ fn bench_matmul(cpu: &Cpu) -> anyhow::Result<()> {
             for m in [1usize, 4, 16, 512].into_iter().filter(|m| n * m < 1 << 22) {
                 let x = Tensor::randn(0f32, 1.0, (m, k), &Device::Cpu)?;
                 let out = Tensor::zeros((m, n), DType::F32, &Device::Cpu)?;
-                let time =
-                    seconds(|| matmul(black_box(&out), &x, weight, None, cpu).expect("shapes fit"));
+                let time = seconds(|| {
+                    matmul(
+                        black_box(&out),
+                        &x,
+                        &[LinearPart { weight, bias: None }],
+                        cpu,
+                    )
+                    .expect("shapes fit")
+                });
                 let gmacs = (m * n * k) as f64 / time / 1e9;
                 let bandwidth = weight.num_bytes() as f64 / time / 1e9;
                 println!(

@@ -9,8 +9,8 @@ use super::weights::{LayerWeights, Linear};
 use super::{ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, RopeTable, Slots, add_assign, embedding, gather_rows, kv_store, matmul,
-    paged_attention, rms_norm, rms_norm_inplace, rope, silu_mul,
+    AttentionBatch, LinearPart, RopeTable, Slots, add_assign, embedding, gather_rows, kv_store,
+    matmul, paged_attention, rms_norm, rms_norm_inplace, rope, silu_mul,
 };
 use crate::scheduler::StepPlan;
 
@@ -190,12 +190,22 @@ impl Decoder {
         )?;
         match &self.weights.output {
             Some(head) => self.linear(&logits, &normed, head)?,
-            None => matmul(&logits, &normed, &self.weights.embedding, None, &self.cpu)?,
+            None => {
+                let part = LinearPart {
+                    weight: &self.weights.embedding,
+                    bias: None,
+                };
+                matmul(&logits, &normed, &[part], &self.cpu)?;
+            }
         }
         Ok(Some(logits))
     }
 
     fn linear(&self, out: &Tensor, x: &Tensor, linear: &Linear) -> Result<()> {
-        matmul(out, x, &linear.weight, linear.bias.as_deref(), &self.cpu)
+        let part = LinearPart {
+            weight: &linear.weight,
+            bias: linear.bias.as_deref(),
+        };
+        matmul(out, x, &[part], &self.cpu)
     }
 }

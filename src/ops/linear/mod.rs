@@ -25,36 +25,53 @@ use tile::Panel;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, DisjointMut, Kernel, RowTiles, Simd, for_row_tiles};
 
-/// `out = x · wᵀ + bias`: out `[T, N]`, x `[T, K]`, both f32; w `[N, K]`; bias `[N]`.
+/// A weight `[N, K]` and its bias `[N]`.
+#[derive(Clone, Copy)]
+pub struct LinearPart<'a> {
+    /// `[N, K]`.
+    pub weight: &'a PackedWeight,
+    /// `[N]`.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// `out = x · wᵀ + bias` for one or several weights, whose outputs lie side by side: out `[T, ΣN]`, x `[T, K]`, both f32.
 ///
-/// For quantised w, x is rounded to int8 with one scale for 16 values (largest magnitude / 127), which costs about
+/// For quantised weights, x is rounded to int8 with one scale for 16 values (largest magnitude / 127), which costs about
 /// 0.4% of the largest of them; 16 values with a NaN or an infinity makes its row's outputs NaN.
 ///
 /// # Errors
 /// If a shape does not fit.
-pub fn matmul(
-    out: &Tensor,
-    x: &Tensor,
-    w: &PackedWeight,
-    bias: Option<&[f32]>,
-    cpu: &Cpu,
-) -> Result<()> {
-    let (num_rows, _) = rows_and_columns("matmul: x", x)?;
-    expect_dims("matmul: x", x, &[num_rows, w.in_features()])?;
-    expect_dims("matmul: out", out, &[num_rows, w.out_features()])?;
-    if let Some(bias) = bias.filter(|bias| bias.len() != w.out_features()) {
-        bail!(
-            "matmul: bias must have {} values (out_features), has {}",
-            w.out_features(),
-            bias.len()
-        );
+pub fn matmul(out: &Tensor, x: &Tensor, parts: &[LinearPart<'_>], cpu: &Cpu) -> Result<()> {
+    let (num_rows, width) = rows_and_columns("matmul: x", x)?;
+    for LinearPart { weight, bias } in parts {
+        expect_dims("matmul: x", x, &[num_rows, weight.in_features()])?;
+        if let Some(bias) = bias.filter(|bias| bias.len() != weight.out_features()) {
+            bail!(
+                "matmul: bias must have {} values (out_features), has {}",
+                weight.out_features(),
+                bias.len()
+            );
+        }
     }
-    out.inplace_op2(x, &Matmul { w, bias, cpu })
+    let out_width = parts.iter().map(|part| part.weight.out_features()).sum();
+    expect_dims("matmul: out", out, &[num_rows, out_width])?;
+    let op = Matmul {
+        parts,
+        num_rows,
+        width,
+        out_width,
+        cpu,
+    };
+    out.inplace_op2(x, &op)
 }
 
 struct Matmul<'a> {
-    w: &'a PackedWeight,
-    bias: Option<&'a [f32]>,
+    parts: &'a [LinearPart<'a>],
+    num_rows: usize,
+    /// K.
+    width: usize,
+    /// ΣN.
+    out_width: usize,
     cpu: &'a Cpu,
 }
 
@@ -80,36 +97,41 @@ impl InplaceOp2 for Matmul<'_> {
         if out.is_empty() {
             return Ok(());
         }
-        let width = self.w.in_features();
-        match self.w.panels() {
-            Panels::F32(columns) => self.multiply(out, columns, width, x, width),
-            Panels::Q4_1(blocks) => self.multiply_quantised(out, blocks, x),
-            Panels::Q8_0(blocks) => self.multiply_quantised(out, blocks, x),
-        }
+        let out = DisjointMut::new(out);
+        ROWS.with_borrow_mut(|rows| {
+            let floats_only =
+                |part: &LinearPart<'_>| matches!(part.weight.panels(), Panels::F32(_));
+            let quantised = match self.parts.iter().all(floats_only) {
+                true => &[],
+                false => rows.fill(x, self.width, self.cpu),
+            };
+            let blocks_per_row = self.width / quantise::BLOCK;
+            let mut column = 0;
+            for part in self.parts {
+                match part.weight.panels() {
+                    Panels::F32(steps) => self.multiply(&out, column, part, steps, x, self.width),
+                    Panels::Q4_1(steps) => {
+                        self.multiply(&out, column, part, steps, quantised, blocks_per_row);
+                    }
+                    Panels::Q8_0(steps) => {
+                        self.multiply(&out, column, part, steps, quantised, blocks_per_row);
+                    }
+                }
+                column += part.weight.out_features();
+            }
+        });
         Ok(())
     }
 }
 
 impl Matmul<'_> {
-    fn multiply_quantised<P: Panel<Input = quantise::Block>>(
-        &self,
-        out: &mut [f32],
-        blocks: &[P],
-        x: &[f32],
-    ) {
-        ROWS.with_borrow_mut(|rows| {
-            let x = rows.fill(x, self.w.in_features(), self.cpu);
-            let blocks_per_row = self.w.in_features() / quantise::BLOCK;
-            self.multiply(out, blocks, blocks_per_row, x, blocks_per_row);
-        });
-    }
-
-    /// Covers out with tasks of some rows by some panels. `panel_len` and `row_len` are in P's and its input's units.
+    /// Covers the part's columns of out with tasks of some rows by some panels. `row_len` is the K-steps of a row.
     fn multiply<P: Panel>(
         &self,
-        out: &mut [f32],
+        out: &DisjointMut<'_, f32>,
+        column: usize,
+        part: &LinearPart<'_>,
         weights: &[P],
-        panel_len: usize,
         x: &[P::Input],
         row_len: usize,
     ) {
@@ -117,31 +139,33 @@ impl Matmul<'_> {
         const MIN_TASK_MACS: usize = 1 << 16;
         /// A task's rows should stay in the second-level cache while panels stream past: this many values.
         const CACHED_VALUES: usize = 1 << 18;
-        let (width, num_outputs) = (self.w.in_features(), self.w.out_features());
-        let num_rows = out.len() / num_outputs;
+        let num_outputs = part.weight.out_features();
         let num_panels = num_outputs.div_ceil(P::OUTPUTS);
-        let rows_per_task = (CACHED_VALUES / width.max(1))
+        let rows_per_task = (CACHED_VALUES / self.width.max(1))
             .clamp(16, 256)
             .next_multiple_of(4)
-            .min(num_rows);
-        let num_row_tasks = num_rows.div_ceil(rows_per_task);
-        let num_macs = num_rows.saturating_mul(num_outputs).saturating_mul(width);
+            .min(self.num_rows);
+        let num_row_tasks = self.num_rows.div_ceil(rows_per_task);
+        let num_macs = self
+            .num_rows
+            .saturating_mul(num_outputs)
+            .saturating_mul(self.width);
         let max_tasks = (num_macs / MIN_TASK_MACS).clamp(1, self.cpu.num_threads() * 8);
         let panels_per_task = num_panels.div_ceil(max_tasks.div_ceil(num_row_tasks));
         let num_panel_tasks = num_panels.div_ceil(panels_per_task);
-        let out = DisjointMut::new(out);
         self.cpu.run(num_row_tasks * num_panel_tasks, &|task| {
             let row = task / num_panel_tasks * rows_per_task;
             let panel = task % num_panel_tasks * panels_per_task;
             self.cpu.dispatch(Multiply {
-                out: &out,
+                out,
+                out_width: self.out_width,
+                column,
                 num_outputs,
-                bias: self.bias,
+                bias: part.bias,
                 weights,
-                panel_len,
                 x,
                 row_len,
-                rows: row..num_rows.min(row + rows_per_task),
+                rows: row..self.num_rows.min(row + rows_per_task),
                 panels: panel..num_panels.min(panel + panels_per_task),
             });
         });
@@ -151,10 +175,12 @@ impl Matmul<'_> {
 /// One task: the outputs of `panels` for `rows`.
 struct Multiply<'a, P: Panel> {
     out: &'a DisjointMut<'a, f32>,
+    out_width: usize,
+    /// The first column of the part.
+    column: usize,
     num_outputs: usize,
     bias: Option<&'a [f32]>,
     weights: &'a [P],
-    panel_len: usize,
     x: &'a [P::Input],
     row_len: usize,
     rows: Range<usize>,
@@ -168,7 +194,7 @@ impl<P: Panel> Kernel for Multiply<'_, P> {
     fn run<S: Simd>(self, s: S) {
         // A panel stays in the first-level cache while the rows stream past it.
         for panel in self.panels.clone() {
-            let weights = &self.weights[panel * self.panel_len..][..self.panel_len];
+            let weights = &self.weights[panel * self.row_len..][..self.row_len];
             for_row_tiles(
                 self.rows.clone(),
                 &mut PanelTiles {
@@ -208,12 +234,9 @@ impl<S: Simd, P: Panel> RowTiles for PanelTiles<'_, S, P> {
                     *sum += bias;
                 }
             }
+            let at = (first_row + r) * task.out_width + task.column + first;
             // SAFETY: tasks differ in rows or in panels, and a task writes each (row, panel) once.
-            unsafe {
-                task.out
-                    .slice((first_row + r) * task.num_outputs + first, num)
-            }
-            .copy_from_slice(sums);
+            unsafe { task.out.slice(at, num) }.copy_from_slice(sums);
         }
     }
 }

@@ -2,7 +2,7 @@ use candle_core::Tensor;
 use half::f16;
 
 use super::super::testing::{Random, bits, cpus, tensor, view};
-use super::{PackedWeight, matmul};
+use super::{LinearPart, PackedWeight, matmul};
 use crate::backend::cpu::Cpu;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +68,11 @@ impl Weight {
 fn product(x: &[f32], rows: usize, weight: &Weight, bias: Option<&[f32]>, cpu: &Cpu) -> Tensor {
     let (n, k) = weight.shape;
     let (buffer, out) = view(&vec![9.0; rows * n], (rows, n));
-    matmul(&out, &view(x, (rows, k)).1, &weight.pack(cpu), bias, cpu).unwrap();
+    let part = LinearPart {
+        weight: &weight.pack(cpu),
+        bias,
+    };
+    matmul(&out, &view(x, (rows, k)).1, &[part], cpu).unwrap();
     buffer.assert_margins_untouched();
     out
 }
@@ -254,7 +258,8 @@ fn wrong_shapes_are_errors_naming_the_argument() {
     let w = PackedWeight::from_f32(2, 3, &[0.0; 6], &cpu).unwrap();
     let (x, out) = (tensor(&[0.0; 3], (1, 3)), tensor(&[0.0; 2], (1, 2)));
     let error = |out: &Tensor, x: &Tensor, bias: Option<&[f32]>| {
-        matmul(out, x, &w, bias, &cpu).unwrap_err().to_string()
+        let part = LinearPart { weight: &w, bias };
+        matmul(out, x, &[part], &cpu).unwrap_err().to_string()
     };
     assert!(error(&out, &out, None).contains("matmul: x"));
     assert!(error(&x, &x, None).contains("matmul: out"));
@@ -270,9 +275,40 @@ fn no_rows_is_no_work() {
     matmul(
         &out.narrow(0, 0, 0).unwrap(),
         &buffer.narrow(0, 0, 0).unwrap(),
-        &w,
-        None,
+        &[LinearPart {
+            weight: &w,
+            bias: None,
+        }],
         &cpu,
     )
     .unwrap();
+}
+
+#[test]
+fn parts_side_by_side_give_the_bits_of_each_alone() {
+    let mut random = Random::new(12);
+    let (rows, k) = (5, 64);
+    let x = random.floats(rows * k, 2.0);
+    for cpu in cpus() {
+        let weights: Vec<Weight> = [(Kind::Q4_1, 19), (Kind::F32, 3), (Kind::Q8_0, 40)]
+            .map(|(kind, n)| Weight::random(kind, n, k, &mut random))
+            .into();
+        let bias = random.floats(3, 1.0);
+        let biases = [None, Some(&bias[..]), None];
+        let packed: Vec<PackedWeight> = weights.iter().map(|w| w.pack(&cpu)).collect();
+        let parts: Vec<LinearPart<'_>> = packed
+            .iter()
+            .zip(biases)
+            .map(|(weight, bias)| LinearPart { weight, bias })
+            .collect();
+        let (buffer, out) = view(&vec![9.0; rows * 62], (rows, 62));
+        matmul(&out, &tensor(&x, (rows, k)), &parts, &cpu).unwrap();
+        buffer.assert_margins_untouched();
+        let alone: Vec<Tensor> = weights
+            .iter()
+            .zip(biases)
+            .map(|(weight, bias)| product(&x, rows, weight, bias, &cpu))
+            .collect();
+        assert_eq!(bits(&out), bits(&Tensor::cat(&alone, 1).unwrap()));
+    }
 }
