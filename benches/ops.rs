@@ -1,11 +1,13 @@
-//! The speed of the CPU ops at the shapes of a small model: `cargo bench --bench ops`.
+//! The speed of the CPU ops at the shapes of small models: `cargo bench --bench ops [-- FORMAT]`.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use flambeau::backend::cpu::Cpu;
-use flambeau::ops::{AttentionBatch, LinearPart, PackedWeight, matmul, paged_attention};
+use flambeau::backend::cpu::{Cpu, Isa};
+use flambeau::ops::{
+    AttentionBatch, LinearPart, PackedWeight, WeightFormat, matmul, paged_attention,
+};
 use half::f16;
 
 /// The best of many batches of calls of a millisecond, in seconds a call: other processes only ever add time.
@@ -18,7 +20,7 @@ fn seconds(mut call: impl FnMut()) -> f64 {
         (0..calls).for_each(|_| call());
         start.elapsed().as_secs_f64() / f64::from(calls)
     };
-    (0..100).map(batch).fold(f64::INFINITY, f64::min)
+    (0..30).map(batch).fold(f64::INFINITY, f64::min)
 }
 
 /// A byte stream that looks random to the kernels.
@@ -31,54 +33,61 @@ fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(next).collect()
 }
 
-/// `num_blocks` quantised blocks with the given f16 header fields.
-fn blocks(num_blocks: usize, headers: &[f32], quant_bytes: usize) -> Vec<u8> {
-    let quants = bytes(num_blocks * quant_bytes);
-    let mut raw = Vec::new();
-    for quants in quants.chunks_exact(quant_bytes) {
-        headers
-            .iter()
-            .for_each(|&x| raw.extend(f16::from_f32(x).to_le_bytes()));
-        raw.extend_from_slice(quants);
+/// `num_blocks` blocks of `block_bytes`, with f16 fields at some offsets that keep the values small.
+fn blocks(num_blocks: usize, block_bytes: usize, halves: &[usize]) -> Vec<u8> {
+    let mut raw = bytes(num_blocks * block_bytes);
+    for block in raw.chunks_exact_mut(block_bytes) {
+        for &at in halves {
+            block[at..at + 2].copy_from_slice(&f16::from_f32(0.001).to_le_bytes());
+        }
     }
     raw
 }
 
-fn bench_matmul(cpu: &Cpu) -> anyhow::Result<()> {
+/// Format, values a block, bytes a block, offsets of f16 fields.
+const FORMATS: [(WeightFormat, usize, usize, &[usize]); 14] = [
+    (WeightFormat::Q4_0, 32, 18, &[0]),
+    (WeightFormat::Q4_1, 32, 20, &[0, 2]),
+    (WeightFormat::Q5_0, 32, 22, &[0]),
+    (WeightFormat::Q5_1, 32, 24, &[0, 2]),
+    (WeightFormat::Q8_0, 32, 34, &[0]),
+    (WeightFormat::Iq4Nl, 32, 18, &[0]),
+    (WeightFormat::Q2K, 256, 84, &[80, 82]),
+    (WeightFormat::Q3K, 256, 110, &[108]),
+    (WeightFormat::Q4K, 256, 144, &[0, 2]),
+    (WeightFormat::Q5K, 256, 176, &[0, 2]),
+    (WeightFormat::Q6K, 256, 210, &[208]),
+    (WeightFormat::F16, 1, 2, &[0]),
+    (WeightFormat::BF16, 2, 4, &[0, 2]),
+    (WeightFormat::F32, 1, 4, &[0, 2]),
+];
+
+fn bench_matmul(cpu: &Cpu, only: Option<&str>) -> anyhow::Result<()> {
     println!(
         "{:<8}{:>7}{:>7}{:>6}{:>12}{:>14}{:>14}",
         "matmul", "N", "K", "M", "µs", "GMAC/s", "weights GB/s"
     );
-    for (n, k) in [(1536, 576), (576, 1536), (576, 576), (49152, 576)] {
-        let num_blocks = n * k / 32;
-        let floats: Vec<f32> = bytes(n * k)
-            .iter()
-            .map(|&b| f32::from(b) / 255.0 - 0.5)
-            .collect();
-        let kinds = [
-            (
-                "Q4_1",
-                PackedWeight::from_q4_1(n, k, &blocks(num_blocks, &[0.01, -0.07], 16), cpu)?,
-            ),
-            (
-                "Q8_0",
-                PackedWeight::from_q8_0(n, k, &blocks(num_blocks, &[0.001], 32), cpu)?,
-            ),
-            ("F32", PackedWeight::from_f32(n, k, &floats, cpu)?),
-        ];
-        for (name, weight) in &kinds {
+    for (n, k) in [
+        (1536usize, 576usize),
+        (576, 1536),
+        (2048, 2048),
+        (49152, 576),
+    ] {
+        for (format, values, block_bytes, halves) in FORMATS {
+            let name = format!("{format:?}");
+            if only.is_some_and(|only| only != name)
+                || !k.is_multiple_of(values)
+                || n == 49152 && values != 32
+            {
+                continue;
+            }
+            let raw = blocks(n * k / values, block_bytes, halves);
+            let weight = &PackedWeight::new(format, n, k, &raw, cpu)?;
             for m in [1usize, 4, 16, 512].into_iter().filter(|m| n * m < 1 << 22) {
                 let x = Tensor::randn(0f32, 1.0, (m, k), &Device::Cpu)?;
                 let out = Tensor::zeros((m, n), DType::F32, &Device::Cpu)?;
-                let time = seconds(|| {
-                    matmul(
-                        black_box(&out),
-                        &x,
-                        &[LinearPart { weight, bias: None }],
-                        cpu,
-                    )
-                    .expect("shapes fit")
-                });
+                let part = [LinearPart { weight, bias: None }];
+                let time = seconds(|| matmul(black_box(&out), &x, &part, cpu).expect("shapes fit"));
                 let gmacs = (m * n * k) as f64 / time / 1e9;
                 let bandwidth = weight.num_bytes() as f64 / time / 1e9;
                 println!(
@@ -130,11 +139,17 @@ fn bench_attention(cpu: &Cpu) -> anyhow::Result<()> {
 }
 
 fn main() -> anyhow::Result<()> {
-    for num_threads in [1, 2] {
-        let cpu = Cpu::new(num_threads)?;
-        println!("\n{:?}, threads: {num_threads}", cpu.isa());
-        bench_matmul(&cpu)?;
-        bench_attention(&cpu)?;
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    for isa in Isa::ALL {
+        if isa == Isa::Scalar || isa.usable().is_err() {
+            continue;
+        }
+        for num_threads in [1, 2] {
+            let cpu = Cpu::with_isa(num_threads, isa)?;
+            println!("\n{isa:?}, threads: {num_threads}");
+            bench_matmul(&cpu, only.as_deref())?;
+            bench_attention(&cpu)?;
+        }
     }
     Ok(())
 }

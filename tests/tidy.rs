@@ -56,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The files where `unsafe` stands: the device, the kernels over it, and the memory map.
 const UNSAFE: &[&str] = &[
     "src/backend/cpu/avx2.rs",
+    "src/backend/cpu/avx512_dot.rs",
     "src/backend/cpu/disjoint.rs",
     "src/backend/cpu/mod.rs",
     "src/backend/cpu/pool.rs",
@@ -63,7 +64,7 @@ const UNSAFE: &[&str] = &[
     "src/model/gguf/mapping.rs",
     "src/ops/attention/task.rs",
     "src/ops/kv_store.rs",
-    "src/ops/linear/mod.rs",
+    "src/ops/linear/matrix.rs",
 ];
 
 fn root() -> PathBuf {

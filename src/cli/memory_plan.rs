@@ -6,7 +6,8 @@ use anyhow::bail;
 
 use crate::config::{ByteSize, Config};
 use crate::model::ModelConfig;
-use crate::model::gguf::{GgmlType, GgufFile};
+use crate::model::gguf::GgufFile;
+use crate::ops::WeightFormat;
 
 /// Sizes of one model on this machine.
 #[derive(Debug)]
@@ -60,7 +61,13 @@ impl MemoryPlan {
             weights: file
                 .tensors()
                 .flatten()
-                .map(|tensor| packed_bytes(tensor.ty, tensor.rows() * tensor.cols()))
+                .map(|tensor| match tensor.dims.len() {
+                    1 => 4 * tensor.cols() as u64,
+                    _ => {
+                        let format = tensor.ty.weight_format().unwrap_or(WeightFormat::F32);
+                        format.packed_bytes(tensor.rows(), tensor.cols()) as u64
+                    }
+                })
                 .sum(),
             num_blocks,
             block_size: config.block_size,
@@ -78,16 +85,6 @@ impl MemoryPlan {
 
     fn kv_bytes(&self) -> u64 {
         (self.num_blocks * self.block_size * self.kv_bytes_per_token) as u64
-    }
-}
-
-/// Bytes of `count` weights as the kernels keep them: 4- and 8-bit types with a kernel as in the file, others as float32.
-fn packed_bytes(ty: GgmlType, count: usize) -> u64 {
-    let count = count as u64;
-    match ty {
-        GgmlType::Q4_1 => count / 32 * 20,
-        GgmlType::Q8_0 => count / 32 * 34,
-        _ => count * 4,
     }
 }
 

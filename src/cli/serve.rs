@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::load;
 use super::memory_plan::MemoryPlan;
-use crate::backend::cpu::Cpu;
+use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
 use crate::hub::{Card, Hub, HubConfig, ModelSource, TextProgress};
@@ -198,7 +198,7 @@ impl Loaded {
     fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory)> {
         let (config, plan) = (&self.config, &self.plan);
         let cpu = Cpu::new(config.threads).context("threads")?;
-        if let Some(reason) = cpu.fallback_reason() {
+        if let Err(reason) = Isa::Avx2.usable() {
             log_line(&format!("scalar kernels are used: {reason}"));
         }
         let started = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::gguf::{GgmlType, GgufFile, TensorView, shown};
+use super::gguf::{GgufFile, TensorView, shown};
 use super::{ModelConfig, ModelError};
 use crate::backend::cpu::Cpu;
 use crate::ops::PackedWeight;
@@ -167,14 +167,10 @@ impl<'a> Loader<'a> {
 
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<PackedWeight, ModelError> {
         let tensor = self.tensor(name, &[cols, rows])?;
-        let packed = match (tensor.ty, self.activations) {
-            (GgmlType::Q4_1, Activations::Int8) => {
-                PackedWeight::from_q4_1(rows, cols, tensor.data, self.cpu)
-            }
-            (GgmlType::Q8_0, Activations::Int8) => {
-                PackedWeight::from_q8_0(rows, cols, tensor.data, self.cpu)
-            }
-            _ => PackedWeight::from_f32(rows, cols, &dequantised(&tensor)?, self.cpu),
+        let kept = tensor.ty.weight_format();
+        let packed = match kept.filter(|_| self.activations == Activations::Int8) {
+            Some(format) => PackedWeight::new(format, rows, cols, tensor.data, self.cpu),
+            None => PackedWeight::from_f32(rows, cols, &dequantised(&tensor)?, self.cpu),
         };
         let packed = packed.map_err(|error| ModelError::tensor(name, error.to_string()))?;
         self.release(&tensor);

@@ -23,7 +23,7 @@ pub use attention::{AttentionBatch, paged_attention};
 pub use embedding::embedding;
 pub use gather::gather_rows;
 pub use kv_store::{Slots, kv_store};
-pub use linear::{LinearPart, PackedWeight, matmul};
+pub use linear::{LinearPart, PackedWeight, WeightFormat, matmul};
 pub use rms_norm::{rms_norm, rms_norm_inplace};
 pub use rope::{RopeStyle, RopeTable, rope};
 pub use silu_mul::silu_mul;

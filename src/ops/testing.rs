@@ -4,12 +4,12 @@ use candle_core::{Device, Shape, Tensor};
 
 use crate::backend::cpu::{Cpu, Isa};
 
-/// Scalar and the machine's best instructions, each with one and with two threads.
+/// All instructions that this machine has, each with one and with two threads.
 pub fn cpus() -> Vec<Cpu> {
-    let best = Cpu::new(1).unwrap().isa();
-    [(Isa::Scalar, 1), (Isa::Scalar, 2), (best, 1), (best, 2)]
-        .map(|(isa, num_threads)| Cpu::with_isa(num_threads, isa).unwrap())
-        .into()
+    let usable = Isa::ALL.into_iter().filter(|isa| isa.usable().is_ok());
+    usable
+        .flat_map(|isa| [1, 2].map(|num_threads| Cpu::with_isa(num_threads, isa).unwrap()))
+        .collect()
 }
 
 /// SplitMix64.

@@ -1,43 +1,50 @@
 //! [`Simd`] in AVX2, FMA and F16C.
 //!
-//! Invariant: an [`Avx2`] is made only by [`run`], whose caller has detected the three features.
+//! Invariant: an [`X86`] is made only by [`run_avx2`] and [`run_avx512`], whose callers have detected the features.
 
 use std::arch::x86_64::*;
 
 use half::f16;
 
+use super::dot::Dot;
 use super::simd::{Kernel, Simd};
 
-/// Proof that AVX2, FMA and F16C are there.
+/// Proof that AVX2, FMA and F16C are there, and with `AVX512` also AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(());
+pub(super) struct X86<const AVX512: bool>(());
 
 /// Runs `kernel` in AVX2.
 ///
 /// # Safety
 /// The processor must have AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2(()))
+pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(X86::<false>(()))
 }
 
-/// Evaluates intrinsics in a method of [`Avx2`].
+/// Runs `kernel` in AVX-512.
+///
+/// # Safety
+/// The processor must have AVX2, FMA and F16C, and AVX-512 F, BW, VL and VNNI.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(X86::<true>(()))
+}
+
+/// Evaluates intrinsics in a method of [`X86`].
 macro_rules! avx2 {
     ($($code:tt)*) => {{
-        // SAFETY: an `Avx2` exists only where the features do, and every load and store is of a reference to an array of
+        // SAFETY: an `X86` exists only where the features do, and every load and store is of a reference to an array of
         // the vector's size (or of four bytes inside one), with unaligned instructions.
         unsafe { $($code)* }
     }};
 }
+pub(super) use avx2;
 
-/// Four bytes from `x[at..]` in every 32-bit lane.
-#[inline(always)]
-fn four(_: Avx2, x: &[i8; 32], at: usize) -> __m256i {
-    let four = [x[at], x[at + 1], x[at + 2], x[at + 3]].map(|q| q as u8);
-    avx2!(_mm256_set1_epi32(i32::from_le_bytes(four)))
-}
-
-impl Simd for Avx2 {
+impl<const AVX512: bool> Simd for X86<AVX512>
+where
+    Self: Dot,
+{
     type F = __m256;
 
     #[inline(always)]
@@ -162,7 +169,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn to_i8(self, v: [__m256; 4], out: &mut [i8; 32]) -> [i32; 2] {
+    fn to_i8(self, v: [__m256; 4], out: &mut [i8; 32]) -> [[i16; 2]; 2] {
         avx2!({
             let q = [
                 _mm256_cvtps_epi32(v[0]),
@@ -178,70 +185,15 @@ impl Simd for Avx2 {
             let in_order =
                 _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
             _mm256_storeu_si256(out.as_mut_ptr().cast(), in_order);
-            // The sums of the two halves end in lanes 0 and 1.
-            let (a, b) = (_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
-            let pairs = _mm256_hadd_epi32(a, b);
-            let fours = _mm256_hadd_epi32(pairs, pairs);
-            let sums = _mm_add_epi32(
-                _mm256_castsi256_si128(fours),
-                _mm256_extracti128_si256::<1>(fours),
-            );
-            [_mm_extract_epi32::<0>(sums), _mm_extract_epi32::<1>(sums)]
-        })
-    }
-    #[inline(always)]
-    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [[__m256; 2]; R] {
-        avx2!({
-            let mask = _mm256_set1_epi8(15);
-            // Exact in i16: four sums of two products are at most 4 * 2 * 15 * 127 = 15240.
-            let mut sums = [[_mm256_setzero_si256(); 2]; R];
-            for (j, bytes) in w.as_chunks::<32>().0.iter().enumerate() {
-                let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
-                let low = _mm256_and_si256(bytes, mask);
-                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
-                for r in 0..R {
-                    sums[r][0] = _mm256_add_epi16(
-                        sums[r][0],
-                        _mm256_maddubs_epi16(low, four(self, x[r], 4 * j)),
-                    );
-                    sums[r][1] = _mm256_add_epi16(
-                        sums[r][1],
-                        _mm256_maddubs_epi16(high, four(self, x[r], 16 + 4 * j)),
-                    );
-                }
-            }
-            let mut out = [[_mm256_setzero_ps(); 2]; R];
-            for r in 0..R {
-                for half in 0..2 {
-                    let sum = _mm256_madd_epi16(sums[r][half], _mm256_set1_epi16(1));
-                    out[r][half] = _mm256_cvtepi32_ps(sum);
-                }
-            }
-            out
-        })
-    }
-    #[inline(always)]
-    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [[__m256; 2]; R] {
-        avx2!({
-            let ones = _mm256_set1_epi16(1);
-            let mut out = [[_mm256_setzero_ps(); 2]; R];
-            for (half, w) in w.as_chunks::<128>().0.iter().enumerate() {
-                let mut sums = [_mm256_setzero_si256(); R];
-                for (j, bytes) in w.as_chunks::<32>().0.iter().enumerate() {
-                    let w = _mm256_loadu_si256(bytes.as_ptr().cast());
-                    let magnitude = _mm256_abs_epi8(w);
-                    for r in 0..R {
-                        // Exact in i16: 2 * 128 * 127 = 32512. The sign of the weight moves to the activation.
-                        let x = _mm256_sign_epi8(four(self, x[r], 16 * half + 4 * j), w);
-                        let pairs = _mm256_maddubs_epi16(magnitude, x);
-                        sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
-                    }
-                }
-                for r in 0..R {
-                    out[r][half] = _mm256_cvtepi32_ps(sums[r]);
-                }
-            }
-            out
+            // Pairs, then the four groups of a half.
+            let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), in_order);
+            let pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32::<0x4e>(pairs));
+            let pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32::<0xb1>(pairs));
+            [
+                _mm256_extract_epi32::<0>(pairs),
+                _mm256_extract_epi32::<4>(pairs),
+            ]
+            .map(|both| [both as i16, (both >> 16) as i16])
         })
     }
 }

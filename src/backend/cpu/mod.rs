@@ -1,30 +1,55 @@
 //! The CPU device: a thread pool and the instruction set picked for this machine.
 //!
-//! Invariant: a [`Cpu`] holds [`Isa::Avx2`] only where the processor has AVX2, FMA and F16C and the vector kernels
-//! gave the scalar kernels' bits in the self-test. Results never depend on the instruction set or the thread count.
+//! Invariant: a [`Cpu`] holds an [`Isa`] only where the processor has its features and the kernels in it gave the scalar
+//! kernels' bits in the self-test. Results never depend on the instruction set or the thread count.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_dot;
+#[cfg(target_arch = "x86_64")]
+mod avx512_dot;
 mod disjoint;
+mod dot;
 mod pool;
 mod scalar;
+mod scalar_dot;
 mod self_test;
 mod simd;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use disjoint::DisjointMut;
+pub(crate) use dot::{Int8Block, PANEL};
 use pool::Pool;
 pub(crate) use simd::{Kernel, RowTiles, Simd, for_row_tiles};
 
-/// Instructions that the kernels use. Both variants give the same bits.
+/// Instructions that the kernels use. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// Portable code without explicit vector instructions.
     Scalar,
     /// AVX2 with FMA and F16C (x86-64).
     Avx2,
+    /// The same, and AVX-512 F, BW, VL and VNNI for the matrix products (x86-64).
+    Avx512Vnni,
+}
+
+impl Isa {
+    /// All of them, fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512Vnni, Self::Avx2, Self::Scalar];
+
+    /// Whether these instructions can be used here, or why not: a missing feature, or a failed self-test.
+    ///
+    /// # Errors
+    /// The reason, as a clause.
+    pub fn usable(self) -> Result<(), &'static str> {
+        static CHECKED: OnceLock<[Result<(), &'static str>; 3]> = OnceLock::new();
+        let checked = CHECKED.get_or_init(|| Self::ALL.map(self_test::run));
+        let at = Self::ALL.iter().position(|&isa| isa == self);
+        checked[at.expect("every Isa is in ALL: this is a bug")]
+    }
 }
 
 /// Why a [`Cpu`] could not be set up.
@@ -60,7 +85,6 @@ pub enum CpuError {
 pub struct Cpu {
     pool: Arc<Pool>,
     isa: Isa,
-    fallback_reason: Option<&'static str>,
 }
 
 impl Cpu {
@@ -69,15 +93,8 @@ impl Cpu {
     /// # Errors
     /// [`CpuError::NoThreads`] and [`CpuError::Spawn`].
     pub fn new(num_threads: usize) -> Result<Self, CpuError> {
-        let (isa, fallback_reason) = match usable(Isa::Avx2) {
-            Ok(()) => (Isa::Avx2, None),
-            Err(reason) => (Isa::Scalar, Some(reason)),
-        };
-        Ok(Self {
-            pool: Arc::new(Pool::new(num_threads)?),
-            isa,
-            fallback_reason,
-        })
+        let usable = Isa::ALL.into_iter().find(|isa| isa.usable().is_ok());
+        Self::with_isa(num_threads, usable.unwrap_or(Isa::Scalar))
     }
 
     /// As [`Cpu::new`], with the given instructions.
@@ -85,22 +102,17 @@ impl Cpu {
     /// # Errors
     /// [`CpuError::Unusable`] if this machine lacks them or they fail the self-test, and the errors of [`Cpu::new`].
     pub fn with_isa(num_threads: usize, isa: Isa) -> Result<Self, CpuError> {
-        usable(isa).map_err(|reason| CpuError::Unusable { isa, reason })?;
+        isa.usable()
+            .map_err(|reason| CpuError::Unusable { isa, reason })?;
         Ok(Self {
             pool: Arc::new(Pool::new(num_threads)?),
             isa,
-            fallback_reason: None,
         })
     }
 
     /// The instructions in use.
     pub fn isa(&self) -> Isa {
         self.isa
-    }
-
-    /// Why [`Cpu::new`] fell back to [`Isa::Scalar`], if it did.
-    pub fn fallback_reason(&self) -> Option<&'static str> {
-        self.fallback_reason
     }
 
     /// How many threads share a job, the caller's included.
@@ -148,18 +160,16 @@ impl Cpu {
         match self.isa {
             Isa::Scalar => kernel.run(scalar::Scalar),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the constructors set `Isa::Avx2` only after detecting its features.
-            Isa::Avx2 => unsafe { avx2::run(kernel) },
+            // SAFETY: the constructors set an `Isa` only after detecting its features.
+            Isa::Avx2 => unsafe { avx2::run_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Vnni => unsafe { avx2::run_avx512(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 => unreachable!("AVX2 on another architecture: this is a bug"),
+            Isa::Avx2 | Isa::Avx512Vnni => {
+                unreachable!("x86 instructions on another architecture: this is a bug")
+            }
         }
-    }
-}
-
-fn usable(isa: Isa) -> Result<(), &'static str> {
-    match isa {
-        Isa::Scalar => Ok(()),
-        Isa::Avx2 => self_test::avx2(),
     }
 }
 

@@ -101,35 +101,15 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn to_i8(self, v: [[f32; 8]; 4], out: &mut [i8; 32]) -> [i32; 2] {
+    fn to_i8(self, v: [[f32; 8]; 4], out: &mut [i8; 32]) -> [[i16; 2]; 2] {
         for (out, x) in out.iter_mut().zip(v.as_flattened()) {
             *out = x.round_ties_even() as i8;
         }
-        let (low, high) = out.split_at(16);
-        [low, high].map(|half| half.iter().map(|&q| i32::from(q)).sum())
-    }
-    #[inline(always)]
-    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [[[f32; 8]; 2]; R] {
-        x.map(|x| {
-            let mut sums = [[0i32; 8]; 2];
-            for (at, &byte) in w.iter().enumerate() {
-                let (j, output, i) = (at / 32, at % 32 / 4, at % 4);
-                sums[0][output] += i32::from(byte & 15) * i32::from(x[4 * j + i]);
-                sums[1][output] += i32::from(byte >> 4) * i32::from(x[16 + 4 * j + i]);
-            }
-            sums.map(|sums| sums.map(|sum| sum as f32))
-        })
-    }
-    #[inline(always)]
-    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [[[f32; 8]; 2]; R] {
-        x.map(|x| {
-            let mut sums = [[0i32; 8]; 2];
-            for (at, &w) in w.iter().enumerate() {
-                let (j, output, i) = (at / 32, at % 32 / 4, at % 4);
-                sums[j / 4][output] += i32::from(w) * i32::from(x[4 * j + i]);
-            }
-            sums.map(|sums| sums.map(|sum| sum as f32))
-        })
+        let mut sums = [[0; 2]; 2];
+        for (k, q) in out.iter().enumerate() {
+            sums[k / 16][k % 4 / 2] += i16::from(*q);
+        }
+        sums
     }
 }
 

@@ -1,29 +1,54 @@
 //! The start-up check that vector instructions give the scalar code's bits.
 
-use half::f16;
+use half::{bf16, f16};
 
+use super::Isa;
+use super::dot::{Int8Block, PANEL};
 use super::simd::{Kernel, Simd};
 
-/// Whether AVX2 can be used, or why not.
-pub(super) fn avx2() -> Result<(), &'static str> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if !(is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c"))
-        {
-            return Err("this processor lacks AVX2, FMA or F16C");
+/// Whether `isa` can be used, or why not.
+pub(super) fn run(isa: Isa) -> Result<(), &'static str> {
+    match isa {
+        Isa::Scalar => Ok(()),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if !has_avx2() => Err("this processor lacks AVX2, FMA or F16C"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni if !(has_avx2() && has_avx512_vnni()) => {
+            Err("this processor lacks AVX-512 F, BW, VL or VNNI")
         }
-        // SAFETY: the three features have just been detected.
-        let bits = unsafe { super::avx2::run(Probe) };
-        if bits == Probe.run(super::scalar::Scalar) {
-            Ok(())
-        } else {
-            Err("the AVX2 kernels failed the self-test against the scalar kernels")
-        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the features have just been detected.
+        Isa::Avx2 => same_bits(unsafe { super::avx2::run_avx2(Probe) }),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512Vnni => same_bits(unsafe { super::avx2::run_avx512(Probe) }),
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2 | Isa::Avx512Vnni => Err("these instructions exist only on x86-64"),
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    Err("AVX2 exists only on x86-64")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512_vnni() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn same_bits(bits: Vec<u32>) -> Result<(), &'static str> {
+    if bits == Probe.run(super::scalar::Scalar) {
+        Ok(())
+    } else {
+        Err("its kernels failed the self-test against the scalar kernels")
+    }
 }
 
 /// The result bits of every [`Simd`] method: on varied input, at the edges of f32 and f16, of the exponential over its
@@ -160,49 +185,122 @@ fn floats<S: Simd>(s: S, rows: &[[f32; 8]; 8], bits: &mut Vec<u32>) {
     }
 }
 
+/// `to_i8`, and every method of [`Dot`](super::dot::Dot) on every group.
 #[inline(always)]
 fn integers<S: Simd>(s: S, rows: &[[f32; 8]; 8], random: &mut Random, bits: &mut Vec<u32>) {
-    let mut quants = [[0i8; 32]; 2];
-    for (quants, rows) in quants.iter_mut().zip(rows.as_chunks::<4>().0) {
+    // Two random rows, and the largest values of either sign.
+    let mut x = [Int8Block::ZERO; 4];
+    x[2].quants = [127; 32];
+    x[3].quants = [-127; 32];
+    for (x, rows) in x.iter_mut().zip(rows.as_chunks::<4>().0) {
         let mut v = [s.splat(0.0); 4];
         for (v, row) in v.iter_mut().zip(rows) {
             *v = s.load(row);
         }
-        for sum in s.to_i8(v, quants) {
-            bits.push(sum as u32);
+        for sum in s.to_i8(v, &mut x.quants).as_flattened() {
+            bits.push(*sum as u32);
         }
-        for quant in quants {
-            bits.push(*quant as u32);
+        for quant in x.quants {
+            bits.push(quant as u32);
         }
     }
-    let x = [&quants[0], &quants[1], &[127; 32], &[-127; 32]];
-    let mut w = [0u8; 256];
+    for x in &mut x {
+        for (k, &q) in x.quants.iter().enumerate() {
+            x.neg_sums[k / 16] -= i32::from(q);
+            x.neg_pair_sums[k / 16][k % 4 / 2] -= i16::from(q);
+        }
+    }
+    let mut w = [0u8; 512];
     for w in &mut w {
         *w = random.next() as u8;
     }
-    // Nibbles of 15, and weights of -128.
-    for w in [w, [255; 256]] {
-        let mut nibbles = [0u8; 128];
-        nibbles.copy_from_slice(&w[..128]);
-        let mut signed = [0i8; 256];
-        for (signed, w) in signed.iter_mut().zip(w) {
-            *signed = if w == 255 { -128 } else { w as i8 };
-        }
-        for dots in [s.dot_u4(&nibbles, x), s.dot_i8(&signed, x)] {
-            for dot in dots.as_flattened() {
-                push(s, *dot, bits);
+    // Random quants, the largest ones, and signed ones of -128.
+    for w in [w, [255; 512], [128; 512]] {
+        dots(s, &w, [&x[0], &x[1], &x[2], &x[3]], bits);
+        lanes(s, &w, bits);
+    }
+}
+
+#[inline(always)]
+fn dots<S: Simd>(s: S, w: &[u8; 512], x: [&Int8Block; 4], bits: &mut Vec<u32>) {
+    let (mut low, mut planes) = ([0u8; 256], [[0u8; 64]; 2]);
+    low.copy_from_slice(&w[..256]);
+    planes[0].copy_from_slice(&w[256..320]);
+    planes[1].copy_from_slice(&w[320..384]);
+    let signed = w.map(|w| w as i8);
+    let mut table = [0i8; 16];
+    table.copy_from_slice(&signed[384..400]);
+    for half in 0..2 {
+        let mut all = [[0.0; PANEL]; 5 * 4];
+        for group in 0..S::GROUPS {
+            let u4 = s.nibbles(&low, half, group);
+            let u5 = s.with_bit(u4, &planes[0], half, group, 4);
+            let u6 = s.with_bit(u5, &planes[1], half, group, 5);
+            let dots = [
+                s.dot_u5(u4, half, x),
+                s.dot_u5(u5, half, x),
+                s.dot_u6(u6, half, x),
+                s.dot_i8(s.bytes(&signed, half, group), half, x),
+                s.dot_i8(s.levels(u4, &table), half, x),
+            ];
+            for (dot, all) in dots.as_flattened().iter().zip(&mut all) {
+                s.store_lanes(*dot, all, group);
             }
         }
+        bits.extend(all.as_flattened().iter().map(|x| x.to_bits()));
     }
+}
+
+#[inline(always)]
+fn lanes<S: Simd>(s: S, w: &[u8; 512], bits: &mut Vec<u32>) {
+    let mut all = [[0.0; PANEL]; 6];
+    let (mut a, mut b, mut c, mut d) = (
+        [0.0; PANEL],
+        [f16::ZERO; PANEL],
+        [bf16::ZERO; PANEL],
+        [0i8; PANEL],
+    );
+    for i in 0..PANEL {
+        let two = u16::from_le_bytes([w[2 * i], w[2 * i + 1]]);
+        a[i] = f32::from(two) - 1e4;
+        // No infinity and no NaN.
+        b[i] = f16::from_bits(two & 0xbbff);
+        c[i] = bf16::from_bits(two & 0xbfff);
+        d[i] = w[i] as i8;
+    }
+    for group in 0..S::GROUPS {
+        let a = s.lanes_f32(&a, group);
+        let (b, c) = (s.lanes_f16(&b, group), s.lanes_bf16(&c, group));
+        let d = s.lanes_i8(&d, group);
+        for (v, all) in [
+            a,
+            b,
+            c,
+            d,
+            s.fma_lanes(a, b, d),
+            s.mul_lanes(s.lanes(0.3), a),
+        ]
+        .into_iter()
+        .zip(&mut all)
+        {
+            s.store_lanes(v, all, group);
+        }
+    }
+    bits.extend(all.as_flattened().iter().map(|x| x.to_bits()));
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
+    use super::*;
+
     #[test]
-    fn avx2_is_used_wherever_the_processor_has_it() {
-        let has = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
-        assert_eq!(super::avx2().is_ok(), has, "{:?}", super::avx2());
+    fn instructions_are_used_wherever_the_processor_has_them() {
+        assert_eq!(run(Isa::Avx2).is_ok(), has_avx2(), "{:?}", run(Isa::Avx2));
+        assert_eq!(
+            run(Isa::Avx512Vnni).is_ok(),
+            has_avx2() && has_avx512_vnni(),
+            "{:?}",
+            run(Isa::Avx512Vnni)
+        );
     }
 }

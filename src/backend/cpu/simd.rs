@@ -5,8 +5,10 @@
 
 use half::f16;
 
+use super::dot::Dot;
+
 /// Operations on eight f32 lanes. A value of the type proves that the processor has the instructions.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Dot {
     /// Eight f32.
     type F: Copy;
 
@@ -39,13 +41,9 @@ pub(crate) trait Simd: Copy {
     /// Lane `i` of row `j` becomes lane `j` of row `i`.
     fn transpose(self, rows: [Self::F; 8]) -> [Self::F; 8];
 
-    /// Rounds 32 values in `-127.5..127.5` to nearest, ties to even, and gives the sums of both halves of 16.
-    fn to_i8(self, v: [Self::F; 4], out: &mut [i8; 32]) -> [i32; 2];
-    /// Dot products of 8 outputs with R rows over the values 0..16 and 16..32. Byte `32 j + 4 o + i` of `w` holds, for
-    /// output `o`, value `4 j + i` in its low nibble and value `16 + 4 j + i` in its high one. Rows are within ±127.
-    fn dot_u4<const R: usize>(self, w: &[u8; 128], x: [&[i8; 32]; R]) -> [[Self::F; 2]; R];
-    /// As [`Simd::dot_u4`] with a byte a value: byte `32 j + 4 o + i` of `w` is value `4 j + i` of output `o`.
-    fn dot_i8<const R: usize>(self, w: &[i8; 256], x: [&[i8; 32]; R]) -> [[Self::F; 2]; R];
+    /// Rounds 32 values in `-127.5..127.5` to nearest, ties to even. Gives for both halves of 16 the sum of the values
+    /// `4 j, 4 j + 1` and that of the values `4 j + 2, 4 j + 3`.
+    fn to_i8(self, v: [Self::F; 4], out: &mut [i8; 32]) -> [[i16; 2]; 2];
 
     /// `e^x`, within 2 ulp for `-87 <= x <= 88`; zero below -87.7, `e^88` above 88, NaN for NaN.
     ///
@@ -91,13 +89,21 @@ pub(crate) trait Kernel {
 /// A computation over rows that shares work (a load, an unpacking) between the R rows of a tile. What it computes for
 /// a row must not depend on R.
 pub(crate) trait RowTiles {
+    /// The largest R: 4 or 8.
+    const MOST: usize = 4;
     fn tile<const R: usize>(&mut self, first_row: usize);
 }
 
-/// Covers `rows` with tiles of four rows and one smaller one.
+/// Covers `rows` with tiles of the most rows, of four rows, and one smaller one.
 #[inline(always)]
-pub(crate) fn for_row_tiles(rows: std::ops::Range<usize>, body: &mut impl RowTiles) {
+pub(crate) fn for_row_tiles<T: RowTiles>(rows: std::ops::Range<usize>, body: &mut T) {
     let mut row = rows.start;
+    if T::MOST == 8 {
+        while row + 8 <= rows.end {
+            body.tile::<8>(row);
+            row += 8;
+        }
+    }
     while row + 4 <= rows.end {
         body.tile::<4>(row);
         row += 4;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ops::WeightFormat;
+
 /// How a tensor's elements are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GgmlType {
@@ -118,6 +120,27 @@ impl GgmlType {
     pub fn from_id(id: u32) -> Self {
         let row = SUPPORTED.iter().find(|row| row.1 == id);
         row.map_or(Self::Unsupported(id), |row| row.0)
+    }
+
+    /// The format in which the kernels keep such weights; `None` if they are dequantised to float32.
+    pub fn weight_format(self) -> Option<WeightFormat> {
+        Some(match self {
+            Self::F32 => WeightFormat::F32,
+            Self::F16 => WeightFormat::F16,
+            Self::BF16 => WeightFormat::BF16,
+            Self::Q4_0 => WeightFormat::Q4_0,
+            Self::Q4_1 => WeightFormat::Q4_1,
+            Self::Q5_0 => WeightFormat::Q5_0,
+            Self::Q5_1 => WeightFormat::Q5_1,
+            Self::Q8_0 => WeightFormat::Q8_0,
+            Self::Q2K => WeightFormat::Q2K,
+            Self::Q3K => WeightFormat::Q3K,
+            Self::Q4K => WeightFormat::Q4K,
+            Self::Q5K => WeightFormat::Q5K,
+            Self::Q6K => WeightFormat::Q6K,
+            Self::Iq4Nl => WeightFormat::Iq4Nl,
+            Self::F64 | Self::Unsupported(_) => return None,
+        })
     }
 
     /// The type's id in a file.

@@ -1,160 +1,162 @@
 //! Weights repacked for the kernels.
 
 use candle_core::{Result, bail};
-use half::f16;
+use half::{bf16, f16};
 
-use super::quantise::BLOCK;
-use super::tile::Panel;
+use super::blocks::{self, Decoded};
+use super::matrix::{Matrix, PanelMatrix};
+use super::panel::{Column, Float, Step};
+use super::quants::{Bytes, FiveBits, Levels, Nibbles, Quants, SixBits};
+use super::scales::{Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16, Scales};
 use crate::backend::cpu::Cpu;
 
-/// 32 values of 8 outputs in 4 bits: `value = scale · nibble + min`. Byte `32 j + 4 o + i` holds values `4 j + i` (low)
-/// and `16 + 4 j + i` (high) of output `o`.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub(super) struct Q4Block {
-    pub(super) quants: [u8; 128],
-    pub(super) scales: [f16; 8],
-    pub(super) mins: [f16; 8],
+/// How the elements of a weight are encoded in a file, by ggml's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "ggml's names")]
+pub enum WeightFormat {
+    F32,
+    F16,
+    BF16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Iq4Nl,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
 }
 
-/// 32 values of 8 outputs in 8 bits: `value = scale · quant`. Byte `32 j + 4 o + i` is value `4 j + i` of output `o`.
-#[derive(Clone, Copy)]
-#[repr(C, align(16))]
-pub(super) struct Q8Block {
-    pub(super) quants: [i8; 256],
-    pub(super) scales: [f16; 8],
+impl WeightFormat {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Iq4Nl,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+    ];
+
+    /// Bytes that the kernels keep of a matrix `[out_features, in_features]`.
+    pub fn packed_bytes(self, out_features: usize, in_features: usize) -> usize {
+        let (values, bytes) = match self {
+            Self::F32 => (1, size_of::<Column<f32>>()),
+            Self::F16 => (1, size_of::<Column<f16>>()),
+            Self::BF16 => (1, size_of::<Column<bf16>>()),
+            Self::Q4_0 => (32, size_of::<Q4_0>()),
+            Self::Q4_1 => (32, size_of::<Q4_1>()),
+            Self::Q5_0 => (32, size_of::<Q5_0>()),
+            Self::Q5_1 => (32, size_of::<Q5_1>()),
+            Self::Q8_0 => (32, size_of::<Q8_0>()),
+            Self::Iq4Nl => (32, size_of::<Iq4Nl>()),
+            Self::Q2K => (256, size_of::<Q2K>()),
+            Self::Q3K => (256, size_of::<Q3K>()),
+            Self::Q4K => (256, size_of::<Q4K>()),
+            Self::Q5K => (256, size_of::<Q5K>()),
+            Self::Q6K => (256, size_of::<Q6K>()),
+        };
+        out_features.div_ceil(16) * (in_features / values) * bytes
+    }
 }
 
-/// One value of 16 outputs.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct F32Column(pub(super) [[f32; 8]; 2]);
-
-/// The weights by type; each is `[panels, K-steps]`, the last panel filled up with zeros.
-pub(super) enum Panels {
-    Q4_1(Vec<Q4Block>),
-    Q8_0(Vec<Q8Block>),
-    F32(Vec<F32Column>),
-}
+type Q4_0 = Step<Nibbles, Scale<8>, 1>;
+type Q4_1 = Step<Nibbles, ScaleMin, 1>;
+type Q5_0 = Step<FiveBits, Scale<16>, 1>;
+type Q5_1 = Step<FiveBits, ScaleMin, 1>;
+type Q8_0 = Step<Bytes, Scale<0>, 1>;
+type Iq4Nl = Step<Levels, Scale<0>, 1>;
+type Q2K = Step<Nibbles, ScaleMinOf16, 8>;
+type Q3K = Step<Nibbles, ScaleOf16<4>, 8>;
+type Q4K = Step<Nibbles, ScaleMinOf32, 8>;
+type Q5K = Step<FiveBits, ScaleMinOf32, 8>;
+type Q6K = Step<SixBits, ScaleOf16<0>, 8>;
 
 /// A weight matrix `[out_features, in_features]` in the layout that [`matmul`](super::matmul) reads.
 pub struct PackedWeight {
     out_features: usize,
     in_features: usize,
-    panels: Panels,
+    matrix: Box<dyn Matrix>,
 }
 
-/// Bytes of a GGUF block of 32 values.
-const Q4_1_BYTES: usize = 20;
-const Q8_0_BYTES: usize = 34;
+/// The shape of a matrix that stands row by row in a file.
+struct Source<'a> {
+    out_features: usize,
+    in_features: usize,
+    cpu: &'a Cpu,
+}
 
 impl PackedWeight {
-    /// Repacks GGUF Q4_1 blocks, row by row: f16 scale d, f16 minimum m, 16 bytes whose low nibbles are values 0..16 and
-    /// high nibbles values 16..32; `value = d · nibble + m`.
+    /// Repacks a matrix that is encoded row by row.
     ///
     /// # Errors
-    /// If `in_features` is no multiple of 32 or `data` does not have exactly the blocks of the shape.
-    pub fn from_q4_1(
+    /// If a dimension is zero, a row is no whole number of the format's blocks, or `data` does not have exactly the
+    /// shape's bytes.
+    pub fn new(
+        format: WeightFormat,
         out_features: usize,
         in_features: usize,
         data: &[u8],
         cpu: &Cpu,
     ) -> Result<Self> {
-        let blocks_per_row =
-            check_blocks("Q4_1", out_features, in_features, data.len(), Q4_1_BYTES)?;
-        let empty = Q4Block {
-            quants: [0; 128],
-            scales: [f16::ZERO; 8],
-            mins: [f16::ZERO; 8],
-        };
-        let panels = pack(
+        let source = Source {
             out_features,
-            blocks_per_row,
-            empty,
+            in_features,
             cpu,
-            &|block, output, row, b| {
-                let raw = &data[(row * blocks_per_row + b) * Q4_1_BYTES..][..Q4_1_BYTES];
-                block.scales[output] = f16::from_le_bytes([raw[0], raw[1]]);
-                block.mins[output] = f16::from_le_bytes([raw[2], raw[3]]);
-                for (j, four) in raw[4..].chunks_exact(4).enumerate() {
-                    block.quants[32 * j + 4 * output..][..4].copy_from_slice(four);
-                }
-            },
-        );
+        };
+        let matrix = match format {
+            WeightFormat::F32 => source.float_bytes(data, f32::from_le_bytes),
+            WeightFormat::F16 => source.float_bytes(data, f16::from_le_bytes),
+            WeightFormat::BF16 => source.float_bytes(data, bf16::from_le_bytes),
+            WeightFormat::Q4_0 => source.blocks::<_, Nibbles, Scale<8>, 1>(data, blocks::q4_0),
+            WeightFormat::Q4_1 => source.blocks::<_, Nibbles, ScaleMin, 1>(data, blocks::q4_1),
+            WeightFormat::Q5_0 => source.blocks::<_, FiveBits, Scale<16>, 1>(data, blocks::q5_0),
+            WeightFormat::Q5_1 => source.blocks::<_, FiveBits, ScaleMin, 1>(data, blocks::q5_1),
+            WeightFormat::Q8_0 => source.blocks::<_, Bytes, Scale<0>, 1>(data, blocks::q8_0),
+            WeightFormat::Iq4Nl => source.blocks::<_, Levels, Scale<0>, 1>(data, blocks::iq4_nl),
+            WeightFormat::Q2K => source.blocks::<_, Nibbles, ScaleMinOf16, 8>(data, blocks::q2_k),
+            WeightFormat::Q3K => source.blocks::<_, Nibbles, ScaleOf16<4>, 8>(data, blocks::q3_k),
+            WeightFormat::Q4K => source.blocks::<_, Nibbles, ScaleMinOf32, 8>(data, blocks::q4_k),
+            WeightFormat::Q5K => source.blocks::<_, FiveBits, ScaleMinOf32, 8>(data, blocks::q5_k),
+            WeightFormat::Q6K => source.blocks::<_, SixBits, ScaleOf16<0>, 8>(data, blocks::q6_k),
+        };
         Ok(Self {
             out_features,
             in_features,
-            panels: Panels::Q4_1(panels),
-        })
-    }
-
-    /// Repacks GGUF Q8_0 blocks, row by row: f16 scale d, 32 signed bytes; `value = d · byte`.
-    ///
-    /// # Errors
-    /// As [`PackedWeight::from_q4_1`].
-    pub fn from_q8_0(
-        out_features: usize,
-        in_features: usize,
-        data: &[u8],
-        cpu: &Cpu,
-    ) -> Result<Self> {
-        let blocks_per_row =
-            check_blocks("Q8_0", out_features, in_features, data.len(), Q8_0_BYTES)?;
-        let empty = Q8Block {
-            quants: [0; 256],
-            scales: [f16::ZERO; 8],
-        };
-        let panels = pack(
-            out_features,
-            blocks_per_row,
-            empty,
-            cpu,
-            &|block, output, row, b| {
-                let raw = &data[(row * blocks_per_row + b) * Q8_0_BYTES..][..Q8_0_BYTES];
-                block.scales[output] = f16::from_le_bytes([raw[0], raw[1]]);
-                for (k, &byte) in raw[2..].iter().enumerate() {
-                    block.quants[32 * (k / 4) + 4 * output + k % 4] = byte as i8;
-                }
-            },
-        );
-        Ok(Self {
-            out_features,
-            in_features,
-            panels: Panels::Q8_0(panels),
+            matrix: matrix?,
         })
     }
 
     /// Repacks f32 values, row by row.
     ///
     /// # Errors
-    /// If a dimension is zero or `data` does not have `out_features · in_features` values.
+    /// As [`PackedWeight::new`].
     pub fn from_f32(
         out_features: usize,
         in_features: usize,
-        data: &[f32],
+        values: &[f32],
         cpu: &Cpu,
     ) -> Result<Self> {
-        check_len(
-            "f32",
+        let source = Source {
             out_features,
             in_features,
-            data.len(),
-            out_features.checked_mul(in_features),
-        )?;
-        let empty = F32Column([[0.0; 8]; 2]);
-        let panels = pack(
-            out_features,
-            in_features,
-            empty,
             cpu,
-            &|column, output, row, k| {
-                column.0[output / 8][output % 8] = data[row * in_features + k];
-            },
-        );
+        };
         Ok(Self {
             out_features,
             in_features,
-            panels: Panels::F32(panels),
+            matrix: source.floats(values, |x| x)?,
         })
     }
 
@@ -170,11 +172,7 @@ impl PackedWeight {
 
     /// Memory held by the packed values, in bytes.
     pub fn num_bytes(&self) -> usize {
-        match &self.panels {
-            Panels::Q4_1(blocks) => size_of_val(&blocks[..]),
-            Panels::Q8_0(blocks) => size_of_val(&blocks[..]),
-            Panels::F32(columns) => size_of_val(&columns[..]),
-        }
+        self.matrix.num_bytes()
     }
 
     /// Writes the f32 values of row `out_idx` to `out`, `[in_features]`.
@@ -199,105 +197,79 @@ impl PackedWeight {
         Ok(())
     }
 
-    /// [`PackedWeight::dequantise_row`] for checked arguments. The product of scale and quant is exact in f32.
+    /// [`PackedWeight::dequantise_row`] for checked arguments: the format's formula, with its roundings.
     pub(in crate::ops) fn read_row(&self, row: usize, out: &mut [f32]) {
-        match &self.panels {
-            Panels::Q4_1(blocks) => {
-                let (blocks, output) = panel_of(blocks, row, self.in_features / BLOCK);
-                for (block, out) in blocks.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
-                    let (scale, min) = (block.scales[output].to_f32(), block.mins[output].to_f32());
-                    for k in 0..16 {
-                        let byte = block.quants[32 * (k / 4) + 4 * output + k % 4];
-                        out[k] = scale * f32::from(byte & 15) + min;
-                        out[k + 16] = scale * f32::from(byte >> 4) + min;
-                    }
-                }
-            }
-            Panels::Q8_0(blocks) => {
-                let (blocks, output) = panel_of(blocks, row, self.in_features / BLOCK);
-                for (block, out) in blocks.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
-                    let scale = block.scales[output].to_f32();
-                    for (k, out) in out.iter_mut().enumerate() {
-                        *out = scale * f32::from(block.quants[32 * (k / 4) + 4 * output + k % 4]);
-                    }
-                }
-            }
-            Panels::F32(columns) => {
-                let (columns, output) = panel_of(columns, row, self.in_features);
-                for (column, out) in columns.iter().zip(out) {
-                    *out = column.0[output / 8][output % 8];
-                }
-            }
+        self.matrix.read_row(row, out);
+    }
+
+    pub(super) fn matrix(&self) -> &dyn Matrix {
+        &*self.matrix
+    }
+}
+
+impl Source<'_> {
+    fn floats<E: Copy + Sync, T: Float>(
+        &self,
+        data: &[E],
+        decode: fn(E) -> T,
+    ) -> Result<Box<dyn Matrix>> {
+        self.check(data.len(), 1, 1)?;
+        let width = self.in_features;
+        Ok(Box::new(PanelMatrix::new(
+            self.out_features,
+            width,
+            self.cpu,
+            &|column: &mut Column<T>, output, row, k| {
+                column.0[output] = decode(data[row * width + k]);
+            },
+        )))
+    }
+
+    fn float_bytes<T: Float, const BYTES: usize>(
+        &self,
+        data: &[u8],
+        decode: fn([u8; BYTES]) -> T,
+    ) -> Result<Box<dyn Matrix>> {
+        self.check(data.len(), 1, BYTES)?;
+        self.floats(data.as_chunks().0, decode)
+    }
+
+    fn blocks<const BYTES: usize, Q: Quants, C: Scales<N>, const N: usize>(
+        &self,
+        data: &[u8],
+        decode: fn(&[u8; BYTES]) -> Decoded<N>,
+    ) -> Result<Box<dyn Matrix>> {
+        self.check(data.len(), 32 * N, BYTES)?;
+        let blocks = data.as_chunks::<BYTES>().0;
+        let blocks_per_row = self.in_features / (32 * N);
+        Ok(Box::new(PanelMatrix::new(
+            self.out_features,
+            self.in_features,
+            self.cpu,
+            &|step: &mut Step<Q, C, N>, output, row, b| {
+                step.set(output, &decode(&blocks[row * blocks_per_row + b]));
+            },
+        )))
+    }
+
+    /// Fails unless data of `len` elements is what the shape has, in blocks of `values` values and `block_len` elements.
+    fn check(&self, len: usize, values: usize, block_len: usize) -> Result<()> {
+        let (rows, width) = (self.out_features, self.in_features);
+        if rows == 0 || width == 0 {
+            bail!("weight: [{rows}, {width}] has a dimension of zero");
         }
-    }
-
-    pub(super) fn panels(&self) -> &Panels {
-        &self.panels
-    }
-}
-
-/// The panel that holds `row`, and which of its outputs the row is.
-fn panel_of<P: Panel>(all: &[P], row: usize, panel_len: usize) -> (&[P], usize) {
-    (
-        &all[row / P::OUTPUTS * panel_len..][..panel_len],
-        row % P::OUTPUTS,
-    )
-}
-
-/// Fills panels in parallel by `set(step, output, row, step_idx)`.
-fn pack<P: Panel + Copy + Send>(
-    out_features: usize,
-    panel_len: usize,
-    empty: P,
-    cpu: &Cpu,
-    set: &(dyn Fn(&mut P, usize, usize, usize) + Sync),
-) -> Vec<P> {
-    let mut all = vec![empty; out_features.div_ceil(P::OUTPUTS) * panel_len];
-    cpu.for_each_chunk(&mut all, panel_len, &|panel, steps| {
-        let first = panel * P::OUTPUTS;
-        for (b, step) in steps.iter_mut().enumerate() {
-            for row in first..out_features.min(first + P::OUTPUTS) {
-                set(step, row - first, row, b);
-            }
+        if !width.is_multiple_of(values) {
+            bail!("weight: in_features must be a multiple of {values}, is {width}");
         }
-    });
-    all
-}
-
-/// The number of blocks in a row.
-fn check_blocks(
-    kind: &str,
-    out_features: usize,
-    in_features: usize,
-    len: usize,
-    block_bytes: usize,
-) -> Result<usize> {
-    if !in_features.is_multiple_of(BLOCK) {
-        bail!("{kind} weight: in_features must be a multiple of {BLOCK}, is {in_features}");
-    }
-    let blocks_per_row = in_features / BLOCK;
-    let want = out_features
-        .checked_mul(blocks_per_row)
-        .and_then(|n| n.checked_mul(block_bytes));
-    check_len(kind, out_features, in_features, len, want)?;
-    Ok(blocks_per_row)
-}
-
-fn check_len(
-    kind: &str,
-    out_features: usize,
-    in_features: usize,
-    len: usize,
-    want: Option<usize>,
-) -> Result<()> {
-    if out_features == 0 || in_features == 0 {
-        bail!("{kind} weight: [{out_features}, {in_features}] has a dimension of zero");
-    }
-    match want {
-        Some(want) if want == len => Ok(()),
-        Some(want) => bail!(
-            "{kind} weight [{out_features}, {in_features}]: data must have length {want}, has {len}"
-        ),
-        None => bail!("{kind} weight: [{out_features}, {in_features}] is too large"),
+        let want = rows
+            .checked_mul(width / values)
+            .and_then(|num| num.checked_mul(block_len));
+        match want {
+            Some(want) if want == len => Ok(()),
+            Some(want) => {
+                bail!("weight [{rows}, {width}]: data must have length {want}, has {len}")
+            }
+            None => bail!("weight: [{rows}, {width}] is too large"),
+        }
     }
 }

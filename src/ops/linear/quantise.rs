@@ -1,21 +1,12 @@
 //! Activations as int8 along K, in blocks of 32 whose halves have a scale each.
 
-use crate::backend::cpu::{Cpu, Kernel, Simd};
+use crate::backend::cpu::{Cpu, Int8Block, Kernel, Simd};
 
 /// Values a block.
-pub(super) const BLOCK: usize = 32;
-
-/// 32 activations: `x ≈ scales[half] · quants`, with quants in -127..=127 and halves of 16 values.
-#[derive(Clone, Copy)]
-pub(super) struct Block {
-    pub(super) quants: [i8; BLOCK],
-    pub(super) scales: [f32; 2],
-    /// `Σ scale · quants`, what a weight's constant part multiplies.
-    pub(super) sum: f32,
-}
+const BLOCK: usize = 32;
 
 /// A buffer of quantised rows that is filled again for every call.
-pub(super) struct QuantisedRows(Vec<Block>);
+pub(super) struct QuantisedRows(Vec<Int8Block>);
 
 impl QuantisedRows {
     pub(super) const fn new() -> Self {
@@ -23,17 +14,10 @@ impl QuantisedRows {
     }
 
     /// Quantises rows of `width` values (a multiple of 32), in parallel where they are many.
-    pub(super) fn fill(&mut self, x: &[f32], width: usize, cpu: &Cpu) -> &[Block] {
+    pub(super) fn fill(&mut self, x: &[f32], width: usize, cpu: &Cpu) -> &[Int8Block] {
         let num_blocks = x.len() / BLOCK;
         if self.0.len() < num_blocks {
-            self.0.resize(
-                num_blocks,
-                Block {
-                    quants: [0; BLOCK],
-                    scales: [0.0; 2],
-                    sum: 0.0,
-                },
-            );
+            self.0.resize(num_blocks, Int8Block::ZERO);
         }
         let blocks = &mut self.0[..num_blocks];
         let blocks_per_row = width / BLOCK;
@@ -48,7 +32,7 @@ impl QuantisedRows {
 
 struct Quantise<'a> {
     x: &'a [f32],
-    blocks: &'a mut [Block],
+    blocks: &'a mut [Int8Block],
 }
 
 impl Kernel for Quantise<'_> {
@@ -56,32 +40,43 @@ impl Kernel for Quantise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        /// Below this `127 / largest` could overflow; such a block counts as zero.
-        const SMALLEST: f32 = 128.0 * f32::MIN_POSITIVE;
         for (x, block) in self.x.as_chunks::<BLOCK>().0.iter().zip(self.blocks) {
-            let mut v = [s.splat(0.0); 4];
-            for (v, x) in v.iter_mut().zip(x.as_chunks::<8>().0) {
-                *v = s.load(x);
-            }
-            for (v, scale) in v.as_chunks_mut::<2>().0.iter_mut().zip(&mut block.scales) {
-                let largest = s.max_lane(s.max(s.abs(v[0]), s.abs(v[1])));
-                // Zero times a NaN or an infinity is NaN.
-                let zeros = s.fma(v[1], s.splat(0.0), s.mul(v[0], s.splat(0.0)));
-                let inverse;
-                (*scale, inverse) = if s.sum(zeros).is_nan() {
-                    *v = [s.splat(0.0); 2];
-                    (f32::NAN, 0.0)
-                } else if largest >= SMALLEST {
-                    (largest / 127.0, 127.0 / largest)
-                } else {
-                    (0.0, 0.0)
-                };
-                for v in v {
-                    *v = s.mul(*v, s.splat(inverse));
-                }
-            }
-            let sums = s.to_i8(v, &mut block.quants);
-            block.sum = block.scales[0] * sums[0] as f32 + block.scales[1] * sums[1] as f32;
+            quantise(s, x, block);
         }
     }
+}
+
+/// Rounds 32 values to multiples of 1/127 of the largest magnitude in their half.
+#[inline(always)]
+fn quantise<S: Simd>(s: S, x: &[f32; BLOCK], block: &mut Int8Block) {
+    /// Below this `127 / largest` could overflow; such a half counts as zero.
+    const SMALLEST: f32 = 128.0 * f32::MIN_POSITIVE;
+    let mut v = [s.splat(0.0); 4];
+    for (v, x) in v.iter_mut().zip(x.as_chunks::<8>().0) {
+        *v = s.load(x);
+    }
+    for (v, scale) in v.as_chunks_mut::<2>().0.iter_mut().zip(&mut block.scales) {
+        let largest = s.max_lane(s.max(s.abs(v[0]), s.abs(v[1])));
+        // Zero times a NaN or an infinity is NaN.
+        let zeros = s.fma(v[1], s.splat(0.0), s.mul(v[0], s.splat(0.0)));
+        let inverse;
+        (*scale, inverse) = if s.sum(zeros).is_nan() {
+            *v = [s.splat(0.0); 2];
+            (f32::NAN, 0.0)
+        } else if largest >= SMALLEST {
+            (largest / 127.0, 127.0 / largest)
+        } else {
+            (0.0, 0.0)
+        };
+        for v in v {
+            *v = s.mul(*v, s.splat(inverse));
+        }
+    }
+    block.neg_pair_sums = s
+        .to_i8(v, &mut block.quants)
+        .map(|pairs| pairs.map(|sum| -sum));
+    block.neg_sums = block
+        .neg_pair_sums
+        .map(|[a, b]| i32::from(a) + i32::from(b));
+    block.sum = block.half_sum(0) + block.half_sum(1);
 }

@@ -1,6 +1,8 @@
 //! Bit-exact against the reference implementation: see `scripts/make_dequant_fixtures.py`.
 
 use super::*;
+use crate::backend::cpu::Cpu;
+use crate::ops::PackedWeight;
 
 /// Lines of `type id, bytes in hex, big-endian bits of the f32s in hex`.
 const FIXTURES: &str = include_str!("../../../../tests/data/dequant.txt");
@@ -73,4 +75,24 @@ fn an_unsupported_type_is_an_error_naming_it() {
     assert_eq!(error.to_string(), "type MXFP4 cannot be dequantised");
     let error = dequantise(GgmlType::from_id(99), &[], &mut []).unwrap_err();
     assert_eq!(error.to_string(), "type number 99 cannot be dequantised");
+}
+
+#[test]
+fn repacked_weights_hold_the_same_values() {
+    let cpu = Cpu::new(1).unwrap();
+    for (ty, bytes, expected) in fixtures() {
+        let Some(format) = ty.weight_format() else {
+            continue;
+        };
+        let packed = PackedWeight::new(format, 1, expected.len(), &bytes, &cpu).unwrap();
+        let mut row = vec![0.0; expected.len()];
+        packed.dequantise_row(0, &mut row).unwrap();
+        for (idx, (got, want)) in row.iter().zip(&expected).enumerate() {
+            // A zero may lose its sign.
+            assert!(
+                got.to_bits() == want.to_bits() || *got == 0.0 && *want == 0.0,
+                "{ty}, element {idx}: {got} instead of {want}"
+            );
+        }
+    }
 }

@@ -1,0 +1,155 @@
+//! Panels of 16 outputs, and the product of their steps with a tile of rows.
+
+use half::{bf16, f16};
+
+use super::blocks::Decoded;
+use super::quants::Quants;
+use super::scales::Scales;
+use crate::backend::cpu::{Int8Block, PANEL, Simd};
+
+/// One step of a panel along K.
+pub(super) trait Panel: Copy + Send + Sync + 'static {
+    /// Values of each output in a step.
+    const VALUES: usize;
+    /// What a row of activations consists of, and how many of them meet a step.
+    type Input: Copy + Sync;
+    const INPUTS: usize;
+    const ZERO: Self;
+
+    /// The dot products of a group of the panel's outputs with R rows, in ascending K, one accumulator each.
+    fn dot<S: Simd, const R: usize>(
+        s: S,
+        steps: &[Self],
+        group: usize,
+        x: [&[Self::Input]; R],
+    ) -> [S::Lanes; R];
+
+    /// Writes an output's values of the step, `[VALUES]`.
+    fn read(&self, output: usize, out: &mut [f32]);
+}
+
+/// N blocks of 32 quantised values.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Step<Q, C, const N: usize> {
+    quants: [Q; N],
+    scales: C,
+}
+
+impl<Q: Quants, C: Scales<N>, const N: usize> Step<Q, C, N> {
+    #[inline(always)]
+    pub(super) fn set(&mut self, output: usize, decoded: &Decoded<N>) {
+        for (to, from) in self.quants.iter_mut().zip(&decoded.quants) {
+            to.set(output, from);
+        }
+        self.scales.set(output, decoded);
+    }
+}
+
+impl<Q: Quants, C: Scales<N>, const N: usize> Panel for Step<Q, C, N> {
+    const VALUES: usize = 32 * N;
+    type Input = Int8Block;
+    const INPUTS: usize = N;
+    const ZERO: Self = Self {
+        quants: [Q::ZERO; N],
+        scales: C::ZERO,
+    };
+
+    #[inline(always)]
+    fn dot<S: Simd, const R: usize>(
+        s: S,
+        steps: &[Self],
+        group: usize,
+        x: [&[Int8Block]; R],
+    ) -> [S::Lanes; R] {
+        let mut sums = [s.lanes(0.0); R];
+        for (i, step) in steps.iter().enumerate() {
+            for (b, quants) in step.quants.iter().enumerate() {
+                let x = x.map(|row| &row[i * N + b]);
+                step.scales.add(s, b, quants, group, x, &mut sums);
+            }
+        }
+        sums
+    }
+
+    fn read(&self, output: usize, out: &mut [f32]) {
+        for (b, (quants, out)) in self.quants.iter().zip(out.chunks_exact_mut(32)).enumerate() {
+            for (k, out) in out.iter_mut().enumerate() {
+                *out = self.scales.value(output, b, k, quants.get(output, k));
+            }
+        }
+    }
+}
+
+/// A float type that weights are kept in; its values are exact in f32.
+pub(super) trait Float: Copy + Send + Sync + 'static {
+    const ZERO: Self;
+    fn lanes<S: Simd>(s: S, column: &[Self; PANEL], group: usize) -> S::Lanes;
+    fn to_f32(self) -> f32;
+}
+
+impl Float for f32 {
+    const ZERO: Self = 0.0;
+    #[inline(always)]
+    fn lanes<S: Simd>(s: S, column: &[f32; PANEL], group: usize) -> S::Lanes {
+        s.lanes_f32(column, group)
+    }
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl Float for f16 {
+    const ZERO: Self = f16::ZERO;
+    #[inline(always)]
+    fn lanes<S: Simd>(s: S, column: &[f16; PANEL], group: usize) -> S::Lanes {
+        s.lanes_f16(column, group)
+    }
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
+}
+
+impl Float for bf16 {
+    const ZERO: Self = bf16::ZERO;
+    #[inline(always)]
+    fn lanes<S: Simd>(s: S, column: &[bf16; PANEL], group: usize) -> S::Lanes {
+        s.lanes_bf16(column, group)
+    }
+    fn to_f32(self) -> f32 {
+        bf16::to_f32(self)
+    }
+}
+
+/// One value of each output.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(super) struct Column<T>(pub(super) [T; PANEL]);
+
+impl<T: Float> Panel for Column<T> {
+    const VALUES: usize = 1;
+    type Input = f32;
+    const INPUTS: usize = 1;
+    const ZERO: Self = Self([T::ZERO; PANEL]);
+
+    #[inline(always)]
+    fn dot<S: Simd, const R: usize>(
+        s: S,
+        steps: &[Self],
+        group: usize,
+        x: [&[f32]; R],
+    ) -> [S::Lanes; R] {
+        let mut sums = [s.lanes(0.0); R];
+        for (k, column) in steps.iter().enumerate() {
+            let w = T::lanes(s, &column.0, group);
+            for r in 0..R {
+                sums[r] = s.fma_lanes(w, s.lanes(x[r][k]), sums[r]);
+            }
+        }
+        sums
+    }
+
+    fn read(&self, output: usize, out: &mut [f32]) {
+        out[0] = self.0[output].to_f32();
+    }
+}
