@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::bail;
 
+use super::system;
 use crate::config::{ByteSize, Config};
 use crate::model::ModelConfig;
 use crate::model::gguf::{GgmlType, GgufFile};
@@ -66,7 +67,7 @@ impl MemoryPlan {
             block_size: config.block_size,
             kv_bytes_per_token,
             max_model_len,
-            available: available_memory(),
+            available: system::available_memory(),
         })
     }
 
@@ -89,20 +90,6 @@ fn packed_bytes(ty: GgmlType, count: usize) -> u64 {
         GgmlType::Q8_0 => count / 32 * 34,
         _ => count * 4,
     }
-}
-
-/// `MemAvailable` of Linux.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib << 10)
 }
 
 impl fmt::Display for MemoryPlan {

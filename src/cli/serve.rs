@@ -13,8 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::load;
 use super::memory_plan::MemoryPlan;
+use super::system;
 use crate::backend::cpu::Cpu;
-use crate::config::{Config, RawConfig};
+use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
 use crate::hub::{Card, Hub, HubConfig, ModelSource, TextProgress};
 use crate::model::gguf::GgufFile;
@@ -208,9 +209,17 @@ impl Loaded {
             Activations::Int8,
             &cpu,
         )?);
+        let elapsed = started.elapsed();
+        let memory = match system::resident() {
+            Some(resident) => format!(
+                ", memory {} (peak {})",
+                ByteSize(resident.now),
+                ByteSize(resident.peak)
+            ),
+            None => String::new(),
+        };
         log_line(&format!(
-            "weights repacked in {:.1?}; memory:\n{plan}",
-            started.elapsed()
+            "weights repacked in {elapsed:.1?}{memory}; plan:\n{plan}"
         ));
         let scheduler = SchedulerConfig {
             max_num_seqs: config.max_num_seqs,

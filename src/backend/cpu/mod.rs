@@ -27,6 +27,11 @@ pub enum Isa {
     Avx2,
 }
 
+impl Isa {
+    /// Every instruction set, the fastest first.
+    pub const ALL: &'static [Isa] = &[Isa::Avx2, Isa::Scalar];
+}
+
 /// Why a [`Cpu`] could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum CpuError {
@@ -156,7 +161,11 @@ impl Cpu {
     }
 }
 
-fn usable(isa: Isa) -> Result<(), &'static str> {
+/// Whether `isa` can be used on this machine, or why not: a feature that is missing, or a failed self-test.
+///
+/// # Errors
+/// The reason.
+pub fn usable(isa: Isa) -> Result<(), &'static str> {
     match isa {
         Isa::Scalar => Ok(()),
         Isa::Avx2 => self_test::avx2(),
