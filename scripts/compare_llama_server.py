@@ -21,10 +21,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 # What serves llama-server best, from --sweep (docs/performance.md has the figures).
-LLAMA_BATCH = ["-b", "2048", "-ub", "512", "-kvu"]
+LLAMA_BATCH = ["-b", "512", "-ub", "512", "-no-kvu"]
 SWEEP = [
     ["-b", b, "-ub", ub, kv]
-    for b, ub in [("512", "512"), ("2048", "512"), ("2048", "2048")]
+    for b, ub in [("256", "256"), ("512", "512"), ("2048", "512"), ("2048", "2048")]
     for kv in ("-kvu", "-no-kvu")
 ]
 # Ordinary words and parts of words in a byte-level vocabulary: above the special tokens and the single bytes.
