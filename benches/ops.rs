@@ -1,5 +1,7 @@
 //! The speed of the CPU ops at the shapes of a small model: `cargo bench --bench ops`.
 
+mod limits;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -7,6 +9,8 @@ use candle_core::{DType, Device, Tensor};
 use flambeau::backend::cpu::Cpu;
 use flambeau::ops::{AttentionBatch, LinearPart, PackedWeight, matmul, paged_attention};
 use half::f16;
+
+use limits::{Limits, Numbers};
 
 /// The best of many batches of calls of a millisecond, in seconds a call: other processes only ever add time.
 fn seconds(mut call: impl FnMut()) -> f64 {
@@ -44,10 +48,10 @@ fn blocks(num_blocks: usize, headers: &[f32], quant_bytes: usize) -> Vec<u8> {
     raw
 }
 
-fn bench_matmul(cpu: &Cpu) -> anyhow::Result<()> {
+fn bench_matmul(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
     println!(
-        "{:<8}{:>7}{:>7}{:>6}{:>12}{:>14}{:>14}",
-        "matmul", "N", "K", "M", "µs", "GMAC/s", "weights GB/s"
+        "{:<8}{:>7}{:>7}{:>6}{:>12}{:>14}{:>14}{:>10}",
+        "matmul", "N", "K", "M", "µs", "GMAC/s", "weights GB/s", "of limit"
     );
     for (n, k) in [(1536, 576), (576, 1536), (576, 576), (49152, 576)] {
         let num_blocks = n * k / 32;
@@ -79,11 +83,19 @@ fn bench_matmul(cpu: &Cpu) -> anyhow::Result<()> {
                     )
                     .expect("shapes fit")
                 });
-                let gmacs = (m * n * k) as f64 / time / 1e9;
+                let macs = (m * n * k) as f64;
+                let numbers = if *name == "F32" {
+                    Numbers::Float
+                } else {
+                    Numbers::Int8
+                };
+                let share = limits.share(time, numbers, macs, weight.num_bytes());
+                let gmacs = macs / time / 1e9;
                 let bandwidth = weight.num_bytes() as f64 / time / 1e9;
                 println!(
-                    "{name:<8}{n:>7}{k:>7}{m:>6}{:>12.1}{gmacs:>14.1}{bandwidth:>14.1}",
-                    time * 1e6
+                    "{name:<8}{n:>7}{k:>7}{m:>6}{:>12.1}{gmacs:>14.1}{bandwidth:>14.1}{:>9.0}%",
+                    time * 1e6,
+                    share * 1e2
                 );
             }
         }
@@ -91,9 +103,12 @@ fn bench_matmul(cpu: &Cpu) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bench_attention(cpu: &Cpu) -> anyhow::Result<()> {
+fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
     let (heads, kv_heads, dim, block_size) = (9, 3, 64, 16);
-    println!("{:<20}{:>12}", "attention", "µs a layer");
+    println!(
+        "{:<20}{:>12}{:>10}{:>10}",
+        "attention", "µs a layer", "GMAC/s", "of limit"
+    );
     for (name, q_len, context_len, num_sequences) in [
         ("prefill 512", 512, 512, 1),
         ("decode at 512", 1, 512, 1),
@@ -124,7 +139,16 @@ fn bench_attention(cpu: &Cpu) -> anyhow::Result<()> {
         let time = seconds(|| {
             paged_attention(black_box(&out), &q, &cache, &batch, 0.125, cpu).expect("shapes fit")
         });
-        println!("{name:<20}{:>12.0}", time * 1e6);
+        // Row i of a prompt sees i + 1 keys, and a multiply-add each for the score and the value.
+        let keys = (context_len - q_len) * q_len + q_len * (q_len + 1) / 2;
+        let macs = (num_sequences * keys * heads * dim * 2) as f64;
+        let bytes = num_sequences * context_len * kv_heads * dim * 2 * size_of::<f16>();
+        println!(
+            "{name:<20}{:>12.0}{:>10.1}{:>9.0}%",
+            time * 1e6,
+            macs / time / 1e9,
+            limits.share(time, Numbers::Float, macs, bytes) * 1e2
+        );
     }
     Ok(())
 }
@@ -133,8 +157,10 @@ fn main() -> anyhow::Result<()> {
     for num_threads in [1, 2] {
         let cpu = Cpu::new(num_threads)?;
         println!("\n{:?}, threads: {num_threads}", cpu.isa());
-        bench_matmul(&cpu)?;
-        bench_attention(&cpu)?;
+        let limits = Limits::measure(num_threads);
+        limits.print();
+        bench_matmul(&cpu, &limits)?;
+        bench_attention(&cpu, &limits)?;
     }
     Ok(())
 }
