@@ -1,5 +1,7 @@
 //! The speed of the CPU ops at the shapes of small models: `cargo bench --bench ops [-- FORMAT]`.
 
+mod limits;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -9,6 +11,8 @@ use flambeau::ops::{
     AttentionBatch, LinearPart, PackedWeight, WeightFormat, matmul, paged_attention,
 };
 use half::f16;
+
+use limits::{Limits, Numbers};
 
 /// The best of many batches of calls of a millisecond, in seconds a call: other processes only ever add time.
 fn seconds(mut call: impl FnMut()) -> f64 {
@@ -62,10 +66,10 @@ const FORMATS: [(WeightFormat, usize, usize, &[usize]); 14] = [
     (WeightFormat::F32, 1, 4, &[0, 2]),
 ];
 
-fn bench_matmul(cpu: &Cpu, only: Option<&str>) -> anyhow::Result<()> {
+fn bench_matmul(cpu: &Cpu, limits: &Limits, only: Option<&str>) -> anyhow::Result<()> {
     println!(
-        "{:<8}{:>7}{:>7}{:>6}{:>12}{:>14}{:>14}",
-        "matmul", "N", "K", "M", "µs", "GMAC/s", "weights GB/s"
+        "{:<8}{:>7}{:>7}{:>6}{:>12}{:>14}{:>14}{:>10}",
+        "matmul", "N", "K", "M", "µs", "GMAC/s", "weights GB/s", "of limit"
     );
     for (n, k) in [
         (1536usize, 576usize),
@@ -88,11 +92,18 @@ fn bench_matmul(cpu: &Cpu, only: Option<&str>) -> anyhow::Result<()> {
                 let out = Tensor::zeros((m, n), DType::F32, &Device::Cpu)?;
                 let part = [LinearPart { weight, bias: None }];
                 let time = seconds(|| matmul(black_box(&out), &x, &part, cpu).expect("shapes fit"));
-                let gmacs = (m * n * k) as f64 / time / 1e9;
+                let macs = (m * n * k) as f64;
+                let numbers = match values {
+                    32 | 256 => Numbers::Int8,
+                    _ => Numbers::Float,
+                };
+                let share = limits.share(time, numbers, macs, weight.num_bytes());
+                let gmacs = macs / time / 1e9;
                 let bandwidth = weight.num_bytes() as f64 / time / 1e9;
                 println!(
-                    "{name:<8}{n:>7}{k:>7}{m:>6}{:>12.1}{gmacs:>14.1}{bandwidth:>14.1}",
-                    time * 1e6
+                    "{name:<8}{n:>7}{k:>7}{m:>6}{:>12.1}{gmacs:>14.1}{bandwidth:>14.1}{:>9.0}%",
+                    time * 1e6,
+                    share * 1e2
                 );
             }
         }
@@ -100,9 +111,12 @@ fn bench_matmul(cpu: &Cpu, only: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bench_attention(cpu: &Cpu) -> anyhow::Result<()> {
+fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
     let (heads, kv_heads, dim, block_size) = (9, 3, 64, 16);
-    println!("{:<20}{:>12}", "attention", "µs a layer");
+    println!(
+        "{:<20}{:>12}{:>10}{:>10}",
+        "attention", "µs a layer", "GMAC/s", "of limit"
+    );
     for (name, q_len, context_len, num_sequences) in [
         ("prefill 512", 512, 512, 1),
         ("decode at 512", 1, 512, 1),
@@ -133,7 +147,16 @@ fn bench_attention(cpu: &Cpu) -> anyhow::Result<()> {
         let time = seconds(|| {
             paged_attention(black_box(&out), &q, &cache, &batch, 0.125, cpu).expect("shapes fit")
         });
-        println!("{name:<20}{:>12.0}", time * 1e6);
+        // Row i of a prompt sees i + 1 keys, and a multiply-add each for the score and the value.
+        let keys = (context_len - q_len) * q_len + q_len * (q_len + 1) / 2;
+        let macs = (num_sequences * keys * heads * dim * 2) as f64;
+        let bytes = num_sequences * context_len * kv_heads * dim * 2 * size_of::<f16>();
+        println!(
+            "{name:<20}{:>12.0}{:>10.1}{:>9.0}%",
+            time * 1e6,
+            macs / time / 1e9,
+            limits.share(time, Numbers::Float, macs, bytes) * 1e2
+        );
     }
     Ok(())
 }
@@ -147,8 +170,10 @@ fn main() -> anyhow::Result<()> {
         for num_threads in [1, 2] {
             let cpu = Cpu::with_isa(num_threads, isa)?;
             println!("\n{isa:?}, threads: {num_threads}");
-            bench_matmul(&cpu, only.as_deref())?;
-            bench_attention(&cpu)?;
+            let limits = Limits::measure(num_threads);
+            limits.print();
+            bench_matmul(&cpu, &limits, only.as_deref())?;
+            bench_attention(&cpu, &limits)?;
         }
     }
     Ok(())

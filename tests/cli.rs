@@ -8,6 +8,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+use flambeau::config::ByteSize;
+
 fn flambeau() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flambeau"));
     // The settings of whoever runs the tests are not the tests' settings.
@@ -46,9 +48,13 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with_cache("128MiB", arguments)
+    }
+
+    fn start_with_cache(kv_cache_memory: &str, arguments: &[&str]) -> Self {
         common::default_model();
         let mut child = flambeau()
-            .args(["serve", "--port", "0", "--kv-cache-memory", "128MiB"])
+            .args(["serve", "--port", "0", "--kv-cache-memory", kv_cache_memory])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -290,5 +296,120 @@ fn a_dry_run_prints_the_memory_plan_and_serves_nothing() {
             && plan.contains("KV cache")
             && plan.contains("max_model_len  8192 tokens"),
         "{plan}"
+    );
+}
+
+/// The bytes in `field` of /proc/PID/status.
+#[cfg(target_os = "linux")]
+fn memory(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let kib = line.split_whitespace().nth(1).unwrap();
+    kib.parse::<u64>().unwrap() << 10
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_within_weights_cache_and_a_little() {
+    const CACHE: u64 = 16 << 20;
+    const LITTLE: u64 = 150_000_000;
+    common::default_model();
+    let plan = flambeau().args(["serve", "--dry-run"]).output().unwrap();
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    let weights = plan.lines().find_map(|line| line.strip_prefix("weights"));
+    let ByteSize(weights) = weights.unwrap().parse().unwrap();
+
+    let server = Server::start_with_cache("16MiB", &[]);
+    let process = server.child.id();
+    let (peak, bound) = (memory(process, "VmHWM:"), weights + CACHE + LITTLE);
+    assert!(peak <= bound, "{peak} bytes while loading, at most {bound}");
+    for _ in 0..25 {
+        // Four at a time.
+        let streams = [(); 4].map(|()| server.send("POST", "/v1/chat/completions", &chat(4)));
+        for mut stream in streams {
+            read_until(&mut stream, "[DONE]");
+        }
+    }
+    let resident = memory(process, "VmRSS:");
+    assert!(
+        resident <= bound,
+        "{resident} bytes after 100 requests, at most {bound}"
+    );
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn only_the_pool_computes_and_it_has_the_threads_asked_for() {
+    let server = Server::start(&["--threads", "3"]);
+    let answer = server.answer("POST", "/v1/chat/completions", &chat(8));
+    assert!(answer.contains("[DONE]"), "{answer}");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+    let mut names: Vec<String> = tasks
+        .map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap())
+        .map(|name| name.trim().to_owned())
+        // The runtime that serves HTTP.
+        .filter(|name| !name.starts_with("tokio-"))
+        .collect();
+    names.sort();
+    // The engine's thread is the third that computes. A pool of a library would show here, as its own name or as one
+    // more thread of the process's.
+    assert_eq!(
+        names,
+        [
+            "compute-1",
+            "compute-2",
+            "engine",
+            "flambeau",
+            "request-log"
+        ]
+    );
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn doctor_says_what_is_picked_and_why() {
+    common::default_model();
+    let output = flambeau().arg("doctor").output().unwrap();
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{report}");
+    for name in [
+        "processor",
+        "instructions",
+        "threads",
+        "memory",
+        "huge pages",
+        "cache",
+        "default model",
+        "GPU",
+    ] {
+        assert!(
+            report.lines().any(|line| line.starts_with(name)),
+            "no line {name}: {report}"
+        );
+    }
+    assert_eq!(report.matches(": used\n").count(), 1, "{report}");
+    assert!(report.contains("Scalar: "), "{report}");
+    assert!(
+        report.contains("SmolLM2-135M-Instruct.Q4_1.gguf"),
+        "{report}"
+    );
+}
+
+#[test]
+fn doctor_fails_and_says_what_to_do_when_the_cache_cannot_be_written() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = flambeau()
+        .arg("doctor")
+        .env("FLAMBEAU_CACHE", file.path().join("cache"))
+        .output()
+        .unwrap();
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success(), "{report}");
+    assert!(
+        report.contains("BROKEN") && report.contains("FLAMBEAU_CACHE"),
+        "{report}"
     );
 }

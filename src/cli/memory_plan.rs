@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::bail;
 
+use super::system;
 use crate::config::{ByteSize, Config};
 use crate::model::ModelConfig;
 use crate::model::gguf::GgufFile;
@@ -73,7 +74,7 @@ impl MemoryPlan {
             block_size: config.block_size,
             kv_bytes_per_token,
             max_model_len,
-            available: available_memory(),
+            available: system::available_memory(),
         })
     }
 
@@ -86,20 +87,6 @@ impl MemoryPlan {
     fn kv_bytes(&self) -> u64 {
         (self.num_blocks * self.block_size * self.kv_bytes_per_token) as u64
     }
-}
-
-/// `MemAvailable` of Linux.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib << 10)
 }
 
 impl fmt::Display for MemoryPlan {

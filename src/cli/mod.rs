@@ -1,10 +1,12 @@
 //! The command line: one module a subcommand. The only layer that may see all the others.
 
 pub mod bench;
+pub mod doctor;
 pub mod load;
 mod memory_plan;
 pub mod models;
 pub mod serve;
+mod system;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ enum Command {
     Serve(serve::ServeCommand),
     /// List, fetch and show models
     Models(models::ModelsCommand),
+    /// Show what was found on this machine and what is picked because of it
+    Doctor,
     /// Measure servers
     #[command(subcommand)]
     Bench(Bench),
@@ -45,6 +49,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Models(models) => models.run().map(|()| ExitCode::SUCCESS),
+            Command::Doctor => Ok(doctor::run()),
             Command::Bench(Bench::Serve(bench)) => runtime()?.block_on(bench.run()),
         }
     }

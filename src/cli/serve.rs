@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -13,8 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::load;
 use super::memory_plan::MemoryPlan;
+use super::system;
 use crate::backend::cpu::{Cpu, Isa};
-use crate::config::{Config, RawConfig};
+use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
 use crate::hub::{Card, Hub, HubConfig, ModelSource, TextProgress};
 use crate::model::gguf::GgufFile;
@@ -22,6 +24,7 @@ use crate::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{ApiKey, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
+use crate::text::{ChatTemplate, Tokenizer};
 
 /// Serve a model over an OpenAI-compatible API
 ///
@@ -125,23 +128,15 @@ impl Loaded {
             .clone()
             .unwrap_or_else(|| self.source.name.clone());
         let telemetry = Telemetry::new().context("metrics")?;
-        let metadata = self.file.metadata();
-        let folder = self.config.tokenizer.as_deref();
-        let tokenizer = load::tokenizer(metadata, folder)?;
-        if tokenizer.vocab_size() > self.model_config.vocab_size {
-            anyhow::bail!(
-                "the tokenizer has {} tokens, the model {}",
-                tokenizer.vocab_size(),
-                self.model_config.vocab_size
-            );
-        }
-        let chat_template = load::chat_template(
-            metadata,
-            &tokenizer,
-            self.config.chat_template.as_deref(),
-            folder,
-        )?;
-        let (engine_config, factory) = self.engine()?;
+        // Building the tokenizer takes about as long as repacking the weights of a small model.
+        let ((tokenizer, chat_template), (engine_config, factory)) = thread::scope(|scope| {
+            let text = scope.spawn(|| self.text());
+            let engine = self.engine();
+            let text = text
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            anyhow::Ok((text?, engine?))
+        })?;
         let (engine, engine_ended) =
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
         let model = ServedModel {
@@ -194,6 +189,23 @@ impl Loaded {
         }
     }
 
+    /// The tokenizer, and the chat template or why there is none.
+    fn text(&self) -> anyhow::Result<(Tokenizer, Result<ChatTemplate, String>)> {
+        let metadata = self.file.metadata();
+        let folder = self.config.tokenizer.as_deref();
+        let tokenizer = load::tokenizer(metadata, folder)?;
+        if tokenizer.vocab_size() > self.model_config.vocab_size {
+            anyhow::bail!(
+                "the tokenizer has {} tokens, the model {}",
+                tokenizer.vocab_size(),
+                self.model_config.vocab_size
+            );
+        }
+        let template = self.config.chat_template.as_deref();
+        let chat_template = load::chat_template(metadata, &tokenizer, template, folder)?;
+        Ok((tokenizer, chat_template))
+    }
+
     /// Loads the weights; the executor itself is built on the engine's thread, and again after a panic.
     fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory)> {
         let (config, plan) = (&self.config, &self.plan);
@@ -208,9 +220,17 @@ impl Loaded {
             Activations::Int8,
             &cpu,
         )?);
+        let elapsed = started.elapsed();
+        let memory = match system::resident() {
+            Some(resident) => format!(
+                ", memory {} (peak {})",
+                ByteSize(resident.now),
+                ByteSize(resident.peak)
+            ),
+            None => String::new(),
+        };
         log_line(&format!(
-            "weights repacked in {:.1?}; memory:\n{plan}",
-            started.elapsed()
+            "weights repacked in {elapsed:.1?}{memory}; plan:\n{plan}"
         ));
         let scheduler = SchedulerConfig {
             max_num_seqs: config.max_num_seqs,

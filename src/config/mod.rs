@@ -7,6 +7,6 @@ mod secret;
 mod size;
 
 pub use raw::{ConfigError, RawConfig};
-pub use resolved::{Config, NamedKey};
+pub use resolved::{Config, DEFAULT_MODEL, NamedKey, available_cores, default_threads};
 pub use secret::Secret;
 pub use size::ByteSize;

@@ -46,7 +46,7 @@ pub struct RawConfig {
     /// Where to compute: auto or cpu [default: auto]
     #[arg(long, env = "FLAMBEAU_DEVICE")]
     pub device: Option<String>,
-    /// Threads that compute [default: all cores]
+    /// Threads that compute [default: all cores this process may use; from 8 on, all but one, which is left to HTTP]
     #[arg(long, env = "FLAMBEAU_THREADS")]
     pub threads: Option<usize>,
     /// Sequences that run at once [default: 64]

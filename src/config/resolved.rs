@@ -56,12 +56,25 @@ pub struct Config {
 }
 
 /// The model that `serve` takes when none is named.
-const DEFAULT_MODEL: &str = "smollm2-135m-instruct";
+pub const DEFAULT_MODEL: &str = "smollm2-135m-instruct";
+
+/// Cores that this process may use: the machine's, less what its affinity and its control group take away.
+pub fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Threads that compute when nobody says how many: one a core. From 8 cores on one core is left to HTTP, whose threads
+/// would else take time from all of them in turn, and every step waits for its slowest thread.
+pub fn default_threads(cores: usize) -> usize {
+    match cores {
+        0..8 => cores.max(1),
+        _ => cores - 1,
+    }
+}
 
 impl RawConfig {
     /// Checks everything once. Reads the environment only for keys given as `env:VARIABLE`.
     pub fn resolve(self) -> Result<Config, ConfigError> {
-        let all_cores = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Config {
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
             served_model_name: self.served_model_name,
@@ -72,7 +85,13 @@ impl RawConfig {
                 .enumerate()
                 .map(|(i, key)| api_key(i, &key.0))
                 .collect::<Result<_, _>>()?,
-            threads: within("threads", self.threads.unwrap_or(all_cores), 1, 1024)?,
+            threads: within(
+                "threads",
+                self.threads
+                    .unwrap_or_else(|| default_threads(available_cores())),
+                1,
+                1024,
+            )?,
             max_num_seqs: within("max_num_seqs", self.max_num_seqs.unwrap_or(64), 1, 65_536)?,
             max_num_batched_tokens: within(
                 "max_num_batched_tokens",
@@ -210,6 +229,12 @@ mod tests {
         let config = RawConfig::default().resolve().unwrap();
         assert_eq!(config.address.to_string(), "127.0.0.1:8080");
         assert_eq!(config.model, "smollm2-135m-instruct");
+    }
+
+    #[test]
+    fn few_cores_all_compute_and_of_many_one_is_left_to_the_front() {
+        let threads = [1, 2, 7, 8, 64].map(default_threads);
+        assert_eq!(threads, [1, 2, 7, 7, 63]);
     }
 
     #[test]

@@ -51,13 +51,15 @@ pub(super) enum Prompts {
 pub(super) enum Prompt {
     /// Plain text: a completion's prompt or a chat's single user message.
     Text(String),
+    /// Token ids: a completion's prompt.
+    TokenIds(Vec<u32>),
     /// A chat.
     Messages(Vec<Value>),
 }
 
 impl Prompts {
-    /// Reads a file with one JSON object a line, `{"prompt": "…"}` or `{"messages": […]}`; empty lines and other
-    /// fields are skipped. The error names the line and the field.
+    /// Reads a file with one JSON object a line, `{"prompt": "…"}`, `{"prompt": [token ids]}` or `{"messages": […]}`; empty
+    /// lines and other fields are skipped. The error names the line and the field.
     pub(super) fn from_file(path: &Path, endpoint: Endpoint) -> anyhow::Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
@@ -102,6 +104,18 @@ fn parse_line(line: &str, endpoint: Endpoint) -> anyhow::Result<Prompt> {
     let value: Value = serde_json::from_str(line).context("not JSON")?;
     match (value.get("prompt"), value.get("messages")) {
         (Some(Value::String(text)), None) => Ok(Prompt::Text(text.clone())),
+        (Some(Value::Array(ids)), None) => {
+            ensure!(
+                endpoint == Endpoint::Completions,
+                "a `prompt` of token ids needs --endpoint completions"
+            );
+            ensure!(!ids.is_empty(), "`prompt` is empty");
+            let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let ids: Option<Vec<u32>> = ids.iter().map(id).collect();
+            Ok(Prompt::TokenIds(
+                ids.context("`prompt` holds something that is no token id")?,
+            ))
+        }
         (None, Some(Value::Array(messages))) => {
             ensure!(
                 endpoint == Endpoint::Chat,
@@ -111,7 +125,7 @@ fn parse_line(line: &str, endpoint: Endpoint) -> anyhow::Result<Prompt> {
             Ok(Prompt::Messages(messages.clone()))
         }
         (Some(_), Some(_)) => bail!("both `prompt` and `messages`; give one of them"),
-        (Some(_), None) => bail!("`prompt` is not a string"),
+        (Some(_), None) => bail!("`prompt` is neither a string nor a list of token ids"),
         (None, Some(_)) => bail!("`messages` is not a list"),
         (None, None) => bail!("neither `prompt` nor `messages`"),
     }
@@ -140,6 +154,7 @@ impl Body {
             (Endpoint::Completions, Prompt::Text(text)) => {
                 body.insert("prompt".into(), Value::String(text))
             }
+            (_, Prompt::TokenIds(ids)) => body.insert("prompt".into(), json!(ids)),
             (_, Prompt::Text(text)) => body.insert(
                 "messages".into(),
                 json!([{"role": "user", "content": text}]),
@@ -177,7 +192,7 @@ mod tests {
         };
         let text = |i| match prompts.get(i) {
             Prompt::Text(text) => text,
-            Prompt::Messages(_) => unreachable!("synthetic prompts are text"),
+            _ => unreachable!("synthetic prompts are text"),
         };
         (0..100).map(text).collect()
     }
@@ -253,7 +268,8 @@ mod tests {
         for (line, says) in [
             ("{", "not JSON"),
             ("[]", "neither"),
-            ("{\"prompt\":3}", "`prompt` is not a string"),
+            ("{\"prompt\":3}", "`prompt` is neither"),
+            ("{\"prompt\":[1]}", "needs --endpoint completions"),
             ("{\"messages\":\"x\"}", "`messages` is not a list"),
             ("{\"messages\":[]}", "`messages` is empty"),
             ("{\"prompt\":\"x\",\"messages\":[]}", "both"),
@@ -261,6 +277,24 @@ mod tests {
             let error = parse_line(line, Endpoint::Chat).unwrap_err();
             assert!(format!("{error:#}").contains(says), "{error:#}");
         }
+        for line in ["{\"prompt\":[-1]}", "{\"prompt\":[[1]]}", "{\"prompt\":[]}"] {
+            let error = parse_line(line, Endpoint::Completions).unwrap_err();
+            assert!(format!("{error:#}").contains("`prompt`"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn token_ids_are_posted_as_they_stand() {
+        let prompt = parse_line("{\"prompt\":[7,0]}", Endpoint::Completions).unwrap();
+        let body = Body {
+            endpoint: Endpoint::Completions,
+            model: "m".into(),
+            max_tokens: None,
+            ignore_eos: false,
+            temperature: None,
+        };
+        let body: Value = serde_json::from_slice(&body.of(prompt)).unwrap();
+        assert_eq!(body["prompt"], json!([7, 0]));
     }
 
     #[test]

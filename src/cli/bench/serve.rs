@@ -48,8 +48,8 @@ pub struct ServeBench {
     /// Words put before each synthetic prompt that are the same in all of them
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u32).range(0..=1_000_000))]
     pub shared_prefix: u32,
-    /// A file of prompts instead, one {"prompt": …} or {"messages": […]} a line; taken in order, and again from the
-    /// start when they run out
+    /// A file of prompts instead, one {"prompt": …} (text or token ids) or {"messages": […]} a line; taken in order, and
+    /// again from the start when they run out
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input_len", "shared_prefix"])]
     pub dataset: Option<PathBuf>,
     /// Output tokens asked for, as max_tokens [default: the server's]
