@@ -31,18 +31,6 @@ fn four(_: Avx2, x: &Int8Block, half: usize, j: usize) -> __m256i {
     avx2!(_mm256_set1_epi32(four))
 }
 
-/// `start + Σ quant · x` in pairs of int16 for each output, then their sum.
-#[inline(always)]
-fn dot_i16(s: Avx2, w: [__m256i; 4], half: usize, x: &Int8Block, start: __m256i) -> __m256 {
-    avx2!({
-        let mut sum = start;
-        for (j, w) in w.into_iter().enumerate() {
-            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, four(s, x, half, j)));
-        }
-        _mm256_cvtepi32_ps(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)))
-    })
-}
-
 impl Dot for Avx2 {
     type Lanes = __m256;
     type Quants = __m256i;
@@ -150,37 +138,30 @@ impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_u5<const R: usize>(
+    fn dot_unsigned<const OFFSET: i32, const R: usize>(
         self,
         w: [__m256i; 4],
         half: usize,
         x: [&Int8Block; R],
     ) -> [__m256; R] {
-        // Exact: four sums of two products are at most 4 * 2 * 31 * 127 = 31496.
+        // Each int16 sums eight products. Without an offset they are at most 8 * 31 * 127 = 31496. With one the sums may
+        // wrap on the way, but end within 8 * 32 * 127 = 32512. Products of two pairs, at most 2 * 63 * 127, do not saturate.
         avx2!({
             let mut out = [_mm256_setzero_ps(); R];
             for (out, x) in out.iter_mut().zip(x) {
-                *out = dot_i16(self, w, half, x, _mm256_setzero_si256());
-            }
-            out
-        })
-    }
-    #[inline(always)]
-    fn dot_u6<const R: usize>(
-        self,
-        w: [__m256i; 4],
-        half: usize,
-        x: [&Int8Block; R],
-    ) -> [__m256; R] {
-        // Sums may wrap on the way, but eight values within ±32 end within 8 * 32 * 127 = 32512. A product of two pairs,
-        // at most 2 * 63 * 127 = 16002, does not saturate.
-        avx2!({
-            let mut out = [_mm256_setzero_ps(); R];
-            for (out, x) in out.iter_mut().zip(x) {
-                let [a, b] = x.neg_pair_sums[half];
-                let both = u32::from(a as u16) | u32::from(b as u16) << 16;
-                let start = _mm256_slli_epi16::<5>(_mm256_set1_epi32(both as i32));
-                *out = dot_i16(self, w, half, x, start);
+                let mut sum = match OFFSET {
+                    0 => _mm256_setzero_si256(),
+                    _ => {
+                        let [a, b] = x.neg_pair_sums[half];
+                        let both = u32::from(a as u16) | u32::from(b as u16) << 16;
+                        let shift = _mm_cvtsi32_si128(OFFSET.trailing_zeros() as i32);
+                        _mm256_sll_epi16(_mm256_set1_epi32(both as i32), shift)
+                    }
+                };
+                for (j, w) in w.into_iter().enumerate() {
+                    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, four(self, x, half, j)));
+                }
+                *out = _mm256_cvtepi32_ps(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
             }
             out
         })

@@ -155,22 +155,13 @@ impl Dot for Avx512 {
     }
 
     #[inline(always)]
-    fn dot_u5<const R: usize>(
+    fn dot_unsigned<const OFFSET: i32, const R: usize>(
         self,
         w: [__m512i; 4],
         half: usize,
         x: [&Int8Block; R],
     ) -> [__m512; R] {
-        dot::<0, R>(self, w, half, x)
-    }
-    #[inline(always)]
-    fn dot_u6<const R: usize>(
-        self,
-        w: [__m512i; 4],
-        half: usize,
-        x: [&Int8Block; R],
-    ) -> [__m512; R] {
-        dot::<32, R>(self, w, half, x)
+        dot::<OFFSET, R>(self, w, half, x)
     }
     #[inline(always)]
     fn dot_i8<const R: usize>(

@@ -80,15 +80,9 @@ pub(crate) trait Dot: Copy {
     /// The table's signed entry for each quant of 4 bits, for [`Dot::dot_i8`].
     fn levels(self, v: [Self::Quants; 4], table: &[i8; 16]) -> [Self::Quants; 4];
 
-    /// `Σ quant · x` over a half, for quants of at most 5 bits.
-    fn dot_u5<const R: usize>(
-        self,
-        w: [Self::Quants; 4],
-        half: usize,
-        x: [&Int8Block; R],
-    ) -> [Self::Lanes; R];
-    /// `Σ (quant - 32) · x` over a half, for quants of 6 bits.
-    fn dot_u6<const R: usize>(
+    /// `Σ (quant - OFFSET) · x` over a half, for quants of at most 5 bits, or of 6 bits with an OFFSET of 32. OFFSET is 0
+    /// or a power of two.
+    fn dot_unsigned<const OFFSET: i32, const R: usize>(
         self,
         w: [Self::Quants; 4],
         half: usize,

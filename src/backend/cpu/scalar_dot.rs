@@ -98,22 +98,13 @@ impl Dot for Scalar {
     }
 
     #[inline(always)]
-    fn dot_u5<const R: usize>(
+    fn dot_unsigned<const OFFSET: i32, const R: usize>(
         self,
         w: [[i16; 64]; 4],
         half: usize,
         x: [&Int8Block; R],
     ) -> [[f32; PANEL]; R] {
-        dot(w, 0, half, x)
-    }
-    #[inline(always)]
-    fn dot_u6<const R: usize>(
-        self,
-        w: [[i16; 64]; 4],
-        half: usize,
-        x: [&Int8Block; R],
-    ) -> [[f32; PANEL]; R] {
-        dot(w, 32, half, x)
+        dot(w, OFFSET, half, x)
     }
     #[inline(always)]
     fn dot_i8<const R: usize>(

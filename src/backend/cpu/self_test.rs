@@ -231,15 +231,17 @@ fn dots<S: Simd>(s: S, w: &[u8; 512], x: [&Int8Block; 4], bits: &mut Vec<u32>) {
     let mut table = [0i8; 16];
     table.copy_from_slice(&signed[384..400]);
     for half in 0..2 {
-        let mut all = [[0.0; PANEL]; 5 * 4];
+        let mut all = [[0.0; PANEL]; 7 * 4];
         for group in 0..S::GROUPS {
             let u4 = s.nibbles(&low, half, group);
             let u5 = s.with_bit(u4, &planes[0], half, group, 4);
             let u6 = s.with_bit(u5, &planes[1], half, group, 5);
             let dots = [
-                s.dot_u5(u4, half, x),
-                s.dot_u5(u5, half, x),
-                s.dot_u6(u6, half, x),
+                s.dot_unsigned::<0, 4>(u4, half, x),
+                s.dot_unsigned::<8, 4>(u4, half, x),
+                s.dot_unsigned::<0, 4>(u5, half, x),
+                s.dot_unsigned::<16, 4>(u5, half, x),
+                s.dot_unsigned::<32, 4>(u6, half, x),
                 s.dot_i8(s.bytes(&signed, half, group), half, x),
                 s.dot_i8(s.levels(u4, &table), half, x),
             ];

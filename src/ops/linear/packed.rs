@@ -5,9 +5,9 @@ use half::{bf16, f16};
 
 use super::blocks::{self, Decoded};
 use super::matrix::{Matrix, PanelMatrix};
-use super::panel::{Column, Float, Step};
-use super::quants::{Bytes, FiveBits, Levels, Nibbles, Quants, SixBits};
-use super::scales::{Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16, Scales};
+use super::panel::{BlockPanel, Column, Float, Step};
+use super::quants::{Bytes, FiveBits, Levels, Nibbles, SixBits};
+use super::scales::{Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16};
 use crate::backend::cpu::Cpu;
 
 /// How the elements of a weight are encoded in a file, by ggml's names.
@@ -71,17 +71,17 @@ impl WeightFormat {
     }
 }
 
-type Q4_0 = Step<Nibbles, Scale<8>, 1>;
-type Q4_1 = Step<Nibbles, ScaleMin, 1>;
-type Q5_0 = Step<FiveBits, Scale<16>, 1>;
-type Q5_1 = Step<FiveBits, ScaleMin, 1>;
-type Q8_0 = Step<Bytes, Scale<0>, 1>;
-type Iq4Nl = Step<Levels, Scale<0>, 1>;
-type Q2K = Step<Nibbles, ScaleMinOf16, 8>;
-type Q3K = Step<Nibbles, ScaleOf16<4>, 8>;
-type Q4K = Step<Nibbles, ScaleMinOf32, 8>;
-type Q5K = Step<FiveBits, ScaleMinOf32, 8>;
-type Q6K = Step<SixBits, ScaleOf16<0>, 8>;
+type Q4_0 = Step<Nibbles<8>, Scale, 1>;
+type Q4_1 = Step<Nibbles<0>, ScaleMin, 1>;
+type Q5_0 = Step<FiveBits<16>, Scale, 1>;
+type Q5_1 = Step<FiveBits<0>, ScaleMin, 1>;
+type Q8_0 = Step<Bytes, Scale, 1>;
+type Iq4Nl = Step<Levels, Scale, 1>;
+type Q2K = Step<Nibbles<0>, ScaleMinOf16, 8>;
+type Q3K = Step<Nibbles<4>, ScaleOf16, 8>;
+type Q4K = Step<Nibbles<0>, ScaleMinOf32, 8>;
+type Q5K = Step<FiveBits<0>, ScaleMinOf32, 8>;
+type Q6K = Step<SixBits, ScaleOf16, 8>;
 
 /// A weight matrix `[out_features, in_features]` in the layout that [`matmul`](super::matmul) reads.
 pub struct PackedWeight {
@@ -119,17 +119,17 @@ impl PackedWeight {
             WeightFormat::F32 => source.float_bytes(data, f32::from_le_bytes),
             WeightFormat::F16 => source.float_bytes(data, f16::from_le_bytes),
             WeightFormat::BF16 => source.float_bytes(data, bf16::from_le_bytes),
-            WeightFormat::Q4_0 => source.blocks::<_, Nibbles, Scale<8>, 1>(data, blocks::q4_0),
-            WeightFormat::Q4_1 => source.blocks::<_, Nibbles, ScaleMin, 1>(data, blocks::q4_1),
-            WeightFormat::Q5_0 => source.blocks::<_, FiveBits, Scale<16>, 1>(data, blocks::q5_0),
-            WeightFormat::Q5_1 => source.blocks::<_, FiveBits, ScaleMin, 1>(data, blocks::q5_1),
-            WeightFormat::Q8_0 => source.blocks::<_, Bytes, Scale<0>, 1>(data, blocks::q8_0),
-            WeightFormat::Iq4Nl => source.blocks::<_, Levels, Scale<0>, 1>(data, blocks::iq4_nl),
-            WeightFormat::Q2K => source.blocks::<_, Nibbles, ScaleMinOf16, 8>(data, blocks::q2_k),
-            WeightFormat::Q3K => source.blocks::<_, Nibbles, ScaleOf16<4>, 8>(data, blocks::q3_k),
-            WeightFormat::Q4K => source.blocks::<_, Nibbles, ScaleMinOf32, 8>(data, blocks::q4_k),
-            WeightFormat::Q5K => source.blocks::<_, FiveBits, ScaleMinOf32, 8>(data, blocks::q5_k),
-            WeightFormat::Q6K => source.blocks::<_, SixBits, ScaleOf16<0>, 8>(data, blocks::q6_k),
+            WeightFormat::Q4_0 => source.blocks::<Q4_0, _, _>(data, blocks::q4_0),
+            WeightFormat::Q4_1 => source.blocks::<Q4_1, _, _>(data, blocks::q4_1),
+            WeightFormat::Q5_0 => source.blocks::<Q5_0, _, _>(data, blocks::q5_0),
+            WeightFormat::Q5_1 => source.blocks::<Q5_1, _, _>(data, blocks::q5_1),
+            WeightFormat::Q8_0 => source.blocks::<Q8_0, _, _>(data, blocks::q8_0),
+            WeightFormat::Iq4Nl => source.blocks::<Iq4Nl, _, _>(data, blocks::iq4_nl),
+            WeightFormat::Q2K => source.blocks::<Q2K, _, _>(data, blocks::q2_k),
+            WeightFormat::Q3K => source.blocks::<Q3K, _, _>(data, blocks::q3_k),
+            WeightFormat::Q4K => source.blocks::<Q4K, _, _>(data, blocks::q4_k),
+            WeightFormat::Q5K => source.blocks::<Q5K, _, _>(data, blocks::q5_k),
+            WeightFormat::Q6K => source.blocks::<Q6K, _, _>(data, blocks::q6_k),
         };
         Ok(Self {
             out_features,
@@ -234,7 +234,7 @@ impl Source<'_> {
         self.floats(data.as_chunks().0, decode)
     }
 
-    fn blocks<const BYTES: usize, Q: Quants, C: Scales<N>, const N: usize>(
+    fn blocks<P: BlockPanel<N>, const BYTES: usize, const N: usize>(
         &self,
         data: &[u8],
         decode: fn(&[u8; BYTES]) -> Decoded<N>,
@@ -246,7 +246,7 @@ impl Source<'_> {
             self.out_features,
             self.in_features,
             self.cpu,
-            &|step: &mut Step<Q, C, N>, output, row, b| {
+            &|step: &mut P, output, row, b| {
                 step.set(output, &decode(&blocks[row * blocks_per_row + b]));
             },
         )))

@@ -36,9 +36,15 @@ pub(super) struct Step<Q, C, const N: usize> {
     scales: C,
 }
 
-impl<Q: Quants, C: Scales<N>, const N: usize> Step<Q, C, N> {
+/// A panel of N blocks, filled output by output.
+pub(super) trait BlockPanel<const N: usize>: Panel<Input = Int8Block> {
+    /// Stores an output's step.
+    fn set(&mut self, output: usize, decoded: &Decoded<N>);
+}
+
+impl<Q: Quants, C: Scales<N>, const N: usize> BlockPanel<N> for Step<Q, C, N> {
     #[inline(always)]
-    pub(super) fn set(&mut self, output: usize, decoded: &Decoded<N>) {
+    fn set(&mut self, output: usize, decoded: &Decoded<N>) {
         for (to, from) in self.quants.iter_mut().zip(&decoded.quants) {
             to.set(output, from);
         }

@@ -25,12 +25,12 @@ fn place(output: usize, k: usize) -> (usize, usize) {
     (k / 4, 4 * output + k % 4)
 }
 
-/// Quants of 4 bits, unsigned.
+/// Quants of 4 bits, OFFSET of which count as zero.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub(super) struct Nibbles([u8; 16 * PANEL]);
+pub(super) struct Nibbles<const OFFSET: i32>([u8; 16 * PANEL]);
 
-impl Quants for Nibbles {
+impl<const OFFSET: i32> Quants for Nibbles<OFFSET> {
     const ZERO: Self = Self([0; 16 * PANEL]);
 
     #[inline(always)]
@@ -49,7 +49,7 @@ impl Quants for Nibbles {
     }
     fn get(&self, output: usize, k: usize) -> i32 {
         let (vector, byte) = place(output, k);
-        i32::from(self.0[64 * (vector / 2) + byte] >> (vector % 2 * 4) & 15)
+        i32::from(self.0[64 * (vector / 2) + byte] >> (vector % 2 * 4) & 15) - OFFSET
     }
     #[inline(always)]
     fn dot<S: Simd, const R: usize>(
@@ -59,7 +59,7 @@ impl Quants for Nibbles {
         group: usize,
         x: [&Int8Block; R],
     ) -> [S::Lanes; R] {
-        s.dot_u5(s.nibbles(&self.0, half, group), half, x)
+        s.dot_unsigned::<OFFSET, R>(s.nibbles(&self.0, half, group), half, x)
     }
 }
 
@@ -83,15 +83,15 @@ impl Plane {
     }
 }
 
-/// Quants of 5 bits, unsigned.
+/// Quants of 5 bits, OFFSET of which count as zero.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub(super) struct FiveBits {
-    low: Nibbles,
+pub(super) struct FiveBits<const OFFSET: i32> {
+    low: Nibbles<0>,
     bit4: Plane,
 }
 
-impl Quants for FiveBits {
+impl<const OFFSET: i32> Quants for FiveBits<OFFSET> {
     const ZERO: Self = Self {
         low: Nibbles::ZERO,
         bit4: Plane::ZERO,
@@ -103,7 +103,7 @@ impl Quants for FiveBits {
         self.bit4.set(output, quants, 4);
     }
     fn get(&self, output: usize, k: usize) -> i32 {
-        self.low.get(output, k) | self.bit4.get(output, k) << 4
+        (self.low.get(output, k) | self.bit4.get(output, k) << 4) - OFFSET
     }
     #[inline(always)]
     fn dot<S: Simd, const R: usize>(
@@ -114,7 +114,7 @@ impl Quants for FiveBits {
         x: [&Int8Block; R],
     ) -> [S::Lanes; R] {
         let w = s.nibbles(&self.low.0, half, group);
-        s.dot_u5(s.with_bit(w, &self.bit4.0, half, group, 4), half, x)
+        s.dot_unsigned::<OFFSET, R>(s.with_bit(w, &self.bit4.0, half, group, 4), half, x)
     }
 }
 
@@ -122,7 +122,7 @@ impl Quants for FiveBits {
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 pub(super) struct SixBits {
-    low: Nibbles,
+    low: Nibbles<0>,
     bit4: Plane,
     bit5: Plane,
 }
@@ -154,7 +154,7 @@ impl Quants for SixBits {
     ) -> [S::Lanes; R] {
         let w = s.nibbles(&self.low.0, half, group);
         let w = s.with_bit(w, &self.bit4.0, half, group, 4);
-        s.dot_u6(s.with_bit(w, &self.bit5.0, half, group, 5), half, x)
+        s.dot_unsigned::<32, R>(s.with_bit(w, &self.bit5.0, half, group, 5), half, x)
     }
 }
 
@@ -204,7 +204,7 @@ const LEVELS: [i8; 16] = [
 /// Indices of 4 bits into [`LEVELS`].
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub(super) struct Levels(Nibbles);
+pub(super) struct Levels(Nibbles<0>);
 
 impl Quants for Levels {
     const ZERO: Self = Self(Nibbles::ZERO);

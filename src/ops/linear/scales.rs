@@ -71,12 +71,12 @@ fn add_half<S: Simd, Q: Quants, const R: usize>(
     }
 }
 
-/// `d · (q - OFFSET)`: Q4_0, Q5_0, Q8_0, IQ4_NL.
+/// `d · q`: Q4_0, Q5_0, Q8_0, IQ4_NL.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Scale<const OFFSET: i32>([f16; PANEL]);
+pub(super) struct Scale([f16; PANEL]);
 
-impl<const OFFSET: i32> Scales<1> for Scale<OFFSET> {
+impl Scales<1> for Scale {
     const ZERO: Self = Self([f16::ZERO; PANEL]);
 
     #[inline(always)]
@@ -84,7 +84,7 @@ impl<const OFFSET: i32> Scales<1> for Scale<OFFSET> {
         self.0[output] = decoded.d;
     }
     fn value(&self, output: usize, _: usize, _: usize, q: i32) -> f32 {
-        (q - OFFSET) as f32 * self.0[output].to_f32()
+        q as f32 * self.0[output].to_f32()
     }
     #[inline(always)]
     fn add<S: Simd, Q: Quants, const R: usize>(
@@ -97,11 +97,7 @@ impl<const OFFSET: i32> Scales<1> for Scale<OFFSET> {
         sums: &mut [S::Lanes; R],
     ) {
         let scale = s.lanes_f16(&self.0, group);
-        let min = match OFFSET {
-            0 => None,
-            _ => Some(s.mul_lanes(scale, s.lanes(-OFFSET as f32))),
-        };
-        add_block(s, quants, group, (scale, min), x, sums);
+        add_block(s, quants, group, (scale, None), x, sums);
     }
 }
 
@@ -194,15 +190,15 @@ impl Scales<8> for ScaleMinOf32 {
     }
 }
 
-/// `d · sc · (q - OFFSET)`, with `sc` of 16 values: Q3_K, Q6_K.
+/// `d · sc · q`, with `sc` of 16 values: Q3_K, Q6_K.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct ScaleOf16<const OFFSET: i32> {
+pub(super) struct ScaleOf16 {
     d: [f16; PANEL],
     scales: [[i8; PANEL]; 16],
 }
 
-impl<const OFFSET: i32> Scales<8> for ScaleOf16<OFFSET> {
+impl Scales<8> for ScaleOf16 {
     const ZERO: Self = Self {
         d: [f16::ZERO; PANEL],
         scales: [[0; PANEL]; 16],
@@ -217,7 +213,7 @@ impl<const OFFSET: i32> Scales<8> for ScaleOf16<OFFSET> {
     }
     fn value(&self, output: usize, b: usize, k: usize, q: i32) -> f32 {
         let scale = self.d[output].to_f32() * f32::from(self.scales[2 * b + k / 16][output]);
-        scale * (q - OFFSET) as f32
+        scale * q as f32
     }
     #[inline(always)]
     fn add<S: Simd, Q: Quants, const R: usize>(
@@ -232,11 +228,7 @@ impl<const OFFSET: i32> Scales<8> for ScaleOf16<OFFSET> {
         let d = s.lanes_f16(&self.d, group);
         for half in 0..2 {
             let scale = s.mul_lanes(d, s.lanes_i8(&self.scales[2 * b + half], group));
-            let min = match OFFSET {
-                0 => None,
-                _ => Some(s.mul_lanes(scale, s.lanes(-OFFSET as f32))),
-            };
-            add_half(s, quants, (half, group), (scale, min), x, sums);
+            add_half(s, quants, (half, group), (scale, None), x, sums);
         }
     }
 }
@@ -245,7 +237,7 @@ impl<const OFFSET: i32> Scales<8> for ScaleOf16<OFFSET> {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct ScaleMinOf16 {
-    scales: ScaleOf16<0>,
+    scales: ScaleOf16,
     /// The minima's scale, its sign turned.
     neg_m: [f16; PANEL],
     mins: [[i8; PANEL]; 16],
