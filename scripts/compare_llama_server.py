@@ -144,6 +144,8 @@ class Comparison:
         if not report.exists():
             sys.exit(f"bench serve measured nothing on {server.name}:\n{ran.stderr}")
         figures = json.loads(report.read_text())
+        if figures["failed"] and (clients < 64 or figures["completed"] == 0):
+            sys.exit(f"{server.name} failed {figures['failed']} requests: {figures['failures']}")
         if figures["failed"] == 0:
             expected = (requests * prompt_tokens, requests * output_tokens)
             counted = (figures["prompt_tokens"], figures["output_tokens"])

@@ -188,9 +188,12 @@ fn float_multiply_adds() -> f64 {
     (ROUNDS * 32) as f64
 }
 
+/// A loop that gives how much it did.
+type Work = fn() -> f64;
+
 /// The loops of multiply-adds of int8 that this processor can run, portable code last.
-fn int8_kernels() -> Vec<(&'static str, fn() -> f64)> {
-    let mut kernels: Vec<(&'static str, fn() -> f64)> = Vec::new();
+fn int8_kernels() -> Vec<(&'static str, Work)> {
+    let mut kernels: Vec<(&'static str, Work)> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {

@@ -113,13 +113,17 @@ impl Client {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
-            match connection.try_send_request(request).await {
+            match connection.try_send_request(request.clone()).await {
                 Ok(response) => return Ok((response, connection)),
-                // The server closed the idle connection before anything was written: the request is still whole.
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if was_idle => request = unsent,
-                    _ => return Err(Failure::Connection(describe(&error.into_error()))),
-                },
+                // The server closed the idle connection before it was asked, or as it was: like every client that keeps
+                // connections, this one asks again on another.
+                Err(mut error) => {
+                    let unheard =
+                        error.take_message().is_some() || error.error().is_incomplete_message();
+                    if !(was_idle && unheard) {
+                        return Err(Failure::Connection(describe(&error.into_error())));
+                    }
+                }
             }
         }
     }
@@ -307,6 +311,46 @@ mod tests {
             assert_eq!(read_text(response.into_body()).await.unwrap(), "ok");
             client.keep(connection);
         }
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_closes_without_a_word_is_replaced_and_a_fresh_one_is_a_failure()
+    {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let read_head = |stream: &mut std::net::TcpStream| {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+            };
+            // How many requests each connection answers before it closes on the next one.
+            for answered in [1, 1, 0] {
+                let (mut stream, _) = listener.accept().unwrap();
+                for _ in 0..answered {
+                    read_head(&mut stream);
+                    let reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                    stream.write_all(reply.as_bytes()).unwrap();
+                }
+                read_head(&mut stream);
+            }
+        });
+        let client = Client::new(&url, None).await.unwrap();
+        for _ in 0..2 {
+            let (response, connection) = client.send(Method::GET, "/", Bytes::new()).await.unwrap();
+            assert_eq!(read_text(response.into_body()).await.unwrap(), "ok");
+            client.keep(connection);
+        }
+        let failure = client
+            .send(Method::GET, "/", Bytes::new())
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(failure.kind(), "connection");
         server.join().unwrap();
     }
 
