@@ -170,7 +170,7 @@ fn main() -> anyhow::Result<()> {
         for num_threads in [1, 2] {
             let cpu = Cpu::with_isa(num_threads, isa)?;
             println!("\n{isa:?}, threads: {num_threads}");
-            let limits = Limits::measure(num_threads);
+            let limits = Limits::measure(num_threads, isa);
             limits.print();
             bench_matmul(&cpu, &limits, only.as_deref())?;
             bench_attention(&cpu, &limits)?;

@@ -58,6 +58,7 @@ const UNSAFE: &[&str] = &[
     "src/backend/cpu/avx2.rs",
     "src/backend/cpu/avx512_dot.rs",
     "src/backend/cpu/disjoint.rs",
+    "src/backend/cpu/memory.rs",
     "src/backend/cpu/mod.rs",
     "src/backend/cpu/pool.rs",
     "src/backend/cpu/self_test.rs",

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::Instant;
 
+use flambeau::backend::cpu::Isa;
 #[cfg(target_os = "linux")]
 use memmap2::Advice;
 use memmap2::MmapMut;
@@ -29,8 +30,8 @@ pub enum Numbers {
 pub struct Limits {
     /// Multiply-adds of floats a second.
     float: f64,
-    /// The same of int8 by each set of instructions that is there.
-    int8: Vec<(&'static str, f64)>,
+    /// The same of int8, by the instructions of the kernels.
+    int8: f64,
     /// Bytes a second from sets of [`READ_MIB`], on huge pages where the system gives them.
     read: [f64; READ_MIB.len()],
     /// The same from the largest, on pages of 4 kB.
@@ -39,13 +40,10 @@ pub struct Limits {
 
 impl Limits {
     /// Measures for about two seconds.
-    pub fn measure(num_threads: usize) -> Self {
+    pub fn measure(num_threads: usize, isa: Isa) -> Self {
         Self {
             float: best(5, num_threads, |_| float_multiply_adds()),
-            int8: int8_kernels()
-                .into_iter()
-                .map(|(name, kernel)| (name, best(5, num_threads, |_| kernel())))
-                .collect(),
+            int8: best(5, num_threads, |_| int8_multiply_adds(isa)),
             read: READ_MIB.map(|mib| read_rate(mib << 20, num_threads, true)),
             read_small_pages: read_rate(READ_MIB[READ_MIB.len() - 1] << 20, num_threads, false),
         }
@@ -55,10 +53,7 @@ impl Limits {
     pub fn share(&self, seconds: f64, numbers: Numbers, multiply_adds: f64, bytes: usize) -> f64 {
         let rate = match numbers {
             Numbers::Float => self.float,
-            Numbers::Int8 => self
-                .int8
-                .iter()
-                .fold(0.0, |best, &(_, rate)| rate.max(best)),
+            Numbers::Int8 => self.int8,
         };
         let level = READ_MIB.iter().position(|mib| bytes <= mib << 20);
         let read = self.read[level.unwrap_or(READ_MIB.len() - 1)];
@@ -71,12 +66,10 @@ impl Limits {
             "limit: float multiply-adds        {:>8.1} GMAC/s",
             self.float / 1e9
         );
-        for (name, rate) in &self.int8 {
-            println!(
-                "limit: int8 multiply-adds, {name:<7}{:>8.1} GMAC/s",
-                rate / 1e9
-            );
-        }
+        println!(
+            "limit: int8 multiply-adds         {:>8.1} GMAC/s",
+            self.int8 / 1e9
+        );
         for (mib, rate) in READ_MIB.iter().zip(self.read) {
             println!(
                 "limit: reading {mib:>3} MiB            {:>8.1} GB/s",
@@ -188,35 +181,25 @@ fn float_multiply_adds() -> f64 {
     (ROUNDS * 32) as f64
 }
 
-/// A loop that gives how much it did.
-type Work = fn() -> f64;
-
-/// The loops of multiply-adds of int8 that this processor can run, portable code last.
-fn int8_kernels() -> Vec<(&'static str, Work)> {
-    let mut kernels: Vec<(&'static str, Work)> = Vec::new();
+/// The same of int8 with the instructions `isa`, which this machine has.
+fn int8_multiply_adds(isa: Isa) -> f64 {
     #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-            // SAFETY: AVX-512F and its VNNI have just been detected.
-            kernels.push(("VNNI", || unsafe { x86::int8_avx512_vnni() }));
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: AVX2 has just been detected.
-            kernels.push(("AVX2", || unsafe { x86::int8_avx2() }));
+    match isa {
+        // SAFETY: the caller has asked whether they are usable.
+        Isa::Avx512Vnni => return unsafe { x86::int8_avx512_vnni() },
+        // SAFETY: as above.
+        Isa::Avx2 => return unsafe { x86::int8_avx2() },
+        Isa::Scalar => {}
+    }
+    let mut sums = [1i32; 32];
+    let (a, b) = (black_box(3i8), black_box([5i8; 32]));
+    for _ in 0..ROUNDS / 8 {
+        for (sum, b) in sums.iter_mut().zip(black_box(&b)) {
+            *sum = sum.wrapping_add(i32::from(a) * i32::from(*b));
         }
     }
-    kernels.push(("scalar", || {
-        let mut sums = [1i32; 32];
-        let (a, b) = (black_box(3i8), black_box([5i8; 32]));
-        for _ in 0..ROUNDS / 8 {
-            for (sum, b) in sums.iter_mut().zip(black_box(&b)) {
-                *sum = sum.wrapping_add(i32::from(a) * i32::from(*b));
-            }
-        }
-        black_box(sums);
-        (ROUNDS / 8 * 32) as f64
-    }));
-    kernels
+    black_box(sums);
+    (ROUNDS / 8 * 32) as f64
 }
 
 /// Loops over 12 independent sums: two instructions a cycle of up to five cycles each can all be in flight.
@@ -239,7 +222,9 @@ mod x86 {
         let (a, b) = black_box((_mm256_set1_ps(1.0), _mm256_set1_ps(1e-9)));
         let mut sums = [_mm256_set1_ps(1.0); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm256_fmadd_ps(a, b, sum));
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(a, b, *sum);
+            }
         }
         black_box(sums);
         (ROUNDS * SUMS * 8) as f64
@@ -250,7 +235,9 @@ mod x86 {
         let (a, b) = black_box((_mm512_set1_ps(1.0), _mm512_set1_ps(1e-9)));
         let mut sums = [_mm512_set1_ps(1.0); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm512_fmadd_ps(a, b, sum));
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(a, b, *sum);
+            }
         }
         black_box(sums);
         (ROUNDS * SUMS * 16) as f64
@@ -262,7 +249,9 @@ mod x86 {
         let x = black_box(_mm256_set1_epi8(3));
         let mut sums = [black_box(_mm256_set1_epi8(1)); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, x)));
+            for sum in &mut sums {
+                *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(*sum, x));
+            }
         }
         black_box(sums);
         (ROUNDS * SUMS * 32) as f64
@@ -273,7 +262,9 @@ mod x86 {
         let (w, x) = black_box((_mm512_set1_epi8(5), _mm512_set1_epi8(3)));
         let mut sums = [_mm512_set1_epi32(1); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm512_dpbusd_epi32(sum, w, x));
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, w, x);
+            }
         }
         black_box(sums);
         (ROUNDS * SUMS * 64) as f64

@@ -12,6 +12,7 @@ mod avx2_dot;
 mod avx512_dot;
 mod disjoint;
 mod dot;
+mod memory;
 mod pool;
 mod scalar;
 mod scalar_dot;
@@ -22,6 +23,8 @@ use std::sync::{Arc, OnceLock};
 
 pub(crate) use disjoint::DisjointMut;
 pub(crate) use dot::{Int8Block, PANEL};
+pub(crate) use memory::Array;
+use memory::Memory;
 use pool::Pool;
 pub(crate) use simd::{Kernel, RowTiles, Simd, for_row_tiles};
 
@@ -84,6 +87,7 @@ pub enum CpuError {
 #[derive(Clone)]
 pub struct Cpu {
     pool: Arc<Pool>,
+    memory: Arc<Memory>,
     isa: Isa,
 }
 
@@ -106,6 +110,7 @@ impl Cpu {
             .map_err(|reason| CpuError::Unusable { isa, reason })?;
         Ok(Self {
             pool: Arc::new(Pool::new(num_threads)?),
+            memory: Arc::default(),
             isa,
         })
     }

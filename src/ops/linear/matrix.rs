@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 
+use candle_core::Result;
+
 use super::panel::Panel;
 use crate::backend::cpu::{
-    Cpu, DisjointMut, Int8Block, Kernel, PANEL, RowTiles, Simd, for_row_tiles,
+    Array, Cpu, DisjointMut, Int8Block, Kernel, PANEL, RowTiles, Simd, for_row_tiles,
 };
 
 /// The activations of a call in both forms that panels may want.
@@ -61,7 +63,7 @@ pub(super) trait Matrix: Send + Sync {
 pub(super) struct PanelMatrix<P> {
     num_outputs: usize,
     steps_per_panel: usize,
-    steps: Vec<P>,
+    steps: Array<P>,
 }
 
 impl<P: Panel> PanelMatrix<P> {
@@ -71,22 +73,22 @@ impl<P: Panel> PanelMatrix<P> {
         width: usize,
         cpu: &Cpu,
         set: &(dyn Fn(&mut P, usize, usize, usize) + Sync),
-    ) -> Self {
+    ) -> Result<Self> {
         let steps_per_panel = width / P::VALUES;
-        let mut steps = vec![P::ZERO; num_outputs.div_ceil(PANEL) * steps_per_panel];
-        cpu.for_each_chunk(&mut steps, steps_per_panel, &|panel, steps| {
+        let num_steps = num_outputs.div_ceil(PANEL) * steps_per_panel;
+        let steps = cpu.array(P::ZERO, num_steps, steps_per_panel, &|panel, steps| {
             let first = panel * PANEL;
             for row in first..num_outputs.min(first + PANEL) {
                 for (i, step) in steps.iter_mut().enumerate() {
                     set(step, row - first, row, i);
                 }
             }
-        });
-        Self {
+        })?;
+        Ok(Self {
             num_outputs,
             steps_per_panel,
             steps,
-        }
+        })
     }
 }
 

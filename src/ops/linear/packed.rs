@@ -222,7 +222,7 @@ impl Source<'_> {
             &|column: &mut Column<T>, output, row, k| {
                 column.0[output] = decode(data[row * width + k]);
             },
-        )))
+        )?))
     }
 
     fn float_bytes<T: Float, const BYTES: usize>(
@@ -249,7 +249,7 @@ impl Source<'_> {
             &|step: &mut P, output, row, b| {
                 step.set(output, &decode(&blocks[row * blocks_per_row + b]));
             },
-        )))
+        )?))
     }
 
     /// Fails unless data of `len` elements is what the shape has, in blocks of `values` values and `block_len` elements.
