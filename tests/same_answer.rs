@@ -312,7 +312,7 @@ fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
             num_preemptions,
             num_recomputed,
             num_left,
-        } = in_company(&requests, 32, &cpu, seed);
+        } = in_company(&requests, 28, &cpu, seed);
         println!(
             "{label}: {num_preemptions} preemptions, {num_recomputed} recomputed, {num_left} left"
         );

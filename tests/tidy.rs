@@ -62,7 +62,7 @@ const UNSAFE: &[&str] = &[
     "src/backend/cpu/self_test.rs",
     "src/model/gguf/mapping.rs",
     "src/ops/attention/task.rs",
-    "src/ops/kv_store.rs",
+    "src/ops/rope_store/mod.rs",
     "src/ops/linear/mod.rs",
 ];
 

@@ -2,6 +2,7 @@ use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::super::testing::{Random, bits, cpus, tensor, view};
+use super::super::{KvCache, KvDtype, RopeStyle, RopeTable, Slots, rope_store};
 use super::{AttentionBatch, paged_attention};
 use crate::backend::cpu::Cpu;
 
@@ -17,18 +18,21 @@ struct Heads {
 /// A sequence with its queries for all positions, its tokens in a cache shared with others.
 struct Sequence {
     q: Vec<f32>,
+    /// Keys and values, by token and head, representable in f16.
+    kv: [Vec<f32>; 2],
     blocks: Vec<u32>,
 }
 
 struct World {
     heads: Heads,
-    cache: Tensor,
+    num_blocks: usize,
+    cache: KvCache,
     sequences: Vec<Sequence>,
 }
 
 impl World {
     /// Slots that no token has are NaN.
-    fn random(heads: Heads, context_lens: &[usize], random: &mut Random) -> Self {
+    fn random(heads: Heads, dtype: KvDtype, context_lens: &[usize], random: &mut Random) -> Self {
         let num_used: usize = context_lens
             .iter()
             .map(|len| len.div_ceil(BLOCK_SIZE))
@@ -36,48 +40,73 @@ impl World {
         let num_blocks = num_used + 3;
         let mut free: Vec<u32> = (0..num_blocks as u32).collect();
         (1..num_blocks).for_each(|i| free.swap(i, random.below(i + 1)));
-        let block_len = 2 * heads.kv * BLOCK_SIZE * heads.dim;
-        let mut cache = vec![f16::NAN; num_blocks * block_len];
-        let mut sequences = Vec::new();
-        for &context_len in context_lens {
-            let blocks = free.split_off(free.len() - context_len.div_ceil(BLOCK_SIZE));
-            for token in 0..context_len {
-                let block = blocks[token / BLOCK_SIZE] as usize;
-                for head in 0..2 * heads.kv {
-                    let start = ((block * 2 * heads.kv + head) * BLOCK_SIZE + token % BLOCK_SIZE)
-                        * heads.dim;
-                    for (slot, x) in cache[start..][..heads.dim]
-                        .iter_mut()
-                        .zip(random.floats(heads.dim, 2.0))
-                    {
-                        *slot = f16::from_f32(x);
-                    }
-                }
-            }
-            sequences.push(Sequence {
-                q: random.floats(context_len * heads.query * heads.dim, 2.0),
-                blocks,
-            });
-        }
-        let shape = (num_blocks, 2, heads.kv, BLOCK_SIZE, heads.dim);
-        Self {
+        let (kv, dim) = (heads.kv, heads.dim);
+        let cache = KvCache::new(dtype, num_blocks, kv, BLOCK_SIZE, dim, &Device::Cpu).unwrap();
+        let kv_width = heads.kv * heads.dim;
+        let sequence = |&context_len: &usize| Sequence {
+            q: random.floats(context_len * heads.query * heads.dim, 2.0),
+            kv: [0; 2].map(|_| {
+                let values = random.floats(context_len * kv_width, 2.0);
+                let rounded = |x| f16::from_f32(x).to_f32();
+                values.into_iter().map(rounded).collect()
+            }),
+            blocks: free.split_off(free.len() - context_len.div_ceil(BLOCK_SIZE)),
+        };
+        let world = Self {
             heads,
-            cache: Tensor::from_vec(cache, shape, &Device::Cpu).unwrap(),
-            sequences,
+            num_blocks,
+            cache,
+            sequences: context_lens.iter().map(sequence).collect(),
+        };
+        for slot in 0..num_blocks * BLOCK_SIZE {
+            world.store(
+                slot as u32,
+                &vec![f32::NAN; kv_width],
+                &vec![f32::NAN; kv_width],
+            );
         }
+        for (s, &context_len) in context_lens.iter().enumerate() {
+            (0..context_len).for_each(|token| world.store_token(s, token));
+        }
+        world
+    }
+
+    /// At position 0 keys do not turn.
+    fn store(&self, slot: u32, k: &[f32], v: &[f32]) {
+        let dim = self.heads.dim;
+        let table = RopeTable::new(dim, dim, 1e4, None, 1.0, 1, RopeStyle::Half).unwrap();
+        let qkv = tensor(&[k, v].concat(), (1, 2 * k.len()));
+        let slots = [slot];
+        let slots = Slots::new(&slots, self.num_blocks * BLOCK_SIZE).unwrap();
+        rope_store(
+            &qkv,
+            &self.cache,
+            &[0],
+            &slots,
+            None,
+            &table,
+            &Cpu::new(1).unwrap(),
+        )
+        .unwrap();
+    }
+
+    fn store_token(&self, s: usize, token: usize) {
+        let Sequence {
+            kv: [k, v], blocks, ..
+        } = &self.sequences[s];
+        let width = self.heads.kv * self.heads.dim;
+        let slot = blocks[token / BLOCK_SIZE] as usize * BLOCK_SIZE + token % BLOCK_SIZE;
+        let part = token * width..(token + 1) * width;
+        self.store(slot as u32, &k[part.clone()], &v[part]);
     }
 
     /// Stores `x` as value d of the keys (which 0) or values (1) of a token, in every head.
-    fn poison(&mut self, s: usize, token: usize, which: usize, d: usize, x: f16) {
+    fn poison(&mut self, s: usize, token: usize, which: usize, d: usize, x: f32) {
         let Heads { kv, dim, .. } = self.heads;
-        let shape = self.cache.shape().clone();
-        let mut cache = self.cache.flatten_all().unwrap().to_vec1::<f16>().unwrap();
-        let block = self.sequences[s].blocks[token / BLOCK_SIZE] as usize;
         for head in 0..kv {
-            let row = ((block * 2 + which) * kv + head) * BLOCK_SIZE + token % BLOCK_SIZE;
-            cache[row * dim + d] = x;
+            self.sequences[s].kv[which][(token * kv + head) * dim + d] = x;
         }
-        self.cache = Tensor::from_vec(cache, shape, &Device::Cpu).unwrap();
+        self.store_token(s, token);
     }
 
     fn scale(&self) -> f32 {
@@ -103,7 +132,7 @@ impl World {
             &context_lens,
             &tables,
             &offsets,
-            self.cache.dim(0).unwrap(),
+            self.num_blocks,
             BLOCK_SIZE,
         )
         .unwrap();
@@ -124,13 +153,10 @@ impl World {
     fn naive(&self, s: usize, position: usize) -> Vec<f64> {
         let Heads { query, kv, dim } = self.heads;
         let sequence = &self.sequences[s];
-        let cache = self.cache.flatten_all().unwrap().to_vec1::<f16>().unwrap();
         let cached = |which: usize, head: usize, token: usize| {
-            let block = sequence.blocks[token / BLOCK_SIZE] as usize;
-            let start = (((block * 2 + which) * kv + head) * BLOCK_SIZE + token % BLOCK_SIZE) * dim;
-            cache[start..start + dim]
+            sequence.kv[which][(token * kv + head) * dim..][..dim]
                 .iter()
-                .map(|x| x.to_f64())
+                .map(|&x| f64::from(x))
                 .collect::<Vec<_>>()
         };
         let mut out = Vec::new();
@@ -182,7 +208,7 @@ fn mixed_batches_are_within_a_hundred_thousandth_of_the_formula_and_the_same_eve
             dim: 256,
         },
     ] {
-        let world = World::random(heads, &[300, 1, 33, 17, 70], &mut random);
+        let world = World::random(heads, KvDtype::F16, &[300, 1, 33, 17, 70], &mut random);
         // A decode, a first token, a whole prompt, a sequence without rows, a later chunk.
         let parts = [
             (0, 299, 300),
@@ -220,6 +246,7 @@ fn chunks_batches_and_single_rows_give_the_bits_of_the_whole_prompt() {
             kv: 2,
             dim: 40,
         },
+        KvDtype::F16,
         &[600, 90],
         &mut Random::new(2),
     );
@@ -257,6 +284,7 @@ fn large_scores_do_not_overflow() {
             kv: 1,
             dim: 8,
         },
+        KvDtype::F16,
         &[40],
         &mut Random::new(3),
     );
@@ -280,11 +308,11 @@ fn what_a_later_token_holds_changes_no_bit_of_a_row() {
     };
     let width = 144;
     for bad in 1..40 {
-        let mut world = World::random(heads, &[40], &mut Random::new(4));
+        let mut world = World::random(heads, KvDtype::F16, &[40], &mut Random::new(4));
         let clean = world.attend(&[(0, 0, 40)], &Cpu::new(1).unwrap());
-        world.poison(0, bad, 1, 3, f16::INFINITY);
-        world.poison(0, bad, 1, 4, f16::NAN);
-        world.poison(0, bad, 1, 23, f16::NEG_INFINITY);
+        world.poison(0, bad, 1, 3, f32::INFINITY);
+        world.poison(0, bad, 1, 4, f32::NAN);
+        world.poison(0, bad, 1, 23, f32::NEG_INFINITY);
         for cpu in cpus() {
             let whole = world.attend(&[(0, 0, 40)], &cpu);
             let first = world.attend(&[(0, 0, bad)], &cpu);
@@ -299,7 +327,7 @@ fn what_a_later_token_holds_changes_no_bit_of_a_row() {
                 && row[5].is_finite()
                 && !row[23].is_finite()));
         }
-        world.poison(0, bad, 0, 5, f16::NAN);
+        world.poison(0, bad, 0, 5, f32::NAN);
         for cpu in cpus() {
             let whole = world.attend(&[(0, 0, 40)], &cpu);
             assert!(
@@ -352,17 +380,16 @@ fn tensors_that_do_not_fit_the_batch_are_errors_naming_the_argument() {
     let cpu = Cpu::new(1).unwrap();
     let batch = AttentionBatch::new(&[0, 2], &[20], &[0, 1], &[0, 2], 2, 16).unwrap();
     let attend = |num_rows: usize, num_blocks: usize, block_size: usize, dim: usize| {
-        let shape = (num_blocks, 2, 1, block_size, dim);
-        let cache = Tensor::zeros(shape, candle_core::DType::F16, &Device::Cpu).unwrap();
+        let cache =
+            KvCache::new(KvDtype::F16, num_blocks, 1, block_size, dim, &Device::Cpu).unwrap();
         let rows = || tensor(&vec![0.0; num_rows * 8], (num_rows, 8));
         paged_attention(&rows(), &rows(), &cache, &batch, 1.0, &cpu).map_err(|e| e.to_string())
     };
     attend(2, 2, 16, 8).unwrap();
     for (result, what) in [
-        (attend(3, 2, 16, 8), "paged_attention: q"),
+        (attend(3, 2, 16, 8), "paged_attention: out"),
         (attend(2, 1, 16, 8), "cache of 2 blocks of 16 tokens"),
         (attend(2, 2, 32, 8), "cache has 2 of 32"),
-        (attend(2, 2, 16, 12), "D must be"),
         (attend(2, 2, 16, 16), "no multiple of 1 key-value heads"),
     ] {
         let error = result.unwrap_err();
