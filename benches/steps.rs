@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use flambeau::backend::cpu::Cpu;
 use flambeau::model::Activations;
+use flambeau::ops::KvDtype;
 use flambeau::request::SamplingParams;
 use flambeau::scheduler::{SampleRow, SequenceId, StepPlan};
 
@@ -54,10 +55,16 @@ fn plan(num_sequences: usize, q_len: usize, context_len: usize) -> StepPlan {
 
 fn main() -> anyhow::Result<()> {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let (config, weights) = common::load(Activations::Int8, &Cpu::new(2)?);
-    for num_threads in [1, 2] {
+    let model = common::load(Activations::Int8, &Cpu::new(2)?);
+    let runs = [
+        (1, KvDtype::F16),
+        (2, KvDtype::F16),
+        (2, KvDtype::Bf16),
+        (2, KvDtype::Int8),
+    ];
+    for (num_threads, kv_dtype) in runs {
         let cpu = Cpu::new(num_threads)?;
-        let decoder = common::decoder(&config, &weights, NUM_BLOCKS, &cpu);
+        let decoder = common::decoder(&model, &common::limits(NUM_BLOCKS, kv_dtype), &cpu);
         let cases = [
             ("prompt of 512", plan(1, 512, 512)),
             ("prompt of 128", plan(1, 128, 128)),
@@ -78,7 +85,10 @@ fn main() -> anyhow::Result<()> {
                 }
             }
         }
-        println!("\n{:<20}{:>12}   threads: {num_threads}", "step", "ms");
+        println!(
+            "\n{:<20}{:>12}   threads: {num_threads}, KV cache: {kv_dtype}",
+            "step", "ms"
+        );
         for ((name, _), best) in cases.iter().zip(best).filter(|((name, _), _)| wanted(name)) {
             println!("{name:<20}{:>12.2}", best * 1e3);
         }

@@ -7,6 +7,6 @@ mod secret;
 mod size;
 
 pub use raw::{ConfigError, RawConfig};
-pub use resolved::{Config, NamedKey};
+pub use resolved::{Config, KvCacheDtype, NamedKey};
 pub use secret::Secret;
 pub use size::ByteSize;

@@ -27,6 +27,8 @@ pub struct Limits {
     pub num_blocks: usize,
     /// Tokens a block; a multiple of 16.
     pub block_size: usize,
+    /// What keys and values are rounded to.
+    pub kv_dtype: KvDtype,
 }
 
 /// A Llama-shaped decoder over preallocated buffers and a paged KV cache.
@@ -70,7 +72,7 @@ impl Decoder {
         let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
         let kv_cache = |_| {
             KvCache::new(
-                KvDtype::F16,
+                limits.kv_dtype,
                 limits.num_blocks,
                 config.num_kv_heads,
                 limits.block_size,

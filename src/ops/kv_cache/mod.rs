@@ -8,6 +8,8 @@
 mod format;
 mod slots;
 
+use std::fmt;
+
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
@@ -27,6 +29,16 @@ pub enum KvDtype {
     Bf16,
     /// A byte a value, and a float32 scale for each token, head, and key or value: largest magnitude / 127.
     Int8,
+}
+
+impl fmt::Display for KvDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
 }
 
 impl KvDtype {
