@@ -13,6 +13,7 @@ use std::time::Instant;
 use common::Engine;
 use flambeau::backend::cpu::Cpu;
 use flambeau::model::Activations;
+use flambeau::ops::KvDtype;
 use flambeau::request::{GenerateRequest, SamplingParams, StopCriteria};
 use flambeau::scheduler::SchedulerConfig;
 
@@ -66,7 +67,13 @@ fn main() -> anyhow::Result<()> {
             max_num_batched_tokens: 512,
             max_model_len: 1024,
         };
-        let engine = Engine::start(&model, scheduler, 512, &cpu, |runner| Box::new(runner));
+        let engine = Engine::start(
+            &model,
+            scheduler,
+            common::limits(512, KvDtype::F16),
+            &cpu,
+            |runner| Box::new(runner),
+        );
         throughput(&engine, 1, 1);
         let rounds =
             (0..NUM_ROUNDS).map(|_| (throughput(&engine, 1, 4), throughput(&engine, 16, 1)));

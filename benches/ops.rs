@@ -8,7 +8,8 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use flambeau::backend::cpu::{Cpu, Isa};
 use flambeau::ops::{
-    AttentionBatch, LinearPart, PackedWeight, WeightFormat, matmul, paged_attention,
+    AttentionBatch, KvCache, KvDtype, LinearPart, PackedWeight, RopeStyle, RopeTable, Slots,
+    WeightFormat, matmul, paged_attention, rope_store,
 };
 use half::f16;
 
@@ -120,19 +121,24 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
     for (name, q_len, context_len, num_sequences) in [
         ("prefill 512", 512, 512, 1),
         ("decode at 512", 1, 512, 1),
+        ("decode at 8192", 1, 8192, 1),
         ("16 decodes at 512", 1, 512, 16),
+        ("16 decodes at 208", 1, 208, 16),
     ] {
         let blocks_each = context_len / block_size;
         let num_blocks = blocks_each * num_sequences;
-        let shape = (num_blocks, 2, kv_heads, block_size, dim);
-        let cache = Tensor::randn(0f32, 1.0, shape, &Device::Cpu)?.to_dtype(DType::F16)?;
-        let q = Tensor::randn(
-            0f32,
-            1.0,
-            (q_len * num_sequences, heads * dim),
-            &Device::Cpu,
-        )?;
-        let out = q.zeros_like()?;
+        let device = Device::Cpu;
+        let cache = KvCache::new(KvDtype::F16, num_blocks, kv_heads, block_size, dim, &device)?;
+        let num_slots = num_blocks * block_size;
+        let table = RopeTable::new(dim, dim, 1e4, None, 1.0, 1, RopeStyle::Interleaved)?;
+        let kv = Tensor::randn(0f32, 1.0, (num_slots, 2 * kv_heads * dim), &device)?;
+        let slots: Vec<u32> = (0..num_slots as u32).collect();
+        let slots = Slots::new(&slots, num_slots)?;
+        rope_store(&kv, &cache, &vec![0; num_slots], &slots, None, &table, cpu)?;
+        let num_rows = q_len * num_sequences;
+        let row_len = (heads + 2 * kv_heads) * dim;
+        let qkv = Tensor::randn(0f32, 1.0, (num_rows, row_len), &device)?;
+        let out = Tensor::zeros((num_rows, heads * dim), DType::F32, &device)?;
         let steps =
             |step: usize| -> Vec<u32> { (0..=num_sequences).map(|s| (s * step) as u32).collect() };
         let block_tables: Vec<u32> = (0..num_blocks as u32).collect();
@@ -145,7 +151,7 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
             block_size,
         )?;
         let time = seconds(|| {
-            paged_attention(black_box(&out), &q, &cache, &batch, 0.125, cpu).expect("shapes fit")
+            paged_attention(black_box(&out), &qkv, &cache, &batch, 0.125, cpu).expect("shapes fit")
         });
         // Row i of a prompt sees i + 1 keys, and a multiply-add each for the score and the value.
         let keys = (context_len - q_len) * q_len + q_len * (q_len + 1) / 2;

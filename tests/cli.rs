@@ -286,17 +286,26 @@ fn settings_that_contradict_each_other_are_refused_by_name() {
 #[test]
 fn a_dry_run_prints_the_memory_plan_and_serves_nothing() {
     common::default_model();
-    let output = flambeau()
-        .args(["serve", "--dry-run", "--kv-cache-memory", "512MiB"])
-        .output()
-        .unwrap();
-    let plan = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success()
-            && plan.contains("KV cache")
-            && plan.contains("max_model_len  8192 tokens"),
-        "{plan}"
-    );
+    // 30 layers, 3 key-value heads of 64: 2 bytes a value, or one and a scale of 4 bytes a head.
+    for (dtype, each) in [
+        ("f16", "22.5KiB a token in f16"),
+        ("bf16", "22.5KiB a token in bf16"),
+        ("int8", "12.0KiB a token in int8"),
+    ] {
+        let output = flambeau()
+            .args(["serve", "--dry-run", "--kv-cache-memory", "512MiB"])
+            .args(["--kv-cache-dtype", dtype])
+            .output()
+            .unwrap();
+        let plan = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success()
+                && plan.contains("KV cache")
+                && plan.contains(each)
+                && plan.contains("max_model_len  8192 tokens"),
+            "{plan}"
+        );
+    }
 }
 
 /// The bytes in `field` of /proc/PID/status.

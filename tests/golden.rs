@@ -11,6 +11,7 @@ use flambeau::cli::load;
 use flambeau::engine::Executor;
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Runner};
+use flambeau::ops::KvDtype;
 use flambeau::request::{GenerateRequest, SampledToken, SamplingParams, StopCriteria};
 use flambeau::scheduler::{SampleRow, SchedulerConfig, SequenceId, StepPlan};
 use flambeau::text::{Message, encode_chat};
@@ -135,21 +136,18 @@ fn agreement(decoder: Decoder, cpu: &Cpu, cases: &[Case]) -> Agreement {
     }
 }
 
-fn measure(activations: Activations, name: &str) -> Agreement {
+fn measure(activations: Activations, kv_dtype: KvDtype, name: &str) -> Agreement {
     let cpu = Cpu::new(2).unwrap();
-    let (config, weights) = common::load(activations, &cpu);
-    let result = agreement(
-        common::decoder(&config, &weights, 90, &cpu),
-        &cpu,
-        &golden(name),
-    );
-    println!("{activations:?} on {name}: {result:?}");
+    let model = common::load(activations, &cpu);
+    let decoder = common::decoder(&model, &common::limits(90, kv_dtype), &cpu);
+    let result = agreement(decoder, &cpu, &golden(name));
+    println!("{activations:?} activations, {kv_dtype} cache on {name}: {result:?}");
     result
 }
 
 #[test]
 fn int8_activations_stay_within_the_reference_bar() {
-    let result = measure(Activations::Int8, SHORT);
+    let result = measure(Activations::Int8, KvDtype::F16, SHORT);
     assert!(
         result.top1 >= 0.955 && result.clear_misses == 0,
         "{result:?}"
@@ -159,7 +157,7 @@ fn int8_activations_stay_within_the_reference_bar() {
 
 #[test]
 fn int8_activations_stay_within_the_bar_far_from_the_start() {
-    let result = measure(Activations::Int8, LONG);
+    let result = measure(Activations::Int8, KvDtype::F16, LONG);
     assert!(
         result.clear_misses == 0 && result.mean <= 0.048 && result.p95 <= 0.14,
         "{result:?}"
@@ -169,12 +167,30 @@ fn int8_activations_stay_within_the_bar_far_from_the_start() {
 #[test]
 fn float_activations_match_the_reference() {
     for name in [SHORT, LONG] {
-        let result = measure(Activations::Float, name);
+        let result = measure(Activations::Float, KvDtype::F16, name);
         assert!(
             result.top1 == 1.0 && result.mean <= 0.002,
             "{name}: {result:?}"
         );
     }
+}
+
+#[test]
+fn bf16_and_int8_caches_stay_within_their_bars() {
+    // Float activations, so that the loss is the cache's alone; at last what is served.
+    let runs = [
+        (Activations::Float, KvDtype::Bf16, SHORT, 0.006),
+        (Activations::Float, KvDtype::Bf16, LONG, 0.008),
+        (Activations::Float, KvDtype::Int8, SHORT, 0.025),
+        (Activations::Float, KvDtype::Int8, LONG, 0.035),
+        (Activations::Int8, KvDtype::Int8, SHORT, 0.04),
+        (Activations::Int8, KvDtype::Int8, LONG, 0.06),
+    ];
+    let results = runs.map(|(activations, kv_dtype, name, bar)| {
+        let result = measure(activations, kv_dtype, name);
+        (result.clear_misses == 0 && result.mean <= bar, result)
+    });
+    assert!(results.iter().all(|(good, _)| *good), "{results:#?}");
 }
 
 #[test]
@@ -188,7 +204,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
     let engine = common::Engine::start(
         &common::load(Activations::Int8, &cpu),
         scheduler,
-        90,
+        common::limits(90, KvDtype::F16),
         &cpu,
         |r| Box::new(r),
     );

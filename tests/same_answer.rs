@@ -15,7 +15,8 @@ use std::sync::{Arc, LazyLock};
 use common::{Answer, Engine};
 use flambeau::backend::cpu::{Cpu, Isa};
 use flambeau::engine::{EventStream, Executor, ExecutorError, StepOutput, Ticket};
-use flambeau::model::{Activations, ModelConfig, Runner, Weights};
+use flambeau::model::{Activations, Limits, ModelConfig, Runner, Weights};
+use flambeau::ops::KvDtype;
 use flambeau::request::{FinishReason, GenerateRequest, SamplingParams, StopCriteria};
 use flambeau::scheduler::{SchedulerConfig, SequenceId, StepPlan};
 use rng::Rng;
@@ -92,21 +93,20 @@ static MODEL: LazyLock<(ModelConfig, Arc<Weights>)> =
     LazyLock::new(|| common::load(Activations::Int8, &Cpu::new(2).unwrap()));
 
 /// What each request answers alone, one after the other, on one thread.
-static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| {
-    let cpu = Cpu::new(1).unwrap();
+fn alone(requests: Vec<GenerateRequest>, kv_dtype: KvDtype) -> Vec<Answer> {
     let config = SchedulerConfig {
         max_num_seqs: 1,
         max_num_batched_tokens: 512,
         max_model_len: MAX_MODEL_LEN,
     };
-    let engine = Engine::start(&MODEL, config, MAX_MODEL_LEN / 16, &cpu, |runner| {
-        Box::new(runner)
-    });
-    requests()
-        .into_iter()
-        .map(|request| engine.answer(request))
-        .collect()
-});
+    let limits = common::limits(MAX_MODEL_LEN / 16, kv_dtype);
+    let cpu = Cpu::new(1).unwrap();
+    let engine = Engine::start(&MODEL, config, limits, &cpu, |runner| Box::new(runner));
+    let answers = requests.into_iter().map(|request| engine.answer(request));
+    answers.collect()
+}
+
+static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(requests(), KvDtype::F16));
 
 /// Holds every step until the test has said who comes and goes.
 struct Gated {
@@ -179,7 +179,7 @@ struct Company {
 }
 
 /// Serves `requests` together, arriving in a random order, among others who come and leave.
-fn in_company(requests: &[GenerateRequest], num_blocks: usize, cpu: &Cpu, seed: u64) -> Company {
+fn in_company(requests: &[GenerateRequest], limits: Limits, cpu: &Cpu, seed: u64) -> Company {
     let mut rng = Rng(seed);
     let max_num_seqs = 16 + rng.below(17);
     let config = SchedulerConfig {
@@ -188,7 +188,7 @@ fn in_company(requests: &[GenerateRequest], num_blocks: usize, cpu: &Cpu, seed: 
         max_model_len: MAX_MODEL_LEN,
     };
     let (gate_keeper, gate) = sync_channel(0);
-    let engine = Engine::start(&MODEL, config, num_blocks, cpu, move |runner| {
+    let engine = Engine::start(&MODEL, config, limits, cpu, move |runner| {
         Box::new(Gated {
             runner,
             gate: gate_keeper.clone(),
@@ -312,7 +312,7 @@ fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
             num_preemptions,
             num_recomputed,
             num_left,
-        } = in_company(&requests, 28, &cpu, seed);
+        } = in_company(&requests, common::limits(28, KvDtype::F16), &cpu, seed);
         println!(
             "{label}: {num_preemptions} preemptions, {num_recomputed} recomputed, {num_left} left"
         );
@@ -327,7 +327,12 @@ fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
 
 #[test]
 fn a_full_batch_changes_no_token_and_no_logprob() {
-    let company = in_company(&requests(), 640, &Cpu::new(2).unwrap(), 4);
+    let company = in_company(
+        &requests(),
+        common::limits(640, KvDtype::F16),
+        &Cpu::new(2).unwrap(),
+        4,
+    );
     assert_same(&company.answers, "roomy pool");
     assert_eq!(
         company.num_preemptions, 0,
@@ -343,8 +348,23 @@ fn scalar_kernels_give_the_same_bits() {
     shortest.sort_by_key(|&i| requests[i].prompt.len() + requests[i].stop.max_tokens);
     let shortest = &shortest[..3];
     let some: Vec<GenerateRequest> = shortest.iter().map(|&i| requests[i].clone()).collect();
-    let company = in_company(&some, 44, &cpu, 5);
+    let company = in_company(&some, common::limits(44, KvDtype::F16), &cpu, 5);
     for (answer, &i) in company.answers.iter().zip(shortest) {
         assert_eq!(bits(answer), bits(&ALONE[i]), "request {i}");
     }
+}
+
+#[test]
+fn an_int8_cache_gives_the_same_bits_in_company() {
+    let requests = requests();
+    let some = [0, 1, 7, 10, 15];
+    let some: Vec<GenerateRequest> = some.iter().map(|&i| requests[i].clone()).collect();
+    let alone = alone(some.clone(), KvDtype::Int8);
+    let cpu = Cpu::new(2).unwrap();
+    let company = in_company(&some, common::limits(44, KvDtype::Int8), &cpu, 6);
+    for (i, (answer, alone)) in company.answers.iter().zip(&alone).enumerate() {
+        assert_eq!(bits(answer), bits(alone), "request {i}");
+    }
+    let f16 = &ALONE[7];
+    assert_ne!(bits(&alone[2]), bits(f16), "int8 was meant to show");
 }

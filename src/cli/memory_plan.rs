@@ -5,10 +5,10 @@ use std::fmt;
 use anyhow::bail;
 
 use super::system;
-use crate::config::{ByteSize, Config};
+use crate::config::{ByteSize, Config, KvCacheDtype};
 use crate::model::ModelConfig;
 use crate::model::gguf::GgufFile;
-use crate::ops::WeightFormat;
+use crate::ops::{KvDtype, WeightFormat};
 
 /// Sizes of one model on this machine.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct MemoryPlan {
     pub num_blocks: usize,
     /// Tokens a block.
     pub block_size: usize,
+    /// What keys and values are rounded to.
+    pub kv_dtype: KvDtype,
     /// Bytes a token in the cache.
     pub kv_bytes_per_token: usize,
     /// Tokens a sequence.
@@ -31,7 +33,12 @@ impl MemoryPlan {
     /// Divides `kv_cache_memory` into blocks and fits `max_model_len` to them; what cannot fit is an error that says what
     /// to change.
     pub fn new(config: &Config, model: &ModelConfig, file: &GgufFile) -> anyhow::Result<Self> {
-        let kv_bytes_per_token = model.kv_bytes_per_token();
+        let kv_dtype = match config.kv_cache_dtype {
+            KvCacheDtype::F16 => KvDtype::F16,
+            KvCacheDtype::Bf16 => KvDtype::Bf16,
+            KvCacheDtype::Int8 => KvDtype::Int8,
+        };
+        let kv_bytes_per_token = model.kv_bytes_per_token(kv_dtype);
         let block_bytes = kv_bytes_per_token * config.block_size;
         let num_blocks = usize::try_from(config.kv_cache_memory.0)? / block_bytes;
         let capacity = num_blocks * config.block_size;
@@ -72,6 +79,7 @@ impl MemoryPlan {
                 .sum(),
             num_blocks,
             block_size: config.block_size,
+            kv_dtype,
             kv_bytes_per_token,
             max_model_len,
             available: system::available_memory(),
@@ -94,11 +102,12 @@ impl fmt::Display for MemoryPlan {
         writeln!(f, "weights        {}", ByteSize(self.weights))?;
         writeln!(
             f,
-            "KV cache       {} = {} blocks of {} tokens ({} a token)",
+            "KV cache       {} = {} blocks of {} tokens ({} a token in {})",
             ByteSize(self.kv_bytes()),
             self.num_blocks,
             self.block_size,
-            ByteSize(self.kv_bytes_per_token as u64)
+            ByteSize(self.kv_bytes_per_token as u64),
+            self.kv_dtype
         )?;
         writeln!(f, "max_model_len  {} tokens", self.max_model_len)?;
         let mut lengths: Vec<usize> = [512, 2048, 8192, 32_768]

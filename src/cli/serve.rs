@@ -243,6 +243,7 @@ impl Loaded {
             max_model_len: plan.max_model_len,
             num_blocks: plan.num_blocks,
             block_size: plan.block_size,
+            kv_dtype: plan.kv_dtype,
         };
         let model_config = self.model_config.clone();
         let factory: ExecutorFactory = Box::new(move || {

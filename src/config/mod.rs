@@ -7,6 +7,8 @@ mod secret;
 mod size;
 
 pub use raw::{ConfigError, RawConfig};
-pub use resolved::{Config, DEFAULT_MODEL, NamedKey, available_cores, default_threads};
+pub use resolved::{
+    Config, DEFAULT_MODEL, KvCacheDtype, NamedKey, available_cores, default_threads,
+};
 pub use secret::Secret;
 pub use size::ByteSize;

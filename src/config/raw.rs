@@ -67,6 +67,9 @@ pub struct RawConfig {
     /// Memory for the KV cache [default: 1GiB]
     #[arg(long, env = "FLAMBEAU_KV_CACHE_MEMORY")]
     pub kv_cache_memory: Option<ByteSize>,
+    /// What keys and values are rounded to in the KV cache: f16, bf16, or int8 (about half the memory) [default: f16]
+    #[arg(long, env = "FLAMBEAU_KV_CACHE_DTYPE", value_name = "DTYPE")]
+    pub kv_cache_dtype: Option<String>,
     /// A Jinja file to use in place of the model's chat template
     #[arg(long, env = "FLAMBEAU_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,

@@ -47,12 +47,25 @@ pub struct Config {
     pub block_size: usize,
     /// Memory for the KV cache.
     pub kv_cache_memory: ByteSize,
+    /// What keys and values are rounded to.
+    pub kv_cache_dtype: KvCacheDtype,
     /// Overrides the model's.
     pub chat_template: Option<PathBuf>,
     /// Overrides the model's.
     pub tokenizer: Option<PathBuf>,
     /// For open requests, after the signal to stop.
     pub shutdown_timeout: Duration,
+}
+
+/// A dtype of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvCacheDtype {
+    /// `f16`.
+    F16,
+    /// `bf16`.
+    Bf16,
+    /// `int8`.
+    Int8,
 }
 
 /// The model that `serve` takes when none is named.
@@ -111,6 +124,7 @@ impl RawConfig {
             )?,
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
             kv_cache_memory: self.kv_cache_memory.unwrap_or(ByteSize(1 << 30)),
+            kv_cache_dtype: kv_cache_dtype(self.kv_cache_dtype.as_deref())?,
             chat_template: self.chat_template,
             tokenizer: self.tokenizer,
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout.unwrap_or(30)),
@@ -159,6 +173,18 @@ fn within(name: &'static str, value: usize, min: usize, max: usize) -> Result<us
         false => Err(ConfigError::value(
             name,
             format!("{value} is not in {min}..={max}"),
+        )),
+    }
+}
+
+fn kv_cache_dtype(dtype: Option<&str>) -> Result<KvCacheDtype, ConfigError> {
+    match dtype {
+        None | Some("f16") => Ok(KvCacheDtype::F16),
+        Some("bf16") => Ok(KvCacheDtype::Bf16),
+        Some("int8") => Ok(KvCacheDtype::Int8),
+        Some(other) => Err(ConfigError::value(
+            "kv_cache_dtype",
+            format!("{other:?} is not known; use f16, bf16 or int8"),
         )),
     }
 }
@@ -321,6 +347,13 @@ mod tests {
                 ..RawConfig::default()
             })
             .starts_with("device: ")
+        );
+        assert!(
+            message(RawConfig {
+                kv_cache_dtype: Some("fp8".into()),
+                ..RawConfig::default()
+            })
+            .starts_with("kv_cache_dtype: ")
         );
         assert!(
             message(RawConfig {

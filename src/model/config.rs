@@ -2,7 +2,7 @@
 
 use super::ModelError;
 use super::gguf::{GgufError, Metadata, shown};
-use crate::ops::RopeStyle;
+use crate::ops::{KvDtype, RopeStyle};
 
 /// Shape of a Llama-like decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,9 +129,9 @@ impl ModelConfig {
         })
     }
 
-    /// Bytes of keys and values that one token takes in the cache (float16).
-    pub fn kv_bytes_per_token(&self) -> usize {
-        self.num_layers * 2 * self.num_kv_heads * self.head_dim * 2
+    /// Bytes of keys and values that one token takes in a cache of `dtype`.
+    pub fn kv_bytes_per_token(&self, dtype: KvDtype) -> usize {
+        self.num_layers * 2 * self.num_kv_heads * dtype.bytes_per_head(self.head_dim)
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
 
-use super::buffers::{Buffers, kv_cache};
+use super::buffers::Buffers;
 use super::weights::{LayerWeights, Linear};
 use super::{ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, LinearPart, RopeTable, Slots, add_assign, embedding, gather_rows, kv_store,
-    matmul, paged_attention, rms_norm, rms_norm_inplace, rope, silu_mul,
+    AttentionBatch, KvCache, KvDtype, LinearPart, QkNorm, RopeTable, Slots, add_assign, embedding,
+    gather_rows, matmul, paged_attention, rms_norm, rope_store, silu_mul,
 };
 use crate::scheduler::StepPlan;
 
@@ -27,6 +27,8 @@ pub struct Limits {
     pub num_blocks: usize,
     /// Tokens a block; a multiple of 16.
     pub block_size: usize,
+    /// What keys and values are rounded to.
+    pub kv_dtype: KvDtype,
 }
 
 /// A Llama-shaped decoder over preallocated buffers and a paged KV cache.
@@ -35,7 +37,8 @@ pub struct Decoder {
     weights: Arc<Weights>,
     rope: RopeTable,
     buffers: Buffers,
-    kv_cache: Vec<Tensor>,
+    /// One a layer.
+    kv_caches: Vec<KvCache>,
     limits: Limits,
     cpu: Cpu,
 }
@@ -67,13 +70,25 @@ impl Decoder {
             r.style,
         )?;
         let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
-        let kv_cache = kv_cache(&config, limits, &Device::Cpu)?;
+        let kv_cache = |_| {
+            KvCache::new(
+                limits.kv_dtype,
+                limits.num_blocks,
+                config.num_kv_heads,
+                limits.block_size,
+                config.head_dim,
+                &Device::Cpu,
+            )
+        };
+        let kv_caches = (0..config.num_layers)
+            .map(kv_cache)
+            .collect::<Result<_>>()?;
         Ok(Self {
             config,
             weights,
             rope,
             buffers,
-            kv_cache,
+            kv_caches,
             limits: *limits,
             cpu,
         })
@@ -82,8 +97,6 @@ impl Decoder {
     /// Computes one step: stores the keys and values of its `T` rows and returns the logits of its `B` sample rows,
     /// `[B, V]` float32, in a buffer that the next step overwrites. `None` when no row is sampled.
     pub fn forward(&self, plan: &StepPlan) -> Result<Option<Tensor>> {
-        let num_tokens = plan.num_tokens();
-        let hidden = self.buffers.hidden.narrow(0, 0, num_tokens)?;
         let &Limits {
             num_blocks,
             block_size,
@@ -101,93 +114,100 @@ impl Decoder {
                 block_size,
             )?,
         };
+        let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
+        let sampled_batch = step.batch.select(&sampled_rows)?;
+        let hidden = self.buffers.hidden.narrow(0, 0, plan.num_tokens())?;
         embedding(&hidden, &plan.token_ids, &self.weights.embedding, &self.cpu)?;
-        for (layer, kv_cache) in self.weights.layers.iter().zip(&self.kv_cache) {
-            self.attention_block(layer, kv_cache, &hidden, &step)?;
-            self.feed_forward_block(layer, &hidden)?;
+
+        let (mut hidden, mut batch) = (hidden, &step.batch);
+        for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
+            let mut qkv = self.project_and_store(layer, kv_cache, &hidden, &step)?;
+            if i + 1 == self.weights.layers.len() {
+                // Every key and value is stored; of what is left, nobody reads the rows that are not sampled.
+                if sampled_rows.is_empty() {
+                    return Ok(None);
+                }
+                (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &sampled_rows)?;
+                batch = &sampled_batch;
+            }
+            self.attend(layer, kv_cache, &hidden, &qkv, batch)?;
+            self.feed_forward(layer, &hidden)?;
         }
-        self.lm_head(&hidden, plan)
+        self.lm_head(&hidden).map(Some)
     }
 
-    fn attention_block(
+    /// Projects the rows' queries, keys and values and stores the last two; the queries are ready for attention.
+    fn project_and_store(
         &self,
         layer: &LayerWeights,
-        kv_cache: &Tensor,
+        kv_cache: &KvCache,
         hidden: &Tensor,
         step: &Step<'_>,
-    ) -> Result<()> {
+    ) -> Result<Tensor> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
-        let rows = |buffer: &Tensor| buffer.narrow(0, 0, hidden.dim(0)?);
-        let (normed, delta) = (rows(&self.buffers.normed)?, rows(&self.buffers.delta)?);
-        let (q, k, v) = (
-            rows(&self.buffers.q)?,
-            rows(&self.buffers.k)?,
-            rows(&self.buffers.v)?,
-        );
-        let attention = rows(&self.buffers.attention)?;
-
+        let normed = rows_for(hidden, &self.buffers.normed)?;
+        let qkv = rows_for(hidden, &self.buffers.qkv)?;
         rms_norm(&normed, hidden, &layer.attn_norm, eps, cpu)?;
-        self.linear(&q, &normed, &layer.q)?;
-        self.linear(&k, &normed, &layer.k)?;
-        self.linear(&v, &normed, &layer.v)?;
-        if let Some(weight) = &layer.q_norm {
-            rms_norm_inplace(&q, weight, eps, cpu)?;
-        }
-        if let Some(weight) = &layer.k_norm {
-            rms_norm_inplace(&k, weight, eps, cpu)?;
-        }
-        rope(&q, step.positions, &self.rope, cpu)?;
-        rope(&k, step.positions, &self.rope, cpu)?;
-        kv_store(kv_cache, &k, &v, &step.slots, cpu)?;
-        let scale = 1.0 / (self.config.head_dim as f32).sqrt();
-        paged_attention(&attention, &q, kv_cache, &step.batch, scale, cpu)?;
-        self.linear(&delta, &attention, &layer.o)?;
-        add_assign(hidden, &delta, cpu)
+        self.linear(&qkv, &normed, &layer.qkv)?;
+        let norm = layer.qk_norm.as_ref().map(|weights| QkNorm {
+            q: &weights.q,
+            k: &weights.k,
+            eps,
+        });
+        let (positions, slots) = (step.positions, &step.slots);
+        rope_store(&qkv, kv_cache, positions, slots, norm, &self.rope, cpu)?;
+        Ok(qkv)
     }
 
-    fn feed_forward_block(&self, layer: &LayerWeights, hidden: &Tensor) -> Result<()> {
-        let rows = |buffer: &Tensor| buffer.narrow(0, 0, hidden.dim(0)?);
-        let (normed, delta) = (rows(&self.buffers.normed)?, rows(&self.buffers.delta)?);
-        let (gate, up, activated) = (
-            rows(&self.buffers.gate)?,
-            rows(&self.buffers.up)?,
-            rows(&self.buffers.activated)?,
-        );
+    fn gather_sampled(
+        &self,
+        hidden: &Tensor,
+        qkv: &Tensor,
+        rows: &[u32],
+    ) -> Result<(Tensor, Tensor)> {
+        let sampled_hidden = self.buffers.sampled_hidden.narrow(0, 0, rows.len())?;
+        let sampled_qkv = self.buffers.sampled_qkv.narrow(0, 0, rows.len())?;
+        gather_rows(&sampled_hidden, hidden, rows)?;
+        gather_rows(&sampled_qkv, qkv, rows)?;
+        Ok((sampled_hidden, sampled_qkv))
+    }
 
-        rms_norm(
-            &normed,
-            hidden,
-            &layer.ffn_norm,
-            self.config.rms_norm_eps,
-            &self.cpu,
-        )?;
-        self.linear(&gate, &normed, &layer.gate)?;
-        self.linear(&up, &normed, &layer.up)?;
-        silu_mul(&activated, &gate, &up, &self.cpu)?;
-        self.linear(&delta, &activated, &layer.down)?;
+    /// Adds attention, projected, to the residual stream.
+    fn attend(
+        &self,
+        layer: &LayerWeights,
+        kv_cache: &KvCache,
+        hidden: &Tensor,
+        qkv: &Tensor,
+        batch: &AttentionBatch<'_>,
+    ) -> Result<()> {
+        let attention = rows_for(hidden, &self.buffers.attention)?;
+        let delta = rows_for(hidden, &self.buffers.delta)?;
+        let scale = 1.0 / (self.config.head_dim as f32).sqrt();
+        paged_attention(&attention, qkv, kv_cache, batch, scale, &self.cpu)?;
+        self.linear(&delta, &attention, &layer.o)?;
         add_assign(hidden, &delta, &self.cpu)
     }
 
-    fn lm_head(&self, hidden: &Tensor, plan: &StepPlan) -> Result<Option<Tensor>> {
-        if plan.samples.is_empty() {
-            return Ok(None);
-        }
-        let rows = |buffer: &Tensor| buffer.narrow(0, 0, plan.samples.len());
-        let (sampled, normed, logits) = (
-            rows(&self.buffers.sampled)?,
-            rows(&self.buffers.sampled_normed)?,
-            rows(&self.buffers.logits)?,
-        );
-        let row_ids: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
+    /// Adds the feed-forward to the residual stream.
+    fn feed_forward(&self, layer: &LayerWeights, hidden: &Tensor) -> Result<()> {
+        let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
+        let normed = rows_for(hidden, &self.buffers.normed)?;
+        let gate_up = rows_for(hidden, &self.buffers.gate_up)?;
+        let activated = rows_for(hidden, &self.buffers.activated)?;
+        let delta = rows_for(hidden, &self.buffers.delta)?;
+        rms_norm(&normed, hidden, &layer.ffn_norm, eps, cpu)?;
+        self.linear(&gate_up, &normed, &layer.gate_up)?;
+        silu_mul(&activated, &gate_up, cpu)?;
+        self.linear(&delta, &activated, &layer.down)?;
+        add_assign(hidden, &delta, cpu)
+    }
 
-        gather_rows(&sampled, hidden, &row_ids)?;
-        rms_norm(
-            &normed,
-            &sampled,
-            &self.weights.output_norm,
-            self.config.rms_norm_eps,
-            &self.cpu,
-        )?;
+    fn lm_head(&self, hidden: &Tensor) -> Result<Tensor> {
+        let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
+        let normed = rows_for(hidden, &self.buffers.normed)?;
+        let logits = rows_for(hidden, &self.buffers.logits)?;
+        rms_norm(&normed, hidden, &self.weights.output_norm, eps, cpu)?;
         match &self.weights.output {
             Some(head) => self.linear(&logits, &normed, head)?,
             None => {
@@ -195,17 +215,23 @@ impl Decoder {
                     weight: &self.weights.embedding,
                     bias: None,
                 };
-                matmul(&logits, &normed, &[part], &self.cpu)?;
+                matmul(&logits, &normed, &[part], cpu)?;
             }
         }
-        Ok(Some(logits))
+        Ok(logits)
     }
 
     fn linear(&self, out: &Tensor, x: &Tensor, linear: &Linear) -> Result<()> {
-        let part = LinearPart {
-            weight: &linear.weight,
-            bias: linear.bias.as_deref(),
-        };
-        matmul(out, x, &[part], &self.cpu)
+        let parts = linear.parts.iter().map(|part| LinearPart {
+            weight: &part.weight,
+            bias: part.bias.as_deref(),
+        });
+        let parts: Vec<LinearPart<'_>> = parts.collect();
+        matmul(out, x, &parts, &self.cpu)
     }
+}
+
+/// As many of the buffer's first rows as `hidden` has.
+fn rows_for(hidden: &Tensor, buffer: &Tensor) -> Result<Tensor> {
+    buffer.narrow(0, 0, hidden.dim(0)?)
 }

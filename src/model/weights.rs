@@ -16,36 +16,43 @@ pub enum Activations {
     Float,
 }
 
-/// `y = W x + b`.
+/// One or several `y = W x + b` of the same x, their outputs side by side. Parts stay apart, for they may be of different
+/// types in a file.
 pub struct Linear {
+    /// In the order of their outputs.
+    pub parts: Vec<Projection>,
+}
+
+/// `y = W x + b`.
+pub struct Projection {
     /// `[out_features, in_features]`.
     pub weight: PackedWeight,
     /// `[out_features]`.
     pub bias: Option<Vec<f32>>,
 }
 
+/// RMSNorm of each query and key head.
+pub struct QkNormWeights {
+    /// `[D]`.
+    pub q: Vec<f32>,
+    /// `[D]`.
+    pub k: Vec<f32>,
+}
+
 /// One decoder layer.
 pub struct LayerWeights {
     /// RMSNorm before attention, `[H]`.
     pub attn_norm: Vec<f32>,
-    /// Query projection, `[num_heads * D, H]`.
-    pub q: Linear,
-    /// Key projection, `[num_kv_heads * D, H]`.
-    pub k: Linear,
-    /// Value projection, `[num_kv_heads * D, H]`.
-    pub v: Linear,
-    /// RMSNorm of each query head, `[D]` (Qwen3).
-    pub q_norm: Option<Vec<f32>>,
-    /// RMSNorm of each key head, `[D]` (Qwen3).
-    pub k_norm: Option<Vec<f32>>,
+    /// Query, key and value projections, `[(num_heads + 2 num_kv_heads) * D, H]` together.
+    pub qkv: Linear,
+    /// Of models that have it (Qwen3).
+    pub qk_norm: Option<QkNormWeights>,
     /// Output projection, `[H, num_heads * D]`.
     pub o: Linear,
     /// RMSNorm before the feed-forward, `[H]`.
     pub ffn_norm: Vec<f32>,
-    /// `[I, H]`.
-    pub gate: Linear,
-    /// `[I, H]`.
-    pub up: Linear,
+    /// Gate and up projections, `[2 I, H]` together.
+    pub gate_up: Linear,
     /// `[H, I]`.
     pub down: Linear,
 }
@@ -89,7 +96,7 @@ impl Weights {
                 .collect::<Result<_, _>>()?,
             output_norm: loader.vector("output_norm.weight", hidden)?,
             output: match file.has_tensor("output.weight") {
-                true => Some(loader.linear("output", vocab, hidden)?),
+                true => Some(loader.linear(&[("output", vocab)], hidden)?),
                 false => None,
             },
             rope_freqs: loader.opt_vector("rope_freqs.weight", config.rope.rotary_dim / 2)?,
@@ -110,11 +117,9 @@ impl Weights {
         let layers = self
             .layers
             .iter()
-            .flat_map(|l| [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]);
-        let linears = layers
-            .chain(&self.output)
-            .map(|linear| linear.weight.num_bytes());
-        self.embedding.num_bytes() + linears.sum::<usize>()
+            .flat_map(|l| [&l.qkv, &l.o, &l.gate_up, &l.down]);
+        let parts = layers.chain(&self.output).flat_map(|l| &l.parts);
+        self.embedding.num_bytes() + parts.map(|part| part.weight.num_bytes()).sum::<usize>()
     }
 }
 
@@ -139,29 +144,39 @@ impl<'a> Loader<'a> {
                 self.file.tensor(&name(bias))?;
             }
         }
-        let qk_norm = |loader: &mut Self, part| {
-            let norm = config.qk_norm.then(|| loader.vector(&name(part), head));
-            norm.transpose()
+        let qk_norm = match config.qk_norm {
+            false => None,
+            true => Some(QkNormWeights {
+                q: self.vector(&name("attn_q_norm.weight"), head)?,
+                k: self.vector(&name("attn_k_norm.weight"), head)?,
+            }),
         };
+        let (q, k, v) = (name("attn_q"), name("attn_k"), name("attn_v"));
+        let (gate, up) = (name("ffn_gate"), name("ffn_up"));
         Ok(LayerWeights {
             attn_norm: self.vector(&name("attn_norm.weight"), hidden)?,
-            q: self.linear(&name("attn_q"), q_size, hidden)?,
-            k: self.linear(&name("attn_k"), kv_size, hidden)?,
-            v: self.linear(&name("attn_v"), kv_size, hidden)?,
-            q_norm: qk_norm(self, "attn_q_norm.weight")?,
-            k_norm: qk_norm(self, "attn_k_norm.weight")?,
-            o: self.linear(&name("attn_output"), hidden, q_size)?,
+            qkv: self.linear(&[(&q, q_size), (&k, kv_size), (&v, kv_size)], hidden)?,
+            qk_norm,
+            o: self.linear(&[(&name("attn_output"), hidden)], q_size)?,
             ffn_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
-            gate: self.linear(&name("ffn_gate"), inner, hidden)?,
-            up: self.linear(&name("ffn_up"), inner, hidden)?,
-            down: self.linear(&name("ffn_down"), hidden, inner)?,
+            gate_up: self.linear(&[(&gate, inner), (&up, inner)], hidden)?,
+            down: self.linear(&[(&name("ffn_down"), hidden)], inner)?,
         })
     }
 
-    fn linear(&mut self, stem: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+    /// The projections whose names (without `.weight`) and numbers of outputs are given, of inputs of `cols` values.
+    fn linear(&mut self, parts: &[(&str, usize)], cols: usize) -> Result<Linear, ModelError> {
+        let mut projection = |&(stem, rows): &(&str, usize)| {
+            Ok(Projection {
+                weight: self.matrix(&format!("{stem}.weight"), rows, cols)?,
+                bias: self.opt_vector(&format!("{stem}.bias"), rows)?,
+            })
+        };
         Ok(Linear {
-            weight: self.matrix(&format!("{stem}.weight"), rows, cols)?,
-            bias: self.opt_vector(&format!("{stem}.bias"), rows)?,
+            parts: parts
+                .iter()
+                .map(&mut projection)
+                .collect::<Result<_, ModelError>>()?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation.
 
-use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
 
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
@@ -19,53 +19,10 @@ pub fn rms_norm(out: &Tensor, x: &Tensor, weight: &[f32], eps: f32, cpu: &Cpu) -
     out.inplace_op2(x, &RmsNorm { weight, eps, cpu })
 }
 
-/// [`rms_norm`] in place over every group of D values, D = weight.len(): the norm of queries and keys by head, with x
-/// `[T, heads · D]` f32 and weight `[D]`.
-///
-/// # Errors
-/// If x's last dimension is no multiple of D.
-pub fn rms_norm_inplace(x: &Tensor, weight: &[f32], eps: f32, cpu: &Cpu) -> Result<()> {
-    let (_, width) = rows_and_columns("rms_norm: x", x)?;
-    if weight.is_empty() || !width.is_multiple_of(weight.len()) {
-        bail!(
-            "rms_norm: x has rows of {width}, which is no multiple of the weight's {}",
-            weight.len()
-        );
-    }
-    x.inplace_op1(&RmsNorm { weight, eps, cpu })
-}
-
 struct RmsNorm<'a> {
     weight: &'a [f32],
     eps: f32,
     cpu: &'a Cpu,
-}
-
-impl RmsNorm<'_> {
-    /// Normalises every row of `data`, which `fill(first_element, rows)` may write first.
-    fn rows(&self, data: &mut [f32], fill: &(dyn Fn(usize, &mut [f32]) + Sync)) {
-        let width = self.weight.len();
-        let chunk_len = self.cpu.rows_per_task(data.len() / width, width) * width;
-        self.cpu.for_each_chunk(data, chunk_len, &|i, rows| {
-            fill(i * chunk_len, rows);
-            self.cpu.dispatch(Normalise {
-                rows,
-                weight: self.weight,
-                eps: self.eps,
-            });
-        });
-    }
-}
-
-impl InplaceOp1 for RmsNorm<'_> {
-    fn name(&self) -> &'static str {
-        "rms_norm"
-    }
-
-    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        self.rows(slice_mut::<f32>("rms_norm: x", x, layout)?, &|_, _| ());
-        Ok(())
-    }
 }
 
 impl InplaceOp2 for RmsNorm<'_> {
@@ -84,12 +41,13 @@ impl InplaceOp2 for RmsNorm<'_> {
         if x.is_empty() {
             return Ok(());
         }
-        self.rows(
-            slice_mut::<f32>("rms_norm: out", out, out_layout)?,
-            &|start, rows| {
-                rows.copy_from_slice(&x[start..][..rows.len()]);
-            },
-        );
+        let out = slice_mut::<f32>("rms_norm: out", out, out_layout)?;
+        let &Self { weight, eps, cpu } = self;
+        let chunk_len = cpu.rows_per_task(out.len() / weight.len(), weight.len()) * weight.len();
+        cpu.for_each_chunk(out, chunk_len, &|i, rows| {
+            rows.copy_from_slice(&x[i * chunk_len..][..rows.len()]);
+            cpu.dispatch(Normalise { rows, weight, eps });
+        });
         Ok(())
     }
 }
@@ -105,24 +63,30 @@ impl Kernel for Normalise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let width = self.weight.len();
-        let (weight, weight_rest) = self.weight.as_chunks::<8>();
-        for row in self.rows.chunks_exact_mut(width) {
-            let (row, rest) = row.as_chunks_mut::<8>();
-            let mut squares = s.splat(0.0);
-            for x in row.iter() {
-                let x = s.load(x);
-                squares = s.fma(x, x, squares);
-            }
-            let squares = rest.iter().fold(s.sum(squares), |sum, x| sum + x * x);
-            let scale = 1.0 / (squares / width as f32 + self.eps).sqrt();
-            for (x, w) in row.iter_mut().zip(weight) {
-                s.store(s.mul(s.mul(s.load(x), s.splat(scale)), s.load(w)), x);
-            }
-            for (x, w) in rest.iter_mut().zip(weight_rest) {
-                *x = *x * scale * w;
-            }
+        for row in self.rows.chunks_exact_mut(self.weight.len()) {
+            normalise(s, row, self.weight, self.eps);
         }
+    }
+}
+
+/// [`rms_norm`] of one row, in place; `weight` is as long.
+#[inline(always)]
+pub(super) fn normalise<S: Simd>(s: S, row: &mut [f32], weight: &[f32], eps: f32) {
+    let width = row.len();
+    let (weight, weight_rest) = weight.as_chunks::<8>();
+    let (row, rest) = row.as_chunks_mut::<8>();
+    let mut squares = s.splat(0.0);
+    for x in row.iter() {
+        let x = s.load(x);
+        squares = s.fma(x, x, squares);
+    }
+    let squares = rest.iter().fold(s.sum(squares), |sum, x| sum + x * x);
+    let scale = 1.0 / (squares / width as f32 + eps).sqrt();
+    for (x, w) in row.iter_mut().zip(weight) {
+        s.store(s.mul(s.mul(s.load(x), s.splat(scale)), s.load(w)), x);
+    }
+    for (x, w) in rest.iter_mut().zip(weight_rest) {
+        *x = *x * scale * w;
     }
 }
 
@@ -149,10 +113,6 @@ mod tests {
                 let (buffer, out) = view(&vec![0.0; x.len()], (60, width));
                 rms_norm(&out, &tensor(&x, (60, width)), &weight, 1e-5, &cpu).unwrap();
                 buffer.assert_margins_untouched();
-                let (buffer, inplace) = view(&x, (15, 4 * width));
-                rms_norm_inplace(&inplace, &weight, 1e-5, &cpu).unwrap();
-                buffer.assert_margins_untouched();
-                assert_eq!(bits(&out), bits(&inplace));
                 for (row, got) in out.to_vec2::<f32>().unwrap().iter().enumerate() {
                     for (got, want) in
                         got.iter()
@@ -174,16 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn a_width_that_is_no_multiple_of_the_weight_is_an_error() {
+    fn shapes_that_do_not_fit_are_errors_naming_the_argument() {
         let cpu = Cpu::new(1).unwrap();
-        let x = tensor(&[1.0; 10], (1, 10));
-        assert!(
-            rms_norm_inplace(&x, &[1.0; 4], 1e-5, &cpu)
-                .unwrap_err()
-                .to_string()
-                .contains("no multiple")
-        );
-        assert!(rms_norm_inplace(&x, &[], 1e-5, &cpu).is_err());
-        assert!(rms_norm(&tensor(&[1.0; 10], (1, 10)), &x, &[1.0; 4], 1e-5, &cpu).is_err());
+        let row = |len: usize| tensor(&vec![1.0; len], (1, len));
+        let error = |out: usize, x: usize| {
+            let result = rms_norm(&row(out), &row(x), &[1.0; 4], 1e-5, &cpu);
+            result.unwrap_err().to_string()
+        };
+        assert!(error(4, 10).contains("rms_norm: x"));
+        assert!(error(10, 4).contains("rms_norm: out"));
     }
 }

@@ -1,9 +1,6 @@
-//! Rotary position embedding.
+//! Rotary position embedding: the angles of every position, and the turning of one head.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
-
-use super::view::{rows_and_columns, slice_mut};
-use crate::backend::cpu::{Cpu, Kernel, Simd};
+use candle_core::{Result, bail};
 
 /// Which two values of a head turn together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,106 +91,41 @@ impl RopeTable {
     pub fn max_positions(&self) -> usize {
         self.turns.len() / (self.rotary_dim / 2)
     }
-}
 
-/// Turns every head of x by its row's position, in place: x `[T, heads · D]` f32, T positions, and each pair
-/// `(a, b) -> (a cos - b sin, b cos + a sin)`.
-///
-/// # Errors
-/// If x does not have a row a position and whole heads, or a position is outside the table.
-pub fn rope(x: &Tensor, positions: &[u32], table: &RopeTable, cpu: &Cpu) -> Result<()> {
-    let (num_rows, width) = rows_and_columns("rope: x", x)?;
-    if num_rows != positions.len() || !width.is_multiple_of(table.head_dim) {
-        bail!(
-            "rope: x must be [{}, a multiple of {}], is {:?}",
-            positions.len(),
-            table.head_dim,
-            x.dims()
-        );
-    }
-    let max_positions = table.max_positions();
-    if let Some((i, position)) = positions
-        .iter()
-        .enumerate()
-        .find(|&(_, &p)| p as usize >= max_positions)
-    {
-        bail!("rope: positions[{i}] is {position}, but the table ends at {max_positions}");
-    }
-    x.inplace_op1(&Rope {
-        positions,
-        table,
-        width,
-        cpu,
-    })
-}
-
-struct Rope<'a> {
-    positions: &'a [u32],
-    table: &'a RopeTable,
-    width: usize,
-    cpu: &'a Cpu,
-}
-
-impl InplaceOp1 for Rope<'_> {
-    fn name(&self) -> &'static str {
-        "rope"
+    /// Width of the heads it is for.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim
     }
 
-    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let x = slice_mut::<f32>("rope: x", x, layout)?;
-        if x.is_empty() {
-            return Ok(());
+    /// Fails unless all positions are inside the table.
+    pub(super) fn check(&self, positions: &[u32]) -> Result<()> {
+        let max_positions = self.max_positions();
+        let outside = |&(_, &position): &(usize, &u32)| position as usize >= max_positions;
+        match positions.iter().enumerate().find(outside) {
+            Some((i, position)) => {
+                bail!("rope: positions[{i}] is {position}, but the table ends at {max_positions}")
+            }
+            None => Ok(()),
         }
-        let rows_per_task = self.cpu.rows_per_task(self.positions.len(), self.width);
-        self.cpu
-            .for_each_chunk(x, rows_per_task * self.width, &|i, rows| {
-                let positions = &self.positions[i * rows_per_task..];
-                self.cpu.dispatch(Turn {
-                    rows,
-                    positions,
-                    width: self.width,
-                    table: self.table,
-                });
-            });
-        Ok(())
     }
-}
 
-struct Turn<'a> {
-    rows: &'a mut [f32],
-    positions: &'a [u32],
-    width: usize,
-    table: &'a RopeTable,
-}
-
-impl Kernel for Turn<'_> {
-    type Output = ();
-
+    /// Turns one head by its position, inside the table: each pair `(a, b) -> (a cos - b sin, b cos + a sin)`.
+    ///
     /// Only products and sums with a rounding each, so the compiler may vectorise without changing a bit.
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let RopeTable {
-            head_dim,
-            rotary_dim,
-            style,
-            ref turns,
-        } = *self.table;
-        let num_pairs = rotary_dim / 2;
-        for (row, &position) in self.rows.chunks_exact_mut(self.width).zip(self.positions) {
-            let turns = &turns[position as usize * num_pairs..][..num_pairs];
-            for head in row.chunks_exact_mut(head_dim) {
-                match style {
-                    RopeStyle::Interleaved => {
-                        for ([a, b], turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
-                            (*a, *b) = turned(*a, *b, turn);
-                        }
-                    }
-                    RopeStyle::Half => {
-                        let (low, high) = head[..rotary_dim].split_at_mut(num_pairs);
-                        for ((a, b), turn) in low.iter_mut().zip(high).zip(turns) {
-                            (*a, *b) = turned(*a, *b, turn);
-                        }
-                    }
+    pub(super) fn turn(&self, head: &mut [f32], position: u32) {
+        let num_pairs = self.rotary_dim / 2;
+        let turns = &self.turns[position as usize * num_pairs..][..num_pairs];
+        match self.style {
+            RopeStyle::Interleaved => {
+                for ([a, b], turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
+                    (*a, *b) = turned(*a, *b, turn);
+                }
+            }
+            RopeStyle::Half => {
+                let (low, high) = head[..self.rotary_dim].split_at_mut(num_pairs);
+                for ((a, b), turn) in low.iter_mut().zip(high).zip(turns) {
+                    (*a, *b) = turned(*a, *b, turn);
                 }
             }
         }
@@ -207,71 +139,12 @@ fn turned(a: f32, b: f32, &[cos, sin]: &[f32; 2]) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Random, bits, cpus, tensor, view};
     use super::*;
 
     #[test]
-    fn pairs_turn_by_the_angle_of_their_position_the_same_everywhere() {
-        let (head_dim, rotary_dim, heads, rows) = (16, 12, 5, 300);
-        let mut random = Random::new(5);
-        let x = random.floats(rows * heads * head_dim, 2.0);
-        let positions: Vec<u32> = (0..rows).map(|_| random.below(1000) as u32).collect();
-        let factors: Vec<f32> = (0..6).map(|i| 1.0 + i as f32).collect();
-        for style in [RopeStyle::Interleaved, RopeStyle::Half] {
-            let table = RopeTable::new(
-                head_dim,
-                rotary_dim,
-                10_000.0,
-                Some(&factors),
-                2.0,
-                1000,
-                style,
-            )
-            .unwrap();
-            let mut want: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
-            for (at, head) in want.chunks_exact_mut(head_dim).enumerate() {
-                for (i, &factor) in factors.iter().enumerate() {
-                    let frequency = 10_000f64.powf(-2.0 * i as f64 / 12.0) / f64::from(factor);
-                    let (sin, cos) = (f64::from(positions[at / heads]) / 2.0 * frequency).sin_cos();
-                    let (p, q) = if style == RopeStyle::Half {
-                        (i, i + 6)
-                    } else {
-                        (2 * i, 2 * i + 1)
-                    };
-                    (head[p], head[q]) =
-                        (head[p] * cos - head[q] * sin, head[q] * cos + head[p] * sin);
-                }
-            }
-            let mut all = Vec::new();
-            for cpu in cpus() {
-                let (buffer, got) = view(&x, (rows, heads * head_dim));
-                rope(&got, &positions, &table, &cpu).unwrap();
-                buffer.assert_margins_untouched();
-                for (got, want) in got
-                    .flatten_all()
-                    .unwrap()
-                    .to_vec1::<f32>()
-                    .unwrap()
-                    .iter()
-                    .zip(&want)
-                {
-                    assert!((f64::from(*got) - want).abs() < 1e-6, "{got} {want}");
-                }
-                all.push(bits(&got));
-            }
-            assert!(
-                all.iter().all(|one| one == &all[0]),
-                "instructions and threads change no bit"
-            );
-        }
-    }
-
-    #[test]
     fn a_position_outside_the_table_is_an_error_naming_it() {
-        let cpu = Cpu::new(1).unwrap();
         let table = RopeTable::new(4, 4, 1e4, None, 1.0, 8, RopeStyle::Half).unwrap();
-        let x = tensor(&[0.0; 16], (2, 8));
-        let error = rope(&x, &[7, 8], &table, &cpu).unwrap_err().to_string();
+        let error = table.check(&[7, 8]).unwrap_err().to_string();
         assert!(error.contains("positions[1] is 8"), "{error}");
     }
 

@@ -1,27 +1,30 @@
 //! The gated activation of SwiGLU.
 
-use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
 
-use super::view::{expect_dims, slice, slice_mut};
+use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
-/// `out = gate / (1 + e^-gate) · up`, element by element, for three f32 tensors of one shape, usually `[T, I]`.
+/// `out = gate / (1 + e^-gate) · up`, element by element: out `[T, I]`, gate_up `[T, 2 I]` with a row's gate values before
+/// its up values, both f32.
 ///
 /// Source: Shazeer, "GLU Variants Improve Transformer", 2020.
 ///
 /// # Errors
-/// If the shapes differ.
-pub fn silu_mul(out: &Tensor, gate: &Tensor, up: &Tensor, cpu: &Cpu) -> Result<()> {
-    expect_dims("silu_mul: gate", gate, out.dims())?;
-    expect_dims("silu_mul: up", up, out.dims())?;
-    out.inplace_op3(gate, up, &SiluMul { cpu })
+/// If the shapes do not fit.
+pub fn silu_mul(out: &Tensor, gate_up: &Tensor, cpu: &Cpu) -> Result<()> {
+    let (num_rows, width) = rows_and_columns("silu_mul: out", out)?;
+    expect_dims("silu_mul: gate_up", gate_up, &[num_rows, 2 * width])?;
+    out.inplace_op2(gate_up, &SiluMul { width, cpu })
 }
 
 struct SiluMul<'a> {
+    /// I.
+    width: usize,
     cpu: &'a Cpu,
 }
 
-impl InplaceOp3 for SiluMul<'_> {
+impl InplaceOp2 for SiluMul<'_> {
     fn name(&self) -> &'static str {
         "silu_mul"
     }
@@ -30,31 +33,32 @@ impl InplaceOp3 for SiluMul<'_> {
         &self,
         out: &mut CpuStorage,
         out_layout: &Layout,
-        gate: &CpuStorage,
-        gate_layout: &Layout,
-        up: &CpuStorage,
-        up_layout: &Layout,
+        gate_up: &CpuStorage,
+        gate_up_layout: &Layout,
     ) -> Result<()> {
+        let &Self { width, cpu } = self;
         let out = slice_mut::<f32>("silu_mul: out", out, out_layout)?;
-        let gate = slice::<f32>("silu_mul: gate", gate, gate_layout)?;
-        let up = slice::<f32>("silu_mul: up", up, up_layout)?;
-        let chunk_len = self.cpu.rows_per_task(out.len(), 1);
-        self.cpu.for_each_chunk(out, chunk_len, &|i, out| {
-            let part = i * chunk_len..i * chunk_len + out.len();
-            self.cpu.dispatch(Elements {
+        let gate_up = slice::<f32>("silu_mul: gate_up", gate_up, gate_up_layout)?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let chunk_len = cpu.rows_per_task(out.len() / width, width) * width;
+        cpu.for_each_chunk(out, chunk_len, &|i, out| {
+            let gate_up = &gate_up[2 * i * chunk_len..];
+            cpu.dispatch(Rows {
                 out,
-                gate: &gate[part.clone()],
-                up: &up[part],
+                gate_up,
+                width,
             });
         });
         Ok(())
     }
 }
 
-struct Elements<'a> {
+struct Rows<'a> {
     out: &'a mut [f32],
-    gate: &'a [f32],
-    up: &'a [f32],
+    gate_up: &'a [f32],
+    width: usize,
 }
 
 #[inline(always)]
@@ -64,23 +68,29 @@ fn eight<S: Simd>(s: S, gate: &[f32; 8], up: &[f32; 8], out: &mut [f32; 8]) {
     s.store(s.mul(s.div(gate, denominator), s.load(up)), out);
 }
 
-impl Kernel for Elements<'_> {
+impl Kernel for Rows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (out, out_rest) = self.out.as_chunks_mut::<8>();
-        let (gate, gate_rest) = self.gate.as_chunks::<8>();
-        let (up, up_rest) = self.up.as_chunks::<8>();
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            eight(s, gate, up, out);
+        let rows = self.out.chunks_exact_mut(self.width);
+        for (out, gate_up) in rows.zip(self.gate_up.chunks_exact(2 * self.width)) {
+            let (gate, up) = gate_up.split_at(self.width);
+            let (out, out_rest) = out.as_chunks_mut::<8>();
+            let (gate, gate_rest) = gate.as_chunks::<8>();
+            let (up, up_rest) = up.as_chunks::<8>();
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                eight(s, gate, up, out);
+            }
+            if !out_rest.is_empty() {
+                // The last few go through the same instructions, in a padded vector.
+                let (mut out, mut gate, mut up) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+                gate[..gate_rest.len()].copy_from_slice(gate_rest);
+                up[..up_rest.len()].copy_from_slice(up_rest);
+                eight(s, &gate, &up, &mut out);
+                out_rest.copy_from_slice(&out[..out_rest.len()]);
+            }
         }
-        // The last few go through the same instructions, in a padded vector.
-        let (mut out, mut gate, mut up) = ([0.0; 8], [0.0; 8], [0.0; 8]);
-        gate[..gate_rest.len()].copy_from_slice(gate_rest);
-        up[..up_rest.len()].copy_from_slice(up_rest);
-        eight(s, &gate, &up, &mut out);
-        out_rest.copy_from_slice(&out[..out_rest.len()]);
     }
 }
 
@@ -96,16 +106,13 @@ mod tests {
         let mut gate = random.floats(rows * columns, 20.0);
         gate[..4].copy_from_slice(&[-1e4, 1e4, 0.0, -90.0]);
         let up = random.floats(rows * columns, 3.0);
+        let halves = gate.chunks(columns).zip(up.chunks(columns));
+        let gate_up = halves.flat_map(|(gate, up)| [gate, up].concat());
+        let gate_up: Vec<f32> = gate_up.collect();
         let mut all = Vec::new();
         for cpu in cpus() {
             let (buffer, out) = view(&vec![0.0; rows * columns], (rows, columns));
-            silu_mul(
-                &out,
-                &tensor(&gate, (rows, columns)),
-                &tensor(&up, (rows, columns)),
-                &cpu,
-            )
-            .unwrap();
+            silu_mul(&out, &tensor(&gate_up, (rows, 2 * columns)), &cpu).unwrap();
             buffer.assert_margins_untouched();
             let got = out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             for ((got, gate), up) in got.iter().zip(&gate).zip(&up) {

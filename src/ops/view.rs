@@ -1,7 +1,7 @@
 //! Slices and shape checks of candle storages, with errors that name the op and the argument.
 
 use candle_core::{CpuStorage, Layout, Result, Tensor, WithDType, bail};
-use half::f16;
+use half::{bf16, f16};
 
 /// Element types whose storage an op may write.
 pub(super) trait Element: WithDType {
@@ -11,6 +11,26 @@ pub(super) trait Element: WithDType {
 impl Element for f32 {
     fn vec_mut(storage: &mut CpuStorage) -> Option<&mut Vec<f32>> {
         if let CpuStorage::F32(data) = storage {
+            Some(data)
+        } else {
+            None
+        }
+    }
+}
+
+impl Element for bf16 {
+    fn vec_mut(storage: &mut CpuStorage) -> Option<&mut Vec<bf16>> {
+        if let CpuStorage::BF16(data) = storage {
+            Some(data)
+        } else {
+            None
+        }
+    }
+}
+
+impl Element for u8 {
+    fn vec_mut(storage: &mut CpuStorage) -> Option<&mut Vec<u8>> {
+        if let CpuStorage::U8(data) = storage {
             Some(data)
         } else {
             None

@@ -9,6 +9,7 @@ use flambeau::engine::{EngineConfig, EngineHandle, Event, EventStream, Executor,
 use flambeau::hub::{Hub, HubConfig, TextProgress};
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
+use flambeau::ops::KvDtype;
 use flambeau::request::{FinishReason, GenerateRequest, SampledToken};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::telemetry::Telemetry;
@@ -30,21 +31,24 @@ pub fn load(activations: Activations, cpu: &Cpu) -> (ModelConfig, Arc<Weights>) 
     (config, Arc::new(weights))
 }
 
-/// A decoder for `num_blocks` blocks of 16 tokens.
-pub fn decoder(
-    config: &ModelConfig,
-    weights: &Arc<Weights>,
-    num_blocks: usize,
-    cpu: &Cpu,
-) -> Decoder {
-    let limits = Limits {
+/// `num_blocks` blocks of 16 tokens.
+pub fn limits(num_blocks: usize, kv_dtype: KvDtype) -> Limits {
+    Limits {
         max_num_batched_tokens: 512,
         max_samples: 64,
         max_model_len: num_blocks * 16,
         num_blocks,
         block_size: 16,
-    };
-    Decoder::new(config.clone(), Arc::clone(weights), &limits, cpu.clone()).unwrap()
+        kv_dtype,
+    }
+}
+
+pub fn decoder(
+    (config, weights): &(ModelConfig, Arc<Weights>),
+    limits: &Limits,
+    cpu: &Cpu,
+) -> Decoder {
+    Decoder::new(config.clone(), Arc::clone(weights), limits, cpu.clone()).unwrap()
 }
 
 /// An engine thread on the default model.
@@ -55,25 +59,25 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Over [`decoder`], so within its limits; `wrap` may put something around the runner.
+    /// `wrap` may put something around the runner.
     pub fn start(
-        (config, weights): &(ModelConfig, Arc<Weights>),
+        model: &(ModelConfig, Arc<Weights>),
         scheduler: SchedulerConfig,
-        num_blocks: usize,
+        limits: Limits,
         cpu: &Cpu,
         wrap: impl Fn(Runner) -> Box<dyn Executor> + Send + 'static,
     ) -> Self {
         let telemetry = Telemetry::new().unwrap();
         let engine = EngineConfig {
             scheduler,
-            num_blocks,
-            block_size: 16,
+            num_blocks: limits.num_blocks,
+            block_size: limits.block_size,
             max_waiting: 256,
         };
-        let (config, weights, cpu) = (config.clone(), Arc::clone(weights), cpu.clone());
+        let (model, cpu) = (model.clone(), cpu.clone());
         let factory = move || {
             Ok(wrap(Runner::new(
-                decoder(&config, &weights, num_blocks, &cpu),
+                decoder(&model, &limits, &cpu),
                 cpu.clone(),
             )))
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use flambeau::backend::cpu::Cpu;
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Limits, ModelConfig, ModelError, Weights};
+use flambeau::ops::KvDtype;
 use flambeau::request::SamplingParams;
 use flambeau::scheduler::{SampleRow, SequenceId, StepPlan};
 
@@ -48,6 +49,7 @@ pub fn limits() -> Limits {
         max_model_len: 512,
         num_blocks: NUM_BLOCKS,
         block_size: BLOCK_SIZE,
+        kv_dtype: KvDtype::F16,
     }
 }
 

@@ -4,15 +4,19 @@ use std::ops::Range;
 
 use candle_core::{Result, bail};
 
-use super::{ROWS, TILE};
+use super::{ROWS, SPAN, TILE};
 
 /// The queries and the cached tokens of S sequences with T query rows in all.
 ///
-/// Invariant: the chunks' rows lie within `0..T` and do not overlap, and every block is one of the cache that the batch
-/// was made for, enough of them for what the chunk's last row sees.
+/// Invariant: the chunks' rows ascend from 0 to T without gaps, and every block is one of the cache that the batch was made
+/// for, enough of them for what the chunk's last row sees.
 #[derive(Debug)]
 pub struct AttentionBatch<'a> {
     pub(super) chunks: Vec<Chunk<'a>>,
+    /// Spans of all chunks.
+    pub(super) num_spans: usize,
+    /// Pairs of a row and a span of its chunk.
+    pub(super) num_partials: usize,
     pub(super) num_rows: usize,
     pub(super) num_blocks: usize,
     pub(super) block_size: usize,
@@ -26,6 +30,10 @@ pub(super) struct Chunk<'a> {
     /// Tokens that the first row sees; every further row sees one more.
     pub(super) visible: usize,
     pub(super) blocks: &'a [u32],
+    /// Spans of the chunks before.
+    pub(super) first_span: usize,
+    /// Pairs of a row and a span of the chunks before.
+    pub(super) first_partial: usize,
 }
 
 impl<'a> AttentionBatch<'a> {
@@ -51,7 +59,7 @@ impl<'a> AttentionBatch<'a> {
             bail!("attention batch: block_size must be a multiple of {TILE}, is {block_size}");
         }
         let num_sequences = context_lens.len();
-        let num_rows = check_offsets("cu_seqlens_q", cu_seqlens_q, num_sequences)?;
+        check_offsets("cu_seqlens_q", cu_seqlens_q, num_sequences)?;
         let num_entries = check_offsets("block_table_offsets", block_table_offsets, num_sequences)?;
         if num_entries != block_tables.len() {
             bail!(
@@ -59,7 +67,14 @@ impl<'a> AttentionBatch<'a> {
                 block_tables.len()
             );
         }
-        let mut chunks = Vec::new();
+        let mut batch = Self {
+            chunks: Vec::new(),
+            num_spans: 0,
+            num_partials: 0,
+            num_rows: 0,
+            num_blocks,
+            block_size,
+        };
         for (s, &context_len) in context_lens.iter().enumerate() {
             let context_len = context_len as usize;
             let rows = cu_seqlens_q[s] as usize..cu_seqlens_q[s + 1] as usize;
@@ -85,19 +100,52 @@ impl<'a> AttentionBatch<'a> {
                 );
             }
             let num_before = context_len - rows.len();
-            // The last chunks of a prompt see most and start first, which leaves short tasks for the end.
-            chunks.extend(rows.clone().step_by(ROWS).rev().map(|first| Chunk {
-                rows: first..rows.end.min(first + ROWS),
-                visible: num_before + (first - rows.start) + 1,
-                blocks: used,
-            }));
+            for first in rows.clone().step_by(ROWS) {
+                let num_rows = ROWS.min(rows.end - first);
+                batch.push(num_rows, num_before + (first - rows.start) + 1, used);
+            }
         }
-        Ok(Self {
-            chunks,
-            num_rows,
-            num_blocks,
-            block_size,
-        })
+        Ok(batch)
+    }
+
+    /// The batch whose row i is row `rows[i]` of this one, with the same context; a row may stand several times.
+    ///
+    /// # Errors
+    /// If a row is not below T.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        let mut selected = Self {
+            chunks: Vec::new(),
+            num_spans: 0,
+            num_partials: 0,
+            num_rows: 0,
+            ..*self
+        };
+        for (i, &row) in rows.iter().enumerate() {
+            let row = row as usize;
+            let chunk = self.chunks.partition_point(|chunk| chunk.rows.end <= row);
+            let Some(chunk) = self.chunks.get(chunk) else {
+                bail!(
+                    "attention batch: rows[{i}] is {row}, but there are {} rows",
+                    self.num_rows
+                );
+            };
+            selected.push(1, chunk.visible + (row - chunk.rows.start), chunk.blocks);
+        }
+        Ok(selected)
+    }
+
+    fn push(&mut self, num_rows: usize, visible: usize, blocks: &'a [u32]) {
+        let num_spans = (visible + num_rows - 1).div_ceil(SPAN);
+        self.chunks.push(Chunk {
+            rows: self.num_rows..self.num_rows + num_rows,
+            visible,
+            blocks,
+            first_span: self.num_spans,
+            first_partial: self.num_partials,
+        });
+        self.num_rows += num_rows;
+        self.num_spans += num_spans;
+        self.num_partials += num_spans * num_rows;
     }
 }
 

@@ -1,56 +1,56 @@
 //! Attention over the paged key-value cache, for batches of any mix of prompts and single tokens.
 //!
 //! Invariant: a query row's result depends only on its own query and its visible context. The context is cut at absolute
-//! multiples of [`SPAN`]; inside a span, online softmax runs over tiles of [`TILE`] tokens in ascending order; spans merge
-//! in ascending order. How rows are chunked into calls, tasks and register tiles changes no bit. Keys and values come
-//! only from the cache, also for the tokens of this step.
+//! multiples of [`SPAN`]: a span is one softmax, whose sums run in ascending tokens; spans merge in ascending order. How
+//! rows are chunked into calls, tasks and register tiles, and whether spans are computed one after the other or at once,
+//! changes no bit. Keys and values come only from the cache, also for the tokens of this step.
 
 mod batch;
+mod products;
+mod span;
 mod task;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
+
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
-use half::f16;
 
 pub use batch::AttentionBatch;
 
+use super::kv_cache::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat, TILE};
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, DisjointMut};
 
-/// Tokens between merges of the softmax state.
+/// Tokens of one softmax.
 const SPAN: usize = 256;
-/// Tokens a step of the online softmax.
-const TILE: usize = 16;
 /// Query rows a task: they share the conversion of each tile.
 const ROWS: usize = 16;
 
 /// Causal attention: row i of a sequence with q_len rows sees the tokens `0..=context_len - q_len + i`, and
 /// `out = softmax(scale · q · Kᵀ) · V` by head.
 ///
-/// out and q `[T, num_heads · D]` f32; cache `[num_blocks, 2, num_kv_heads, block_size, D]` f16 with the second dimension
-/// (key, value). Query head h reads key-value head `h / (num_heads / num_kv_heads)`. Sources: Kwon et al.,
-/// "PagedAttention", 2023; Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
+/// out `[T, num_heads · D]` f32; qkv `[T, at least that]` f32, of which the first `num_heads · D` columns are the queries.
+/// Query head h reads key-value head `h / (num_heads / num_kv_heads)`. Sources: Kwon et al., "PagedAttention", 2023;
+/// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
 ///
 /// # Errors
-/// If a shape does not fit, the batch was made for another cache, or D is no multiple of 8 up to 256.
+/// If a shape does not fit or the batch was made for another cache.
 pub fn paged_attention(
     out: &Tensor,
-    q: &Tensor,
-    cache: &Tensor,
+    qkv: &Tensor,
+    cache: &KvCache,
     batch: &AttentionBatch<'_>,
     scale: f32,
     cpu: &Cpu,
 ) -> Result<()> {
-    let &[num_blocks, 2, num_kv_heads, block_size, head_dim] = cache.dims() else {
-        bail!(
-            "paged_attention: cache must be [num_blocks, 2, num_kv_heads, block_size, D], is {:?}",
-            cache.dims()
-        );
-    };
-    if head_dim == 0 || !head_dim.is_multiple_of(8) || head_dim > 256 {
-        bail!("paged_attention: D must be a multiple of 8 up to 256, is {head_dim}");
-    }
+    let &KvCache {
+        num_blocks,
+        num_kv_heads,
+        block_size,
+        head_dim,
+        ..
+    } = cache;
     if (num_blocks, block_size) != (batch.num_blocks, batch.block_size) {
         bail!(
             "paged_attention: batch is for a cache of {} blocks of {} tokens, cache has {num_blocks} of {block_size}",
@@ -58,23 +58,27 @@ pub fn paged_attention(
             batch.block_size
         );
     }
-    let (_, width) = rows_and_columns("paged_attention: q", q)?;
-    expect_dims("paged_attention: q", q, &[batch.num_rows, width])?;
+    let (_, width) = rows_and_columns("paged_attention: out", out)?;
+    let (_, row_len) = rows_and_columns("paged_attention: qkv", qkv)?;
     expect_dims("paged_attention: out", out, &[batch.num_rows, width])?;
-    if num_kv_heads == 0 || width == 0 || !width.is_multiple_of(num_kv_heads * head_dim) {
+    expect_dims(
+        "paged_attention: qkv",
+        qkv,
+        &[batch.num_rows, row_len.max(width)],
+    )?;
+    if width == 0 || !width.is_multiple_of(num_kv_heads * head_dim) {
         bail!(
-            "paged_attention: q has rows of {width}, no multiple of {num_kv_heads} key-value heads of {head_dim}"
+            "paged_attention: out has rows of {width}, no multiple of {num_kv_heads} key-value heads of {head_dim}"
         );
     }
-    let heads_per_kv = width / (num_kv_heads * head_dim);
     out.inplace_op3(
-        q,
-        cache,
+        qkv,
+        &cache.data,
         &Attention {
             batch,
-            num_kv_heads,
-            heads_per_kv,
-            head_dim,
+            cache,
+            row_len,
+            heads_per_kv: width / (num_kv_heads * head_dim),
             scale,
             cpu,
         },
@@ -83,9 +87,10 @@ pub fn paged_attention(
 
 struct Attention<'a> {
     batch: &'a AttentionBatch<'a>,
-    num_kv_heads: usize,
+    cache: &'a KvCache,
+    /// Of a row of qkv.
+    row_len: usize,
     heads_per_kv: usize,
-    head_dim: usize,
     scale: f32,
     cpu: &'a Cpu,
 }
@@ -99,32 +104,109 @@ impl InplaceOp3 for Attention<'_> {
         &self,
         out: &mut CpuStorage,
         out_layout: &Layout,
-        q: &CpuStorage,
-        q_layout: &Layout,
+        qkv: &CpuStorage,
+        qkv_layout: &Layout,
         cache: &CpuStorage,
         cache_layout: &Layout,
     ) -> Result<()> {
-        /// Below this many multiply-adds (a few µs) waking a thread does not pay.
-        const MIN_MACS: usize = 1 << 16;
-        let out = DisjointMut::new(slice_mut::<f32>("paged_attention: out", out, out_layout)?);
-        let q = slice::<f32>("paged_attention: q", q, q_layout)?;
-        let cache = slice::<f16>("paged_attention: cache", cache, cache_layout)?;
-        let chunks = &self.batch.chunks;
-        let run = |task: usize| {
-            let (chunk, kv_head) = (&chunks[task / self.num_kv_heads], task % self.num_kv_heads);
-            task::run(self, chunk, kv_head, q, cache, &out);
+        let out = slice_mut::<f32>("paged_attention: out", out, out_layout)?;
+        let qkv = slice::<f32>("paged_attention: qkv", qkv, qkv_layout)?;
+        let cache = (cache, cache_layout);
+        match self.cache.dtype {
+            KvDtype::F16 => self.attend::<F16>(out, qkv, cache),
+            KvDtype::Bf16 => self.attend::<Bf16>(out, qkv, cache),
+            KvDtype::Int8 => self.attend::<Int8>(out, qkv, cache),
+        }
+    }
+}
+
+thread_local! {
+    /// The split spans of the call in progress, kept for the next one.
+    static PARTIALS: RefCell<Vec<[f32; 8]>> = RefCell::default();
+}
+
+impl Attention<'_> {
+    fn attend<F: KvFormat>(
+        &self,
+        out: &mut [f32],
+        qkv: &[f32],
+        (cache, cache_layout): (&CpuStorage, &Layout),
+    ) -> Result<()> {
+        let out = DisjointMut::new(out);
+        let inputs = Inputs::<F> {
+            op: self,
+            qkv,
+            cache: slice::<F::Unit>("paged_attention: cache", cache, cache_layout)?,
         };
-        let num_tasks = chunks.len() * self.num_kv_heads;
-        let num_scores: usize = chunks
-            .iter()
-            .map(|chunk| chunk.visible * chunk.rows.len())
-            .sum();
-        let macs_per_score = 2 * self.num_kv_heads * self.heads_per_kv * self.head_dim;
-        if num_scores.saturating_mul(macs_per_score) < MIN_MACS {
-            (0..num_tasks).for_each(run);
-        } else {
-            self.cpu.run(num_tasks, &run);
+        let (batch, num_kv_heads) = (self.batch, self.cache.num_kv_heads);
+        let num_tasks = batch.chunks.len() * num_kv_heads;
+        // The last chunks of a prompt see most and start first, which leaves short tasks for the end.
+        let task = |i: usize| {
+            let i = num_tasks - 1 - i;
+            (i / num_kv_heads, i % num_kv_heads)
+        };
+        match self.parallelism() {
+            Parallelism::None => (0..num_tasks).for_each(|i| task::whole(&inputs, task(i), &out)),
+            Parallelism::Chunks => {
+                self.cpu
+                    .run(num_tasks, &|i| task::whole(&inputs, task(i), &out));
+            }
+            Parallelism::Spans => PARTIALS.with_borrow_mut(|partials| {
+                let num_partials = batch.num_partials * self.num_heads();
+                partials.resize(num_partials * self.partial_len(), [0.0; 8]);
+                let parts = DisjointMut::new(partials);
+                self.cpu.run(batch.num_spans * num_kv_heads, &|i| {
+                    task::part(&inputs, (i / num_kv_heads, i % num_kv_heads), &parts);
+                });
+                self.cpu
+                    .run(num_tasks, &|i| task::merge(self, task(i), partials, &out));
+            }),
         }
         Ok(())
     }
+
+    fn num_heads(&self) -> usize {
+        self.cache.num_kv_heads * self.heads_per_kv
+    }
+
+    /// How the work is shared; changes no bit.
+    fn parallelism(&self) -> Parallelism {
+        /// Below this many multiply-adds (a few µs) waking a thread does not pay.
+        const MIN_MACS: usize = 1 << 16;
+        /// With so many tasks a thread, what the last ones keep waiting is little.
+        const MIN_TASKS: usize = 8;
+        let batch = self.batch;
+        let num_scores: usize = batch
+            .chunks
+            .iter()
+            .map(|chunk| chunk.visible * chunk.rows.len())
+            .sum();
+        let num_macs = num_scores.saturating_mul(2 * self.num_heads() * self.cache.head_dim);
+        if num_macs < MIN_MACS {
+            return Parallelism::None;
+        }
+        let num_tasks = batch.chunks.len() * self.cache.num_kv_heads;
+        let is_enough = num_tasks >= MIN_TASKS * self.cpu.num_threads();
+        match self.cpu.num_threads() == 1 || is_enough || batch.num_spans == batch.chunks.len() {
+            true => Parallelism::Chunks,
+            false => Parallelism::Spans,
+        }
+    }
+}
+
+/// What tasks are.
+enum Parallelism {
+    /// All work is the caller's.
+    None,
+    /// A chunk and a key-value head.
+    Chunks,
+    /// A span of a chunk and a key-value head; a second pass merges.
+    Spans,
+}
+
+/// What every task reads.
+struct Inputs<'a, F: KvFormat> {
+    op: &'a Attention<'a>,
+    qkv: &'a [f32],
+    cache: &'a [F::Unit],
 }

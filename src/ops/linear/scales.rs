@@ -44,10 +44,10 @@ fn add_block<S: Simd, Q: Quants, const R: usize>(
     let second = quants.dot(s, 1, group, x);
     for r in 0..R {
         let dot = s.fma_lanes(second[r], s.lanes(x[r].scales[1]), first[r]);
-        sums[r] = s.fma_lanes(dot, scale, sums[r]);
         if let Some(min) = min {
             sums[r] = s.fma_lanes(min, s.lanes(x[r].sum), sums[r]);
         }
+        sums[r] = s.fma_lanes(dot, scale, sums[r]);
     }
 }
 

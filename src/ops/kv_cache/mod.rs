@@ -1,0 +1,133 @@
+//! The paged key-value cache of one layer.
+//!
+//! A tensor `[num_blocks, 2 (K, V), num_kv_heads, head_len]`: of each block and head all keys, then all values. A head's
+//! part is `block_size` tokens of D units and, in formats that have them, `block_size` scales behind. Keys lie in tiles of
+//! [`TILE`] tokens, `[block_size / TILE, D, TILE]`, so that eight tokens are one load for attention, which multiplies
+//! a query's d with all of them; values lie token by token, `[block_size, D]`.
+
+mod format;
+mod slots;
+
+use std::fmt;
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use half::vec::HalfBitsVecExt;
+use half::{bf16, f16};
+
+pub(super) use format::{Bf16, F16, Int8, KvFormat};
+pub use slots::Slots;
+
+/// Tokens that lie side by side in the keys.
+pub(super) const TILE: usize = 16;
+
+/// What keys and values are rounded to in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvDtype {
+    /// Half precision.
+    F16,
+    /// The upper half of a float32: its range with three digits less.
+    Bf16,
+    /// A byte a value, and a float32 scale for each token, head, and key or value: largest magnitude / 127.
+    Int8,
+}
+
+impl fmt::Display for KvDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+impl KvDtype {
+    /// Bytes of one token's key or value in one head of width `head_dim`.
+    pub fn bytes_per_head(self, head_dim: usize) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2 * head_dim,
+            Self::Int8 => head_dim + size_of::<f32>(),
+        }
+    }
+}
+
+/// Keys and values of one layer for `num_blocks` blocks of `block_size` tokens.
+pub struct KvCache {
+    pub(super) data: Tensor,
+    pub(super) dtype: KvDtype,
+    pub(super) num_blocks: usize,
+    pub(super) num_kv_heads: usize,
+    pub(super) block_size: usize,
+    pub(super) head_dim: usize,
+}
+
+impl KvCache {
+    /// A cache of zeros, made from integers, which the allocator takes as untouched pages: memory is used as blocks are.
+    ///
+    /// # Errors
+    /// If `block_size` is no multiple of 16, `head_dim` no multiple of 8 up to 256, or another number zero.
+    pub fn new(
+        dtype: KvDtype,
+        num_blocks: usize,
+        num_kv_heads: usize,
+        block_size: usize,
+        head_dim: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        if block_size == 0 || !block_size.is_multiple_of(TILE) {
+            bail!("KV cache: block_size must be a multiple of {TILE}, is {block_size}");
+        }
+        if head_dim == 0 || !head_dim.is_multiple_of(8) || head_dim > MAX_HEAD_DIM {
+            bail!("KV cache: D must be a multiple of 8 up to {MAX_HEAD_DIM}, is {head_dim}");
+        }
+        if num_blocks == 0 || num_kv_heads == 0 {
+            bail!("KV cache: {num_blocks} blocks of {num_kv_heads} heads hold nothing");
+        }
+        let unit = match dtype {
+            KvDtype::F16 | KvDtype::Bf16 => 2,
+            KvDtype::Int8 => 1,
+        };
+        let head_len = block_size * dtype.bytes_per_head(head_dim) / unit;
+        let shape = (num_blocks, 2, num_kv_heads, head_len);
+        let len = num_blocks * 2 * num_kv_heads * head_len;
+        let data = match dtype {
+            KvDtype::F16 => {
+                let zeros: Vec<f16> = vec![0u16; len].reinterpret_into();
+                Tensor::from_vec(zeros, shape, device)?
+            }
+            KvDtype::Bf16 => {
+                let zeros: Vec<bf16> = vec![0u16; len].reinterpret_into();
+                Tensor::from_vec(zeros, shape, device)?
+            }
+            KvDtype::Int8 => Tensor::zeros(shape, DType::U8, device)?,
+        };
+        Ok(Self {
+            data,
+            dtype,
+            num_blocks,
+            num_kv_heads,
+            block_size,
+            head_dim,
+        })
+    }
+
+    /// Tokens it has room for.
+    pub fn num_slots(&self) -> usize {
+        self.num_blocks * self.block_size
+    }
+
+    /// Where the part of a block's head starts; `which` is 0 for keys, 1 for values.
+    #[inline(always)]
+    pub(super) fn head_start<F: KvFormat>(&self, block: usize, which: usize, head: usize) -> usize {
+        ((block * 2 + which) * self.num_kv_heads + head) * self.head_len::<F>()
+    }
+
+    /// Units of a head's part.
+    #[inline(always)]
+    pub(super) fn head_len<F: KvFormat>(&self) -> usize {
+        self.block_size * (self.head_dim + F::SCALE_UNITS)
+    }
+}
+
+/// Values of a head, at most.
+pub(super) const MAX_HEAD_DIM: usize = 256;

@@ -1,0 +1,49 @@
+//! Which slots of the cache a step writes.
+
+use candle_core::{Result, bail};
+
+/// Where the rows of a step go in the cache: checked once a step, used by every layer.
+///
+/// Invariant: all slots are below `num_slots`, and no two are the same.
+#[derive(Debug)]
+pub struct Slots<'a> {
+    pub(in crate::ops) slot_mapping: &'a [u32],
+    pub(in crate::ops) num_slots: usize,
+}
+
+impl<'a> Slots<'a> {
+    /// Checks `slot_mapping` `[T]`, `slot = block · block_size + offset`, against a cache of `num_slots` slots.
+    ///
+    /// # Errors
+    /// If a slot is outside the cache, or two rows have the same slot.
+    pub fn new(slot_mapping: &'a [u32], num_slots: usize) -> Result<Self> {
+        if let Some((t, slot)) = slot_mapping
+            .iter()
+            .enumerate()
+            .find(|&(_, &slot)| slot as usize >= num_slots)
+        {
+            bail!("slot_mapping[{t}] is {slot}, but the cache has {num_slots} slots");
+        }
+        let mut sorted = slot_mapping.to_vec();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail!("slot {} stands twice in slot_mapping", pair[0]);
+        }
+        Ok(Self {
+            slot_mapping,
+            num_slots,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_outside_the_cache_or_used_twice_are_errors() {
+        let error = |slots: &[u32]| Slots::new(slots, 32).unwrap_err().to_string();
+        assert!(error(&[0, 32]).contains("slot_mapping[1] is 32"));
+        assert!(error(&[5, 5]).contains("slot 5 stands twice"));
+    }
+}
