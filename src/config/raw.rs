@@ -52,7 +52,7 @@ pub struct RawConfig {
     /// Sequences that run at once [default: 64]
     #[arg(long, env = "FLAMBEAU_MAX_NUM_SEQS")]
     pub max_num_seqs: Option<usize>,
-    /// Tokens computed a step, prompt chunks and decodes together [default: 512]
+    /// Tokens computed a step, prompt chunks and decodes together [default: 256, or twice max-num-seqs]
     #[arg(long, env = "FLAMBEAU_MAX_NUM_BATCHED_TOKENS")]
     pub max_num_batched_tokens: Option<usize>,
     /// Tokens of prompt and answer together [default: what the model and the KV cache allow]

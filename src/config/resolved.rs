@@ -88,6 +88,7 @@ pub fn default_threads(cores: usize) -> usize {
 impl RawConfig {
     /// Checks everything once. Reads the environment only for keys given as `env:VARIABLE`.
     pub fn resolve(self) -> Result<Config, ConfigError> {
+        let max_num_seqs = within("max_num_seqs", self.max_num_seqs.unwrap_or(64), 1, 65_536)?;
         let config = Config {
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
             served_model_name: self.served_model_name,
@@ -105,10 +106,12 @@ impl RawConfig {
                 1,
                 1024,
             )?,
-            max_num_seqs: within("max_num_seqs", self.max_num_seqs.unwrap_or(64), 1, 65_536)?,
+            max_num_seqs,
             max_num_batched_tokens: within(
                 "max_num_batched_tokens",
-                self.max_num_batched_tokens.unwrap_or(512),
+                // Longer steps compute no faster, and everybody's first token waits for the step's end.
+                self.max_num_batched_tokens
+                    .unwrap_or_else(|| 256.max(2 * max_num_seqs)),
                 1,
                 1 << 20,
             )?,
@@ -330,6 +333,7 @@ mod tests {
         assert!(
             message(RawConfig {
                 max_num_seqs: Some(600),
+                max_num_batched_tokens: Some(512),
                 ..RawConfig::default()
             })
             .starts_with("max_num_batched_tokens: ")
