@@ -73,9 +73,10 @@ fn main() -> anyhow::Result<()> {
             ("1 decode at 2000", plan(1, 1, 2000)),
             ("1 decode at 8000", plan(1, 1, 8000)),
             ("16 decodes at 200", plan(16, 1, 200)),
+            ("64 decodes at 128", plan(64, 1, 128)),
         ];
         let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter));
-        let mut best = [f64::INFINITY; 7];
+        let mut best = [f64::INFINITY; 8];
         for _ in 0..NUM_ROUNDS {
             for ((name, plan), best) in cases.iter().zip(&mut best) {
                 if wanted(name) {

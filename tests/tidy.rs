@@ -56,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The files where `unsafe` stands: the device, the kernels over it, and the memory map.
 const UNSAFE: &[&str] = &[
     "src/backend/cpu/avx2.rs",
+    "src/backend/cpu/avx2_dot.rs",
     "src/backend/cpu/avx512_dot.rs",
     "src/backend/cpu/disjoint.rs",
     "src/backend/cpu/memory.rs",
@@ -63,8 +64,10 @@ const UNSAFE: &[&str] = &[
     "src/backend/cpu/pool.rs",
     "src/backend/cpu/self_test.rs",
     "src/model/gguf/mapping.rs",
+    "src/ops/attention/mod.rs",
     "src/ops/attention/task.rs",
     "src/ops/linear/matrix.rs",
+    "src/ops/linear/mod.rs",
     "src/ops/rope_store/mod.rs",
 ];
 

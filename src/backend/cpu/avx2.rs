@@ -34,8 +34,8 @@ pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 /// Evaluates intrinsics in a method of [`X86`].
 macro_rules! avx2 {
     ($($code:tt)*) => {{
-        // SAFETY: an `X86` exists only where the features do, and every load and store is of a reference to an array of
-        // the vector's size (or of four bytes inside one), with unaligned instructions.
+        // SAFETY: an `X86` exists only where the features do, and every load and store is of an array of the vector's size
+        // or a slice cut to it, with unaligned instructions.
         unsafe { $($code)* }
     }};
 }

@@ -1,5 +1,6 @@
 //! [`Dot`] in AVX2: eight outputs a group. Unsigned quants are summed in int16 as far as that is exact.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
@@ -29,6 +30,18 @@ fn four(_: Avx2, x: &Int8Block, half: usize, j: usize) -> __m256i {
     let [a, b, c, d] = x.quants[16 * half..].as_chunks::<4>().0[j];
     let four = i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]);
     avx2!(_mm256_set1_epi32(four))
+}
+
+/// No instruction, but to the compiler one that changes `v` and memory.
+///
+/// # Safety
+/// The processor must have AVX2, FMA and F16C.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn settle(mut v: __m256) -> __m256 {
+    // SAFETY: it does nothing.
+    unsafe { asm!("/* {0} */", inout(ymm_reg) v, options(nostack, preserves_flags)) };
+    v
 }
 
 impl Dot for Avx2 {
@@ -61,6 +74,14 @@ impl Dot for Avx2 {
         avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(
             eight(x, group).cast()
         ))))
+    }
+    #[inline(always)]
+    fn settle<const R: usize>(self, mut v: [__m256; R]) -> [__m256; R] {
+        for v in &mut v {
+            // SAFETY: an `X86` exists only where the features do.
+            *v = unsafe { settle(*v) };
+        }
+        v
     }
     #[inline(always)]
     fn store_lanes(self, v: __m256, out: &mut [f32; PANEL], group: usize) {
@@ -144,7 +165,7 @@ impl Dot for Avx2 {
         half: usize,
         x: [&Int8Block; R],
     ) -> [__m256; R] {
-        // Each int16 sums eight products. Without an offset they are at most 8 * 31 * 127 = 31496. With one the sums may
+        // Exact for activations in -127..=127, which `Int8Block` promises. Each int16 sums eight products. Without an offset they are at most 8 * 31 * 127 = 31496. With one the sums may
         // wrap on the way, but end within 8 * 32 * 127 = 32512. Products of two pairs, at most 2 * 63 * 127, do not saturate.
         avx2!({
             let mut out = [_mm256_setzero_ps(); R];

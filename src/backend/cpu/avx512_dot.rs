@@ -12,8 +12,8 @@ type Avx512 = X86<true>;
 /// Evaluates intrinsics in a method of [`Avx512`].
 macro_rules! avx512 {
     ($($code:tt)*) => {{
-        // SAFETY: an `X86<true>` exists only where the features do, and every load and store is of a reference to an array
-        // of the vector's size, with unaligned instructions.
+        // SAFETY: an `X86<true>` exists only where the features do, and every load and store is of an array of the vector's
+        // size or a slice cut to it, with unaligned instructions.
         unsafe { $($code)* }
     }};
 }

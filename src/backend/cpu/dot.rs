@@ -59,6 +59,12 @@ pub(crate) trait Dot: Copy {
     fn lanes_f16(self, x: &[f16; PANEL], group: usize) -> Self::Lanes;
     fn lanes_bf16(self, x: &[bf16; PANEL], group: usize) -> Self::Lanes;
     fn lanes_i8(self, x: &[i8; PANEL], group: usize) -> Self::Lanes;
+    /// Gives back `v`, which is computed before anything that is loaded later: without this the compiler overlaps the two
+    /// halves of a block, whose weights together exceed the registers.
+    #[inline(always)]
+    fn settle<const R: usize>(self, v: [Self::Lanes; R]) -> [Self::Lanes; R] {
+        v
+    }
     fn store_lanes(self, v: Self::Lanes, out: &mut [f32; PANEL], group: usize);
     fn mul_lanes(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// `a * b + c` with one rounding.

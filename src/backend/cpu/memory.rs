@@ -95,7 +95,8 @@ impl<T> Deref for Array<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the constructor initialised `len` elements from `start` on, in memory that `_map` keeps.
+        // SAFETY: the constructor initialised `len` elements from `start` on, in memory that `_map` keeps; it let go of its
+        // mutable slice, and nobody makes another.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
@@ -104,7 +105,7 @@ impl Cpu {
     /// `len` elements made of `value`, then changed chunk by chunk by `fill(chunk_idx, chunk)`, all in parallel.
     ///
     /// # Errors
-    /// If the system has no memory left.
+    /// If the address space or the process's limit on it is used up. That memory itself is short shows only later.
     pub(crate) fn array<T: Copy + Send + Sync>(
         &self,
         value: T,
@@ -117,13 +118,12 @@ impl Cpu {
             .checked_mul(size_of::<T>())
             .ok_or(io::ErrorKind::OutOfMemory)?;
         let (map, at) = self.memory.cut(num_bytes.max(1))?;
-        // SAFETY: `at` is inside the mapping, and the part that begins there has `num_bytes` bytes and belongs to this
-        // call; it is aligned, for parts begin at multiples of the alignment.
-        let elements = unsafe {
-            let start = map.start.add(at).cast::<MaybeUninit<T>>();
-            std::slice::from_raw_parts_mut(start, len)
-        };
-        let start = elements.as_ptr().cast::<T>();
+        // SAFETY: `at` is inside the mapping.
+        let start = unsafe { map.start.add(at) }.cast::<T>();
+        // SAFETY: the part that begins at `at` has `num_bytes` bytes, which a mapping keeps below `isize::MAX`, and belongs
+        // to this call: no other reference into it exists. It is aligned, for parts begin at multiples of the alignment.
+        let elements =
+            unsafe { std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<T>>(), len) };
         self.for_each_chunk(elements, chunk_len, &|i, chunk| {
             for element in chunk.iter_mut() {
                 element.write(value);

@@ -214,15 +214,18 @@ fn integers<S: Simd>(s: S, rows: &[[f32; 8]; 8], random: &mut Random, bits: &mut
     for w in &mut w {
         *w = random.next() as u8;
     }
-    // Random quants, the largest ones, and signed ones of -128.
-    for w in [w, [255; 512], [128; 512]] {
-        dots(s, &w, [&x[0], &x[1], &x[2], &x[3]], bits);
+    // Random quants, the largest ones, signed ones of -128, and the smallest, which an offset makes the most negative.
+    for w in [w, [255; 512], [128; 512], [0; 512]] {
+        let [a, b, c, d] = &x;
+        dots(s, &w, [a], bits);
+        dots(s, &w, [a, b, c, d], bits);
+        dots(s, &w, [d, c, b, a, a, c, b, d], bits);
         lanes(s, &w, bits);
     }
 }
 
 #[inline(always)]
-fn dots<S: Simd>(s: S, w: &[u8; 512], x: [&Int8Block; 4], bits: &mut Vec<u32>) {
+fn dots<S: Simd, const R: usize>(s: S, w: &[u8; 512], x: [&Int8Block; R], bits: &mut Vec<u32>) {
     let (mut low, mut planes) = ([0u8; 256], [[0u8; 64]; 2]);
     low.copy_from_slice(&w[..256]);
     planes[0].copy_from_slice(&w[256..320]);
@@ -231,25 +234,31 @@ fn dots<S: Simd>(s: S, w: &[u8; 512], x: [&Int8Block; 4], bits: &mut Vec<u32>) {
     let mut table = [0i8; 16];
     table.copy_from_slice(&signed[384..400]);
     for half in 0..2 {
-        let mut all = [[0.0; PANEL]; 7 * 4];
+        let mut all = [[[0.0; PANEL]; R]; 8];
         for group in 0..S::GROUPS {
             let u4 = s.nibbles(&low, half, group);
             let u5 = s.with_bit(u4, &planes[0], half, group, 4);
             let u6 = s.with_bit(u5, &planes[1], half, group, 5);
             let dots = [
-                s.dot_unsigned::<0, 4>(u4, half, x),
-                s.dot_unsigned::<8, 4>(u4, half, x),
-                s.dot_unsigned::<0, 4>(u5, half, x),
-                s.dot_unsigned::<16, 4>(u5, half, x),
-                s.dot_unsigned::<32, 4>(u6, half, x),
+                s.dot_unsigned::<0, R>(u4, half, x),
+                s.dot_unsigned::<4, R>(u4, half, x),
+                s.dot_unsigned::<8, R>(u4, half, x),
+                s.dot_unsigned::<0, R>(u5, half, x),
+                s.dot_unsigned::<16, R>(u5, half, x),
+                s.dot_unsigned::<32, R>(u6, half, x),
                 s.dot_i8(s.bytes(&signed, half, group), half, x),
                 s.dot_i8(s.levels(u4, &table), half, x),
             ];
-            for (dot, all) in dots.as_flattened().iter().zip(&mut all) {
+            for (dot, all) in dots.as_flattened().iter().zip(all.as_flattened_mut()) {
                 s.store_lanes(*dot, all, group);
             }
         }
-        bits.extend(all.as_flattened().iter().map(|x| x.to_bits()));
+        bits.extend(
+            all.as_flattened()
+                .as_flattened()
+                .iter()
+                .map(|x| x.to_bits()),
+        );
     }
 }
 

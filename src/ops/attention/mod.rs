@@ -4,6 +4,7 @@
 //! multiples of [`SPAN`]: a span is one softmax, whose sums run in ascending tokens; spans merge in ascending order. How
 //! rows are chunked into calls, tasks and register tiles, and whether spans are computed one after the other or at once,
 //! changes no bit. Keys and values come only from the cache, also for the tokens of this step.
+#![allow(unsafe_code)]
 
 mod batch;
 mod products;
@@ -146,20 +147,25 @@ impl Attention<'_> {
             (i / num_kv_heads, i % num_kv_heads)
         };
         match self.parallelism() {
-            Parallelism::None => (0..num_tasks).for_each(|i| task::whole(&inputs, task(i), &out)),
-            Parallelism::Chunks => {
-                self.cpu
-                    .run(num_tasks, &|i| task::whole(&inputs, task(i), &out));
-            }
+            Parallelism::None => (0..num_tasks).for_each(|i| {
+                // SAFETY: each pair of a chunk and a head runs once.
+                unsafe { task::whole(&inputs, task(i), &out) }
+            }),
+            Parallelism::Chunks => self.cpu.run(num_tasks, &|i| {
+                // SAFETY: as above.
+                unsafe { task::whole(&inputs, task(i), &out) }
+            }),
             Parallelism::Spans => PARTIALS.with_borrow_mut(|partials| {
-                let num_partials = batch.num_partials * self.num_heads();
-                partials.resize(num_partials * self.partial_len(), [0.0; 8]);
+                partials.resize(self.num_partial_vectors(), [0.0; 8]);
                 let parts = DisjointMut::new(partials);
                 self.cpu.run(batch.num_spans * num_kv_heads, &|i| {
-                    task::part(&inputs, (i / num_kv_heads, i % num_kv_heads), &parts);
+                    // SAFETY: each pair of a span and a head runs once.
+                    unsafe { task::part(&inputs, (i / num_kv_heads, i % num_kv_heads), &parts) }
                 });
-                self.cpu
-                    .run(num_tasks, &|i| task::merge(self, task(i), partials, &out));
+                self.cpu.run(num_tasks, &|i| {
+                    // SAFETY: each pair of a chunk and a head runs once.
+                    unsafe { task::merge(self, task(i), partials, &out) }
+                });
             }),
         }
         Ok(())
@@ -169,12 +175,19 @@ impl Attention<'_> {
         self.cache.num_kv_heads * self.heads_per_kv
     }
 
+    /// Vectors of eight that hold every row's and head's partials.
+    fn num_partial_vectors(&self) -> usize {
+        (self.batch.num_partials * self.num_heads()).saturating_mul(self.partial_len())
+    }
+
     /// How the work is shared; changes no bit.
     fn parallelism(&self) -> Parallelism {
         /// Below this many multiply-adds (a few µs) waking a thread does not pay.
         const MIN_MACS: usize = 1 << 16;
         /// With so many tasks a thread, what the last ones keep waiting is little.
         const MIN_TASKS: usize = 8;
+        /// 64 MiB of partials, which a thread keeps; no memory plan counts them.
+        const MAX_PARTIAL_VECTORS: usize = (64 << 20) / size_of::<[f32; 8]>();
         let batch = self.batch;
         let num_scores: usize = batch
             .chunks
@@ -187,7 +200,9 @@ impl Attention<'_> {
         }
         let num_tasks = batch.chunks.len() * self.cache.num_kv_heads;
         let is_enough = num_tasks >= MIN_TASKS * self.cpu.num_threads();
-        match self.cpu.num_threads() == 1 || is_enough || batch.num_spans == batch.chunks.len() {
+        let has_one_span_each = batch.num_spans == batch.chunks.len();
+        let is_too_much = self.num_partial_vectors() > MAX_PARTIAL_VECTORS;
+        match self.cpu.num_threads() == 1 || is_enough || has_one_span_each || is_too_much {
             true => Parallelism::Chunks,
             false => Parallelism::Spans,
         }

@@ -276,7 +276,8 @@ fn scaled<S: Simd, F: KvFormat>(s: S, units: &[F::Unit; 8], scale: S::F) -> S::F
 }
 
 /// Turns the scores of the first `num_tokens` tokens into weights `e^(score - max)` and the rest of their last eight into
-/// zeros. If all scores are -inf, `e^(-inf + inf)` is NaN, and so is the row.
+/// zeros. If all scores of the span are -inf, `e^(-inf + inf)` is NaN, and so is the row, whatever its other spans hold:
+/// only infinite queries or keys give such scores.
 #[inline(always)]
 fn soften<S: Simd>(s: S, weights: &mut Weights, num_tokens: usize) -> State {
     weights.as_flattened_mut()[num_tokens..num_tokens.next_multiple_of(8)].fill(f32::NEG_INFINITY);

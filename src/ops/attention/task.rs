@@ -14,7 +14,10 @@ thread_local! {
 }
 
 /// Computes a chunk's rows for the query heads of a key-value head.
-pub(super) fn whole<F: KvFormat>(
+///
+/// # Safety
+/// No other task of the same chunk and head may run at the same time on the same memory.
+pub(super) unsafe fn whole<F: KvFormat>(
     inputs: &Inputs<'_, F>,
     (chunk, kv_head): (usize, usize),
     out: &DisjointMut<'_, f32>,
@@ -30,7 +33,10 @@ pub(super) fn whole<F: KvFormat>(
 }
 
 /// Computes one span of a chunk, to be merged.
-pub(super) fn part<F: KvFormat>(
+///
+/// # Safety
+/// No other task of the same span and head may run at the same time on the same memory.
+pub(super) unsafe fn part<F: KvFormat>(
     inputs: &Inputs<'_, F>,
     (span, kv_head): (usize, usize),
     partials: &DisjointMut<'_, [f32; 8]>,
@@ -52,7 +58,10 @@ pub(super) fn part<F: KvFormat>(
 }
 
 /// Merges the spans of a chunk.
-pub(super) fn merge(
+///
+/// # Safety
+/// No other task of the same chunk and head may run at the same time on the same memory.
+pub(super) unsafe fn merge(
     op: &Attention<'_>,
     (chunk, kv_head): (usize, usize),
     partials: &[[f32; 8]],
@@ -144,7 +153,7 @@ impl<F: KvFormat> Kernel for Whole<'_, F> {
         }
         for v in 0..num {
             let sums = &kernel.scratch.total_out[v * lanes..][..lanes];
-            // SAFETY: tasks differ in rows or heads, and vectors of a task do too.
+            // SAFETY: tasks differ in rows or heads (the caller's contract), and vectors of a task do too.
             let out = unsafe { out.slice(vectors.out_start(v), lanes * 8) };
             kernel.scratch.total_states[v].finish(s, sums, out);
         }
@@ -184,7 +193,7 @@ impl<F: KvFormat> Kernel for Part<'_, F> {
         for v in vectors.first_seeing(span * SPAN)..vectors.num() {
             let State { max, sum } = kernel.scratch.states[v];
             let start = vectors.partial_start(v, span);
-            // SAFETY: tasks differ in spans or heads, and vectors of a task in rows or heads.
+            // SAFETY: tasks differ in spans or heads (the caller's contract), and vectors of a task in rows or heads.
             let partial = unsafe { partials.slice(start, 1 + lanes) };
             partial[0][..2].copy_from_slice(&[max, sum]);
             partial[1..].copy_from_slice(&kernel.scratch.out[v * lanes..][..lanes]);
@@ -213,7 +222,7 @@ impl Kernel for Merge<'_> {
                 let [max, sum, ..] = partial[0];
                 total.merge(s, sums, State { max, sum }, &partial[1..]);
             }
-            // SAFETY: tasks differ in rows or heads, and vectors of a task do too.
+            // SAFETY: tasks differ in rows or heads (the caller's contract), and vectors of a task do too.
             let out = unsafe { self.out.slice(vectors.out_start(v), lanes * 8) };
             total.finish(s, sums, out);
         }

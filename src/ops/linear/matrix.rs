@@ -54,7 +54,11 @@ pub(super) trait Matrix: Send + Sync {
     /// Bytes of the panels.
     fn num_bytes(&self) -> usize;
     /// Computes a task.
-    fn multiply(&self, task: &Task<'_>, cpu: &Cpu);
+    ///
+    /// # Safety
+    /// No other task with the same rows, panels and column may run at the same time on the same out, and the matrix's
+    /// outputs from `column` on must not pass `width`: the columns behind them are another matrix's.
+    unsafe fn multiply(&self, task: &Task<'_>, cpu: &Cpu);
     /// Writes the values of row `row`.
     fn read_row(&self, row: usize, out: &mut [f32]);
 }
@@ -101,7 +105,7 @@ impl<P: Panel<Input: Input>> Matrix for PanelMatrix<P> {
         size_of_val(&self.steps[..])
     }
 
-    fn multiply(&self, task: &Task<'_>, cpu: &Cpu) {
+    unsafe fn multiply(&self, task: &Task<'_>, cpu: &Cpu) {
         cpu.dispatch(Multiply { matrix: self, task });
     }
 
@@ -113,6 +117,10 @@ impl<P: Panel<Input: Input>> Matrix for PanelMatrix<P> {
     }
 }
 
+/// Rows that stream past a panel before the next takes its place in the first-level cache. The more, the fewer panels are
+/// loaded; the fewer, the closer are the rows themselves, and the memory they write to.
+const ROWS: usize = 32;
+
 struct Multiply<'a, P> {
     matrix: &'a PanelMatrix<P>,
     task: &'a Task<'a>,
@@ -123,17 +131,20 @@ impl<P: Panel<Input: Input>> Kernel for Multiply<'_, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let steps = self.matrix.steps_per_panel;
-        // A panel stays in the first-level cache while the rows stream past it.
-        for panel in self.task.panels.clone() {
-            let mut tiles = Tiles {
-                s,
-                task: self.task,
-                panel,
-                steps: &self.matrix.steps[panel * steps..][..steps],
-                num: PANEL.min(self.matrix.num_outputs - panel * PANEL),
-            };
-            for_row_tiles(self.task.rows.clone(), &mut tiles);
+        let Self { matrix, task } = self;
+        let steps = matrix.steps_per_panel;
+        for first_row in task.rows.clone().step_by(ROWS) {
+            let rows = first_row..task.rows.end.min(first_row + ROWS);
+            for panel in task.panels.clone() {
+                let mut tiles = Tiles {
+                    s,
+                    task,
+                    panel,
+                    steps: &matrix.steps[panel * steps..][..steps],
+                    num: PANEL.min(matrix.num_outputs - panel * PANEL),
+                };
+                for_row_tiles(rows.clone(), &mut tiles);
+            }
         }
     }
 }
@@ -173,7 +184,8 @@ impl<S: Simd, P: Panel<Input: Input>> RowTiles for Tiles<'_, S, P> {
                 }
             }
             let at = (first_row + r) * task.width + task.column + first;
-            // SAFETY: tasks differ in rows, panels or columns, and a task writes each (row, panel) once.
+            // SAFETY: tasks differ in rows, panels or columns (the caller's contract), a task writes each (row, panel) once,
+            // and `num` ends at the matrix's last output.
             let out = unsafe { task.out.slice(at, self.num) };
             match (out.as_mut_array::<PANEL>(), sums.as_array()) {
                 // A copy of known length is not a call.

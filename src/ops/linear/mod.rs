@@ -3,6 +3,7 @@
 //! Weights lie in panels of 16 outputs, interleaved so that a lane of a vector is an output. A tile of some rows streams
 //! a panel once; each output's K runs in ascending order through one accumulator, whatever the tile. Quantised weights
 //! meet activations quantised to int8 with a scale for every 16 values; the integer dot products are exact.
+#![allow(unsafe_code)]
 
 mod blocks;
 mod matrix;
@@ -37,7 +38,7 @@ pub struct LinearPart<'a> {
 /// `out = x · wᵀ + bias` for one or several weights, whose outputs lie side by side: out `[T, ΣN]`, x `[T, K]`, both f32.
 ///
 /// For quantised weights, x is rounded to int8 with one scale for 16 values (largest magnitude / 127), which costs about
-/// 0.4% of the largest of them; 16 values with a NaN or an infinity makes its row's outputs NaN.
+/// 0.4% of the largest of them; 16 values with a NaN, an infinity or a magnitude above 1e34 make their row's outputs NaN.
 ///
 /// # Errors
 /// If a shape does not fit.
@@ -158,7 +159,9 @@ impl Matmul<'_> {
                 width: self.out_width,
                 column,
             };
-            part.weight.matrix().multiply(&task, self.cpu);
+            // SAFETY: each pair of rows and a part's panels is one task; columns are the sums of the parts' outputs before,
+            // and the width is the sum of all.
+            unsafe { part.weight.matrix().multiply(&task, self.cpu) };
         });
     }
 }

@@ -51,6 +51,8 @@ impl Kernel for Quantise<'_> {
 fn quantise<S: Simd>(s: S, x: &[f32; BLOCK], block: &mut Int8Block) {
     /// Below this `127 / largest` could overflow; such a half counts as zero.
     const SMALLEST: f32 = 128.0 * f32::MIN_POSITIVE;
+    /// Above this the block's sum could overflow; such a half counts as an infinity.
+    const LARGEST: f32 = 1e34;
     let mut v = [s.splat(0.0); 4];
     for (v, x) in v.iter_mut().zip(x.as_chunks::<8>().0) {
         *v = s.load(x);
@@ -60,7 +62,7 @@ fn quantise<S: Simd>(s: S, x: &[f32; BLOCK], block: &mut Int8Block) {
         // Zero times a NaN or an infinity is NaN.
         let zeros = s.fma(v[1], s.splat(0.0), s.mul(v[0], s.splat(0.0)));
         let inverse;
-        (*scale, inverse) = if s.sum(zeros).is_nan() {
+        (*scale, inverse) = if s.sum(zeros).is_nan() || largest > LARGEST {
             *v = [s.splat(0.0); 2];
             (f32::NAN, 0.0)
         } else if largest >= SMALLEST {

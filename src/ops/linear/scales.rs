@@ -41,7 +41,8 @@ fn add_block<S: Simd, Q: Quants, const R: usize>(
     for (dot, x) in first.iter_mut().zip(x) {
         *dot = s.mul_lanes(*dot, s.lanes(x.scales[0]));
     }
-    let second = quants.dot(s, 1, group, x);
+    let first = s.settle(first);
+    let second = s.settle(quants.dot(s, 1, group, x));
     for r in 0..R {
         let dot = s.fma_lanes(second[r], s.lanes(x[r].scales[1]), first[r]);
         if let Some(min) = min {
@@ -61,7 +62,7 @@ fn add_half<S: Simd, Q: Quants, const R: usize>(
     x: [&Int8Block; R],
     sums: &mut [S::Lanes; R],
 ) {
-    let dots = quants.dot(s, half, group, x);
+    let dots = s.settle(quants.dot(s, half, group, x));
     for r in 0..R {
         let dot = s.mul_lanes(dots[r], s.lanes(x[r].scales[half]));
         sums[r] = s.fma_lanes(dot, scale, sums[r]);

@@ -202,14 +202,18 @@ impl<F: KvFormat> Kernel for TurnAndStore<'_, F> {
             for head in 0..num_kv_heads {
                 let part = head * head_dim..(head + 1) * head_dim;
                 let slot = slot_mapping[row_idx] as usize;
-                self.writer.store(s, slot, 0, head, &k[part.clone()]);
-                self.writer.store(s, slot, 1, head, &v[part]);
+                // SAFETY: `Slots` holds no slot twice, each row is in one task, and `rope_store` has compared its number of
+                // slots with the cache's.
+                unsafe {
+                    self.writer.store(s, slot, 0, head, &k[part.clone()]);
+                    self.writer.store(s, slot, 1, head, &v[part]);
+                }
             }
         }
     }
 }
 
-/// Puts values into the cache; rows have different slots, and no row is in two tasks.
+/// Puts values into the cache. Keys of different slots interleave in a tile, but share no element.
 struct Writer<'a, F: KvFormat> {
     cache: &'a KvCache,
     data: &'a DisjointMut<'a, F::Unit>,
@@ -217,8 +221,11 @@ struct Writer<'a, F: KvFormat> {
 
 impl<F: KvFormat> Writer<'_, F> {
     /// The key (`which` 0) or value (1) of one head.
+    ///
+    /// # Safety
+    /// `cache` must be the layout of `data`, and nobody else may write the slot at the same time.
     #[inline(always)]
-    fn store<S: Simd>(&self, s: S, slot: usize, which: usize, head: usize, values: &[f32]) {
+    unsafe fn store<S: Simd>(&self, s: S, slot: usize, which: usize, head: usize, values: &[f32]) {
         let &KvCache {
             block_size,
             head_dim,
@@ -229,7 +236,7 @@ impl<F: KvFormat> Writer<'_, F> {
         let mut units = [F::Unit::default(); MAX_HEAD_DIM];
         let units = &mut units[..head_dim];
         let scale = start + block_size * head_dim + offset * F::SCALE_UNITS;
-        // SAFETY: the slot is this row's alone, and the part lives no longer than this call.
+        // SAFETY: the slot is the caller's alone, and the part lives no longer than this call.
         F::encode(s, values, units, unsafe {
             self.data.slice(scale, F::SCALE_UNITS)
         });
