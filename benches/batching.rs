@@ -14,7 +14,7 @@ use common::Engine;
 use flambeau::backend::cpu::Cpu;
 use flambeau::model::Activations;
 use flambeau::ops::KvDtype;
-use flambeau::request::{GenerateRequest, SamplingParams, StopCriteria};
+use flambeau::request::{DEFAULT_TENANT, GenerateRequest, SamplingParams, StopCriteria};
 use flambeau::scheduler::SchedulerConfig;
 
 const PROMPT_LEN: usize = 135;
@@ -25,6 +25,7 @@ const NUM_ROUNDS: usize = 5;
 fn request(number: usize) -> GenerateRequest {
     let token = |i: usize| ((number * 7919 + i * 104_729) % 49_152) as u32;
     GenerateRequest {
+        tenant: DEFAULT_TENANT.into(),
         prompt: (0..PROMPT_LEN).map(token).collect(),
         sampling: SamplingParams::greedy(),
         stop: StopCriteria {
@@ -66,6 +67,7 @@ fn main() -> anyhow::Result<()> {
             max_num_seqs: 32,
             max_num_batched_tokens: 512,
             max_model_len: 1024,
+            prefix_cache: false,
         };
         let engine = Engine::start(
             &model,

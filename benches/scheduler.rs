@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, StepOutput, Ticket};
 use flambeau::kv::BlockPool;
-use flambeau::request::{GenerateRequest, SampledToken, SamplingParams, StopCriteria};
+use flambeau::request::{
+    DEFAULT_TENANT, GenerateRequest, SampledToken, SamplingParams, StopCriteria,
+};
 use flambeau::scheduler::{Committed, Scheduler, SchedulerConfig, Sequence, SequenceId, StepPlan};
 use flambeau::telemetry::Telemetry;
 
@@ -31,11 +33,20 @@ const CONFIG: SchedulerConfig = SchedulerConfig {
     max_num_seqs: NUM_SEQUENCES,
     max_num_batched_tokens: 512,
     max_model_len: 8192,
+    prefix_cache: true,
 };
 
-fn request(prompt_len: usize, max_tokens: usize, sampling: &SamplingParams) -> GenerateRequest {
+/// Prompts differ from their first token on, so that nothing hits the prefix cache.
+fn request(
+    id: u64,
+    prompt_len: usize,
+    max_tokens: usize,
+    sampling: &SamplingParams,
+) -> GenerateRequest {
+    let first = id as u32 * 100_000;
     GenerateRequest {
-        prompt: (0..prompt_len as u32).collect(),
+        tenant: DEFAULT_TENANT.into(),
+        prompt: (first..first + prompt_len as u32).collect(),
         sampling: sampling.clone(),
         stop: StopCriteria {
             max_tokens,
@@ -63,11 +74,12 @@ fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool) -> Duration {
     let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
     let mut num_added = 0;
     let mut add = |scheduler: &mut Scheduler, prompt_len, max_tokens| {
-        let request = request(prompt_len, max_tokens, sampling);
+        let request = request(num_added, prompt_len, max_tokens, sampling);
         scheduler.add(Sequence::new(
             SequenceId(num_added),
             request,
             Duration::ZERO,
+            BLOCK_SIZE,
         ));
         num_added += 1;
     };
@@ -170,8 +182,9 @@ fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
     });
     let (engine, _ended) = EngineHandle::spawn(config, factory, Telemetry::new()?.engine("bench"))?;
     let readers: Vec<_> = (0..NUM_SEQUENCES)
-        .map(|_| {
-            let mut stream = engine.submit(request(PROMPT_LEN, 1024, &SamplingParams::greedy()))?;
+        .map(|i| {
+            let request = request(i as u64, PROMPT_LEN, 1024, &SamplingParams::greedy());
+            let mut stream = engine.submit(request)?;
             Ok(runtime.spawn(async move { while stream.recv().await.is_some() {} }))
         })
         .collect::<anyhow::Result<_>>()?;

@@ -116,6 +116,7 @@ async fn start(
             max_num_seqs: streams,
             max_num_batched_tokens: streams.max(4096),
             max_model_len,
+            prefix_cache: true,
         },
         num_blocks: streams * max_model_len.div_ceil(BLOCK_SIZE),
         block_size: BLOCK_SIZE,

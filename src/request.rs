@@ -1,5 +1,6 @@
 //! What a request asks of the engine, and what it gets back: plain data that every layer may name.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the next token is drawn. Token strings, stop strings and text are not the engine's business.
@@ -63,9 +64,14 @@ pub struct StopCriteria {
     pub stop_token_ids: Vec<u32>,
 }
 
+/// Who asks where nobody has a key.
+pub const DEFAULT_TENANT: &str = "default";
+
 /// One generation to run.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
+    /// Who asks: what the server knows of the key, never what a client says. Tenants share no cached prefix.
+    pub tenant: Arc<str>,
     /// Token ids of the prompt; not empty.
     pub prompt: Vec<u32>,
     /// How tokens are drawn.
@@ -111,9 +117,11 @@ pub struct SampledToken {
     pub logprobs: Option<TokenLogprobs>,
 }
 
-/// Where the time to the first token went.
+/// Where the time to the first token went, and what the prefix cache saved of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
+    /// Tokens of the prompt whose keys and values were there already.
+    pub num_cached_tokens: usize,
     /// From arrival until the scheduler first gave it work.
     pub queue: Duration,
     /// From then until its first token was drawn.

@@ -12,7 +12,9 @@ use flambeau::engine::Executor;
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Runner};
 use flambeau::ops::KvDtype;
-use flambeau::request::{GenerateRequest, SampledToken, SamplingParams, StopCriteria};
+use flambeau::request::{
+    DEFAULT_TENANT, GenerateRequest, SampledToken, SamplingParams, StopCriteria,
+};
 use flambeau::scheduler::{SampleRow, SchedulerConfig, SequenceId, StepPlan};
 use flambeau::text::{Message, encode_chat};
 use serde::Deserialize;
@@ -200,6 +202,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
         max_num_seqs: 1,
         max_num_batched_tokens: 512,
         max_model_len: 90 * 16,
+        prefix_cache: false,
     };
     let engine = common::Engine::start(
         &common::load(Activations::Int8, &cpu),
@@ -216,6 +219,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
             ..StopCriteria::default()
         };
         let request = GenerateRequest {
+            tenant: DEFAULT_TENANT.into(),
             prompt: case.prompt_token_ids.clone(),
             sampling: SamplingParams::greedy(),
             stop,

@@ -17,7 +17,9 @@ use flambeau::backend::cpu::{Cpu, Isa};
 use flambeau::engine::{EventStream, Executor, ExecutorError, StepOutput, Ticket};
 use flambeau::model::{Activations, Limits, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
-use flambeau::request::{FinishReason, GenerateRequest, SamplingParams, StopCriteria};
+use flambeau::request::{
+    DEFAULT_TENANT, FinishReason, GenerateRequest, SamplingParams, StopCriteria,
+};
 use flambeau::scheduler::{SchedulerConfig, SequenceId, StepPlan};
 use rng::Rng;
 
@@ -72,6 +74,7 @@ fn requests() -> Vec<GenerateRequest> {
             _ => {}
         }
         GenerateRequest {
+            tenant: DEFAULT_TENANT.into(),
             prompt: if (i / 2).is_multiple_of(2) {
                 text[start..start + len].to_vec()
             } else {
@@ -98,6 +101,7 @@ fn alone(requests: Vec<GenerateRequest>, kv_dtype: KvDtype) -> Vec<Answer> {
         max_num_seqs: 1,
         max_num_batched_tokens: 512,
         max_model_len: MAX_MODEL_LEN,
+        prefix_cache: false,
     };
     let limits = common::limits(MAX_MODEL_LEN / 16, kv_dtype);
     let cpu = Cpu::new(1).unwrap();
@@ -108,21 +112,25 @@ fn alone(requests: Vec<GenerateRequest>, kv_dtype: KvDtype) -> Vec<Answer> {
 
 static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(requests(), KvDtype::F16));
 
+/// A step's sequences, and from which position to which it computes them.
+type Rows = Vec<(SequenceId, u32, u32)>;
+
 /// Holds every step until the test has said who comes and goes.
 struct Gated {
     runner: Runner,
-    /// Takes the sequences that the step computes from their first token on.
-    gate: SyncSender<Vec<SequenceId>>,
+    gate: SyncSender<Rows>,
 }
 
 impl Executor for Gated {
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
-        let rows = plan.sequences.iter().zip(&plan.cu_seqlens_q);
-        let started = rows.filter(|&(_, &row)| plan.positions[row as usize] == 0);
-        let started = started.map(|(&id, _)| id).collect();
+        let sequences = plan.sequences.iter().enumerate();
+        let rows = sequences.map(|(s, &id)| {
+            let start = plan.positions[plan.cu_seqlens_q[s] as usize];
+            (id, start, plan.context_lens[s])
+        });
         // Without a buffer, sending is meeting: once to say that a step is due, once to be let through. When the test
         // has left, the gate is open.
-        let due = self.gate.send(started);
+        let due = self.gate.send(rows.collect());
         let _ = due.and_then(|()| self.gate.send(Vec::new()));
         self.runner.launch(plan)
     }
@@ -142,6 +150,7 @@ impl Passer {
     fn arrive(rng: &mut Rng, engine: &Engine) -> Self {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
+            tenant: DEFAULT_TENANT.into(),
             prompt: token_ids(rng, len),
             sampling: SamplingParams {
                 temperature: rng.below(2) as f32,
@@ -179,13 +188,20 @@ struct Company {
 }
 
 /// Serves `requests` together, arriving in a random order, among others who come and leave.
-fn in_company(requests: &[GenerateRequest], limits: Limits, cpu: &Cpu, seed: u64) -> Company {
+fn in_company(
+    requests: &[GenerateRequest],
+    limits: Limits,
+    prefix_cache: bool,
+    cpu: &Cpu,
+    seed: u64,
+) -> Company {
     let mut rng = Rng(seed);
     let max_num_seqs = 16 + rng.below(17);
     let config = SchedulerConfig {
         max_num_seqs,
         max_num_batched_tokens: max_num_seqs + rng.below(100),
         max_model_len: MAX_MODEL_LEN,
+        prefix_cache,
     };
     let (gate_keeper, gate) = sync_channel(0);
     let engine = Engine::start(&MODEL, config, limits, cpu, move |runner| {
@@ -201,12 +217,15 @@ fn in_company(requests: &[GenerateRequest], limits: Limits, cpu: &Cpu, seed: u64
     let mut passers = vec![Passer::arrive(&mut rng, &engine)];
     // Sequences are named in the order of their arrival.
     let mut num_arrived = 1;
-    let mut num_starts: HashMap<SequenceId, usize> = HashMap::new();
-    let mut num_left = 0;
+    let mut num_computed: HashMap<SequenceId, u32> = HashMap::new();
+    let (mut num_recomputed, mut num_left) = (0, 0);
 
     while !(to_come.is_empty() && open.is_empty()) {
-        for id in gate.recv().unwrap() {
-            num_starts.entry(id).and_modify(|starts| *starts += 1);
+        for (id, start, end) in gate.recv().unwrap() {
+            if let Some(computed) = num_computed.get_mut(&id) {
+                num_recomputed += usize::from(start < *computed);
+                *computed = end;
+            }
         }
         open.retain_mut(|(i, stream)| {
             answers[*i].drain(stream);
@@ -215,7 +234,7 @@ fn in_company(requests: &[GenerateRequest], limits: Limits, cpu: &Cpu, seed: u64
         while !to_come.is_empty() && rng.below(3) > 0 {
             let i = to_come.swap_remove(rng.below(to_come.len()));
             open.push((i, engine.handle.submit(requests[i].clone()).unwrap()));
-            num_starts.insert(SequenceId(num_arrived), 0);
+            num_computed.insert(SequenceId(num_arrived), 0);
             num_arrived += 1;
         }
         let before = passers.len();
@@ -231,7 +250,7 @@ fn in_company(requests: &[GenerateRequest], limits: Limits, cpu: &Cpu, seed: u64
     Company {
         answers,
         num_preemptions: num_preemptions(&engine.stop()),
-        num_recomputed: num_starts.values().map(|starts| starts - 1).sum(),
+        num_recomputed,
         num_left,
     }
 }
@@ -261,7 +280,7 @@ fn bits(answer: &Answer) -> Bits {
 }
 
 fn assert_same(company: &[Answer], label: &str) {
-    for (i, (ours, alone)) in company.iter().zip(&*ALONE).enumerate() {
+    for (i, (ours, alone)) in company.iter().zip(ALONE.iter().cycle()).enumerate() {
         assert_eq!(
             ours.token_ids(),
             alone.token_ids(),
@@ -312,7 +331,13 @@ fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
             num_preemptions,
             num_recomputed,
             num_left,
-        } = in_company(&requests, common::limits(28, KvDtype::F16), &cpu, seed);
+        } = in_company(
+            &requests,
+            common::limits(28, KvDtype::F16),
+            false,
+            &cpu,
+            seed,
+        );
         println!(
             "{label}: {num_preemptions} preemptions, {num_recomputed} recomputed, {num_left} left"
         );
@@ -330,6 +355,7 @@ fn a_full_batch_changes_no_token_and_no_logprob() {
     let company = in_company(
         &requests(),
         common::limits(640, KvDtype::F16),
+        false,
         &Cpu::new(2).unwrap(),
         4,
     );
@@ -340,6 +366,26 @@ fn a_full_batch_changes_no_token_and_no_logprob() {
     );
 }
 
+/// Every request comes twice, and half of the prompts begin as another one does.
+#[test]
+fn cached_prefixes_change_no_token_and_no_logprob() {
+    let requests = [requests(), requests()].concat();
+    for (seed, num_blocks, num_threads) in [(7, 28, 2), (8, 640, 1)] {
+        let cpu = Cpu::new(num_threads).unwrap();
+        let limits = common::limits(num_blocks, KvDtype::F16);
+        let company = in_company(&requests, limits, true, &cpu, seed);
+        assert_same(&company.answers, &format!("{num_blocks} blocks"));
+        let cached: Vec<usize> = company
+            .answers
+            .iter()
+            .map(|a| a.num_cached_tokens)
+            .collect();
+        println!("{num_blocks} blocks: {cached:?} tokens were cached");
+        let num_warm = cached.iter().filter(|&&num_cached| num_cached > 0).count();
+        assert!(num_warm >= 5, "prompts were meant to be found in the cache");
+    }
+}
+
 #[test]
 fn scalar_kernels_give_the_same_bits() {
     let cpu = Cpu::with_isa(2, Isa::Scalar).unwrap();
@@ -348,7 +394,7 @@ fn scalar_kernels_give_the_same_bits() {
     shortest.sort_by_key(|&i| requests[i].prompt.len() + requests[i].stop.max_tokens);
     let shortest = &shortest[..3];
     let some: Vec<GenerateRequest> = shortest.iter().map(|&i| requests[i].clone()).collect();
-    let company = in_company(&some, common::limits(44, KvDtype::F16), &cpu, 5);
+    let company = in_company(&some, common::limits(44, KvDtype::F16), true, &cpu, 5);
     for (answer, &i) in company.answers.iter().zip(shortest) {
         assert_eq!(bits(answer), bits(&ALONE[i]), "request {i}");
     }
@@ -361,7 +407,7 @@ fn an_int8_cache_gives_the_same_bits_in_company() {
     let some: Vec<GenerateRequest> = some.iter().map(|&i| requests[i].clone()).collect();
     let alone = alone(some.clone(), KvDtype::Int8);
     let cpu = Cpu::new(2).unwrap();
-    let company = in_company(&some, common::limits(44, KvDtype::Int8), &cpu, 6);
+    let company = in_company(&some, common::limits(44, KvDtype::Int8), true, &cpu, 6);
     for (i, (answer, alone)) in company.answers.iter().zip(&alone).enumerate() {
         assert_eq!(bits(answer), bits(alone), "request {i}");
     }

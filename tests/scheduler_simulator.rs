@@ -1,5 +1,5 @@
-//! The scheduler under seeded random load: arrivals, lengths, cancellations and pools far too small, on an executor
-//! whose answers depend on every token it reads back from its cache.
+//! The scheduler under seeded random load: arrivals, lengths, common beginnings, cancellations, failed steps and pools far
+//! too small, on an executor whose answers depend on every token it reads back from its cache.
 #![allow(clippy::unwrap_used)] // A test may panic.
 
 mod rng;
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use flambeau::engine::Executor;
 use flambeau::engine::fake::FakeExecutor;
-use flambeau::kv::BlockPool;
-use flambeau::request::{GenerateRequest, SamplingParams, StopCriteria};
-use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+use flambeau::kv::{BlockId, BlockPool};
+use flambeau::request::{DEFAULT_TENANT, GenerateRequest, SamplingParams, StopCriteria};
+use flambeau::scheduler::{Committed, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use rng::Rng;
 
 const VOCAB: u32 = 1000;
@@ -37,119 +37,218 @@ fn expected(prompt: &[u32], max_tokens: usize, max_model_len: usize) -> Vec<u32>
     }
 }
 
+fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest {
+    GenerateRequest {
+        tenant: tenant.into(),
+        prompt,
+        sampling: SamplingParams::greedy(),
+        stop: StopCriteria {
+            max_tokens,
+            min_tokens: 0,
+            stop_token_ids: vec![STOP],
+        },
+    }
+}
+
+#[derive(Default)]
 struct Totals {
     finished: u64,
     cancelled: u64,
+    failed: u64,
     preemptions: u64,
+    cached_tokens: usize,
+    evictions: u64,
+    copies: usize,
 }
 
-fn simulate(
+struct Simulation {
     seed: u64,
-    num_requests: u64,
+    rng: Rng,
     config: SchedulerConfig,
-    num_blocks: usize,
     block_size: usize,
-) -> Totals {
-    let mut rng = Rng(seed);
-    let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, block_size));
-    let mut executor = FakeExecutor::new(num_blocks, block_size, VOCAB);
-    let mut open: HashMap<SequenceId, Open> = HashMap::new();
-    let (mut submitted, mut step) = (0u64, 0u64);
-    let mut totals = Totals {
-        finished: 0,
-        cancelled: 0,
-        preemptions: 0,
-    };
-    let mut committed = Vec::new();
+    scheduler: Scheduler,
+    executor: FakeExecutor,
+    open: HashMap<SequenceId, Open>,
+    /// What prompts may begin with: documents, and conversations that have ended.
+    beginnings: Vec<Vec<u32>>,
+    totals: Totals,
+    step: u64,
+    next_id: u64,
+    committed: Vec<Committed>,
+}
 
-    while submitted < num_requests || !open.is_empty() {
-        let now = Duration::from_micros(step);
-        // Arrivals come in bursts, kept near what can be open, so that the queue is long but bounded.
-        while submitted < num_requests && open.len() < 4 * config.max_num_seqs && rng.below(3) > 0 {
-            let prompt_len = 1 + rng.below(config.max_model_len / 2);
-            let prompt: Vec<u32> = (0..prompt_len)
-                .map(|_| rng.below(VOCAB as usize) as u32)
-                .collect();
-            let max_tokens = 1 + rng.below(24);
-            let stop = StopCriteria {
-                max_tokens,
-                min_tokens: 0,
-                stop_token_ids: vec![STOP],
-            };
-            let request = GenerateRequest {
-                prompt: prompt.clone(),
-                sampling: SamplingParams::greedy(),
-                stop,
-            };
-            let id = SequenceId(submitted);
-            scheduler.add(Sequence::new(id, request, now));
-            open.insert(
-                id,
-                Open {
-                    prompt,
-                    max_tokens,
-                    output: Vec::new(),
-                    arrival_step: step,
-                },
-            );
-            submitted += 1;
+impl Simulation {
+    fn new(seed: u64, config: SchedulerConfig, num_blocks: usize, block_size: usize) -> Self {
+        let mut rng = Rng(seed);
+        let beginnings = (0..4)
+            .map(|_| tokens(&mut rng, config.max_model_len / 2))
+            .collect();
+        Self {
+            seed,
+            rng,
+            config,
+            block_size,
+            scheduler: Scheduler::new(config, BlockPool::new(num_blocks, block_size)),
+            executor: FakeExecutor::new(num_blocks, block_size, VOCAB),
+            open: HashMap::new(),
+            beginnings,
+            totals: Totals::default(),
+            step: 0,
+            next_id: 0,
+            committed: Vec::new(),
         }
-        if rng.below(20) == 0 && !open.is_empty() {
-            // The smallest id of a random residue: HashMap order must not steer a seeded run.
-            let residue = rng.next() % 8;
-            if let Some(&id) = open.keys().filter(|id| id.0 % 8 == residue).min() {
-                scheduler.remove(|candidate| candidate == id);
-                open.remove(&id);
-                totals.cancelled += 1;
+    }
+
+    fn run(mut self, num_requests: u64) -> Totals {
+        while self.next_id < num_requests || !self.open.is_empty() {
+            // Arrivals come in bursts, kept near what can be open, so that the queue is long but bounded.
+            while self.next_id < num_requests
+                && self.open.len() < 4 * self.config.max_num_seqs
+                && self.rng.below(3) > 0
+            {
+                self.arrive();
             }
+            if self.rng.below(20) == 0 {
+                self.cancel_one();
+            }
+            self.step();
+            let arrivals = self.open.values().map(|request| request.arrival_step);
+            let oldest = arrivals.min().unwrap_or(self.step);
+            let (seed, step) = (self.seed, self.step);
+            assert!(step - oldest < 3000, "seed {seed}: a request starves");
         }
+        let scheduler = &self.scheduler;
+        assert_eq!((scheduler.num_running(), scheduler.num_waiting()), (0, 0));
+        let seed = self.seed;
+        assert_eq!(scheduler.kv_usage(), 0.0, "seed {seed}: blocks leaked");
+        self.totals.preemptions = scheduler.num_preemptions();
+        self.totals.evictions = scheduler.pool().num_evictions();
+        self.totals
+    }
 
-        let plan = scheduler.schedule(now);
+    fn arrive(&mut self) {
+        let longest = self.config.max_model_len / 2;
+        let mut prompt = Vec::new();
+        if self.rng.below(2) == 0 {
+            let beginning = &self.beginnings[self.rng.below(self.beginnings.len())];
+            prompt.extend(beginning);
+            prompt.truncate(self.rng.below(longest));
+        }
+        let len = self.rng.below(longest - prompt.len());
+        // At times nothing comes after the beginning.
+        if prompt.is_empty() || self.rng.below(4) > 0 {
+            prompt.extend(tokens(&mut self.rng, 1 + len));
+        }
+        let max_tokens = 1 + self.rng.below(24);
+        let tenant = ["a", "b"][self.rng.below(2)];
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        self.scheduler.add(Sequence::new(
+            id,
+            request(prompt.clone(), max_tokens, tenant),
+            Duration::from_micros(self.step),
+            self.block_size,
+        ));
+        let open = Open {
+            prompt,
+            max_tokens,
+            output: Vec::new(),
+            arrival_step: self.step,
+        };
+        self.open.insert(id, open);
+    }
+
+    fn cancel_one(&mut self) {
+        // The smallest id of a random residue: HashMap order must not steer a seeded run.
+        let residue = self.rng.next() % 8;
+        if let Some(&id) = self.open.keys().filter(|id| id.0 % 8 == residue).min() {
+            self.scheduler.remove(|candidate| candidate == id);
+            self.open.remove(&id);
+            self.totals.cancelled += 1;
+        }
+    }
+
+    fn step(&mut self) {
+        let now = Duration::from_micros(self.step);
+        self.scheduler.schedule(now);
+        self.check("planned");
+        let plan = self.scheduler.plan();
+        let (seed, step) = (self.seed, self.step);
         assert!(
-            !plan.is_empty() || open.is_empty(),
+            !plan.is_empty() || self.open.is_empty(),
             "seed {seed}, step {step}: idle with {} open",
-            open.len()
+            self.open.len()
         );
-        let ticket = executor.launch(plan).unwrap();
-        let output = executor.collect(ticket).unwrap();
-        scheduler
+        for &slot in &plan.slot_mapping {
+            let block = BlockId(slot / self.block_size as u32);
+            let is_shared = self.scheduler.pool().is_written(block);
+            assert!(
+                !is_shared,
+                "seed {seed}, step {step}: {block:?} is written again"
+            );
+        }
+        self.totals.copies += plan.block_copies.len();
+        if self.rng.below(200) == 0 {
+            for id in &plan.sequences {
+                self.open.remove(id).unwrap();
+                self.totals.failed += 1;
+            }
+            self.scheduler.abandon_step();
+        } else {
+            let ticket = self.executor.launch(plan).unwrap();
+            let output = self.executor.collect(ticket).unwrap();
+            self.scheduler
+                .commit(output.sampled, now, &mut self.committed);
+            self.take_in();
+        }
+        self.check("committed");
+        self.step += 1;
+    }
+
+    fn check(&self, when: &str) {
+        let (seed, step) = (self.seed, self.step);
+        self.scheduler
             .check()
-            .unwrap_or_else(|broken| panic!("seed {seed}, step {step}, planned: {broken}"));
-        scheduler.commit(output.sampled, now, &mut committed);
-        scheduler
-            .check()
-            .unwrap_or_else(|broken| panic!("seed {seed}, step {step}, committed: {broken}"));
-        for event in committed.drain(..) {
-            let request = open
+            .unwrap_or_else(|broken| panic!("seed {seed}, step {step}, {when}: {broken}"));
+    }
+
+    fn take_in(&mut self) {
+        for event in std::mem::take(&mut self.committed) {
+            let request = self
+                .open
                 .get_mut(&event.id)
                 .expect("an event after the terminal one, or for a cancelled request");
             let token = event.token.expect("the fake bans nothing here");
             request.output.push(token.token_id);
+            if let Some(timing) = event.timing {
+                assert!(timing.num_cached_tokens < request.prompt.len());
+                self.totals.cached_tokens += timing.num_cached_tokens;
+            }
             if event.finish.is_some() {
-                let request = open.remove(&event.id).unwrap();
-                let alone = expected(&request.prompt, request.max_tokens, config.max_model_len);
+                let request = self.open.remove(&event.id).unwrap();
+                let max_model_len = self.config.max_model_len;
+                let alone = expected(&request.prompt, request.max_tokens, max_model_len);
                 assert_eq!(
                     request.output, alone,
-                    "seed {seed}: {:?} answered differently in company",
-                    event.id
+                    "seed {}: {:?} answered differently in company",
+                    self.seed, event.id
                 );
-                totals.finished += 1;
+                let forgotten = self.rng.below(self.beginnings.len());
+                self.beginnings[forgotten] = [request.prompt, request.output].concat();
+                self.totals.finished += 1;
             }
         }
-        step += 1;
-        let oldest = open.values().map(|r| r.arrival_step).min().unwrap_or(step);
-        assert!(step - oldest < 3000, "seed {seed}: a request starves");
     }
-    assert_eq!((scheduler.num_running(), scheduler.num_waiting()), (0, 0));
-    assert_eq!(scheduler.kv_usage(), 0.0, "seed {seed}: blocks leaked");
-    totals.preemptions = scheduler.num_preemptions();
-    totals
+}
+
+fn tokens(rng: &mut Rng, len: usize) -> Vec<u32> {
+    (0..len).map(|_| rng.below(VOCAB as usize) as u32).collect()
 }
 
 #[test]
 fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
     let mut rng = Rng(2026);
-    let (mut all, mut preemptions, mut cancelled) = (0, 0, 0);
+    let mut all = Totals::default();
     for seed in 0..50 {
         let max_num_seqs = 1 + rng.below(24);
         let block_size = [1, 4, 16][rng.below(3)];
@@ -159,53 +258,166 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
             max_num_seqs,
             max_num_batched_tokens: max_num_seqs + rng.below(128),
             max_model_len,
+            prefix_cache: seed % 5 > 0,
         };
         // From a pool that barely holds one sequence to one that holds a few.
         let num_blocks = per_sequence + rng.below(per_sequence * 4);
-        let totals = simulate(seed, 2_000, config, num_blocks, block_size);
-        all += totals.finished + totals.cancelled;
-        preemptions += totals.preemptions;
-        cancelled += totals.cancelled;
+        let totals = Simulation::new(seed, config, num_blocks, block_size).run(2_000);
+        if !config.prefix_cache {
+            assert_eq!((totals.cached_tokens, totals.copies), (0, 0));
+        }
+        all.finished += totals.finished;
+        all.cancelled += totals.cancelled;
+        all.failed += totals.failed;
+        all.preemptions += totals.preemptions;
+        all.cached_tokens += totals.cached_tokens;
+        all.evictions += totals.evictions;
+        all.copies += totals.copies;
     }
-    assert_eq!(all, 100_000, "every request ends exactly once");
-    assert!(
-        preemptions > 1_000,
-        "the pools were meant to be too small: {preemptions} preemptions"
+    let ended = all.finished + all.cancelled + all.failed;
+    assert_eq!(ended, 100_000, "every request ends exactly once");
+    let Totals {
+        cancelled,
+        failed,
+        preemptions,
+        cached_tokens,
+        evictions,
+        copies,
+        ..
+    } = all;
+    println!(
+        "{cancelled} cancelled, {failed} failed, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies"
     );
-    assert!(cancelled > 1_000, "{cancelled} cancellations");
+    assert!(preemptions > 1_000, "the pools were meant to be too small");
+    assert!(cancelled > 1_000 && failed > 1_000);
+    assert!(cached_tokens > 50_000 && evictions > 10_000 && copies > 1_000);
+}
+
+/// Runs steps until all is done, and counts the tokens computed; `served` hears of first tokens.
+fn run(
+    scheduler: &mut Scheduler,
+    executor: &mut FakeExecutor,
+    mut served: impl FnMut(SequenceId, usize),
+) -> usize {
+    let (mut num_computed, mut committed) = (0, Vec::new());
+    while !scheduler.schedule(Duration::ZERO).is_empty() {
+        num_computed += scheduler.plan().num_tokens();
+        let ticket = executor.launch(scheduler.plan()).unwrap();
+        let output = executor.collect(ticket).unwrap();
+        scheduler.commit(output.sampled, Duration::ZERO, &mut committed);
+        for event in committed.drain(..) {
+            if let Some(timing) = event.timing {
+                served(event.id, timing.num_cached_tokens);
+            }
+        }
+    }
+    num_computed
+}
+
+fn scheduler(max_num_batched_tokens: usize) -> (Scheduler, FakeExecutor) {
+    let config = SchedulerConfig {
+        max_num_seqs: 4,
+        max_num_batched_tokens,
+        max_model_len: 512,
+        prefix_cache: true,
+    };
+    let scheduler = Scheduler::new(config, BlockPool::new(64, 16));
+    (scheduler, FakeExecutor::new(64, 16, VOCAB))
+}
+
+fn add(scheduler: &mut Scheduler, id: u64, prompt: &[u32], max_tokens: usize, tenant: &str) {
+    let request = request(prompt.to_vec(), max_tokens, tenant);
+    let id = SequenceId(id);
+    scheduler.add(Sequence::new(id, request, Duration::ZERO, 16));
+}
+
+#[test]
+fn a_prompt_known_to_the_last_token_is_computed_from_its_last_token() {
+    for len in [64, 65, 71] {
+        let (mut scheduler, mut executor) = scheduler(512);
+        let prompt: Vec<u32> = (100..100 + len).collect();
+        add(&mut scheduler, 0, &prompt, 2, DEFAULT_TENANT);
+        assert_eq!(
+            run(&mut scheduler, &mut executor, |_, _| ()),
+            len as usize + 1
+        );
+        // Blocks of 16 are found whole; of the rest, only what a full block begins with.
+        let num_cached = if len == 64 { 63 } else { 64 };
+        let mut cached = Vec::new();
+        add(&mut scheduler, 1, &prompt, 1, DEFAULT_TENANT);
+        let num_computed = run(&mut scheduler, &mut executor, |_, n| cached.push(n));
+        assert_eq!(
+            (num_computed, cached),
+            (len as usize - num_cached, vec![num_cached])
+        );
+    }
+}
+
+#[test]
+fn equal_prompts_that_come_together_are_computed_once() {
+    // In one step, and in chunks.
+    for max_num_batched_tokens in [512, 40] {
+        let (mut scheduler, mut executor) = scheduler(max_num_batched_tokens);
+        let prompt: Vec<u32> = (100..300).collect();
+        (0..4).for_each(|id| add(&mut scheduler, id, &prompt, 1, DEFAULT_TENANT));
+        let num_computed = run(&mut scheduler, &mut executor, |_, _| ());
+        // 200 tokens are 12 blocks and 8 tokens, which each computes itself.
+        assert_eq!(
+            num_computed,
+            200 + 3 * 8,
+            "{max_num_batched_tokens} tokens a step"
+        );
+    }
+}
+
+#[test]
+fn tenants_share_nothing() {
+    let (mut scheduler, mut executor) = scheduler(512);
+    let prompt: Vec<u32> = (100..200).collect();
+    let mut cached = HashMap::new();
+    for (id, tenant) in ["a", "b", "a", "b"].iter().enumerate() {
+        add(&mut scheduler, id as u64, &prompt, 1, tenant);
+        run(&mut scheduler, &mut executor, |id, n| {
+            cached.insert(id.0, n);
+        });
+    }
+    let cached: Vec<usize> = (0..4).map(|id| cached[&id]).collect();
+    assert_eq!(cached, [0, 0, 96, 96]);
+}
+
+#[test]
+fn a_forgotten_cache_is_computed_again() {
+    let (mut scheduler, mut executor) = scheduler(512);
+    let prompt: Vec<u32> = (100..200).collect();
+    for id in 0..2 {
+        add(&mut scheduler, id, &prompt, 1, DEFAULT_TENANT);
+        assert_eq!(run(&mut scheduler, &mut executor, |_, _| ()), 100);
+        scheduler.clear_prefix_cache();
+        scheduler.check().unwrap();
+    }
 }
 
 #[test]
 fn decodes_are_never_held_up_by_a_long_prompt() {
-    let config = SchedulerConfig {
-        max_num_seqs: 4,
-        max_num_batched_tokens: 8,
-        max_model_len: 512,
-    };
-    let mut scheduler = Scheduler::new(config, BlockPool::new(64, 16));
-    let mut executor = FakeExecutor::new(64, 16, VOCAB);
-    let request = |len: usize| GenerateRequest {
-        prompt: (0..len as u32).collect(),
-        sampling: SamplingParams::greedy(),
-        stop: StopCriteria {
-            max_tokens: 40,
-            min_tokens: 40,
-            stop_token_ids: vec![],
-        },
-    };
-    scheduler.add(Sequence::new(SequenceId(0), request(4), Duration::ZERO));
+    let (mut scheduler, mut executor) = scheduler(8);
+    add(&mut scheduler, 0, &[1, 2, 3, 4], 40, DEFAULT_TENANT);
     let mut committed = Vec::new();
-    for step in 0..40 {
-        if step == 1 {
-            scheduler.add(Sequence::new(SequenceId(1), request(300), Duration::ZERO));
+    let mut num_steps = 0;
+    loop {
+        if num_steps == 1 {
+            let prompt: Vec<u32> = (100..400).collect();
+            add(&mut scheduler, 1, &prompt, 40, DEFAULT_TENANT);
         }
         let ticket = executor.launch(scheduler.schedule(Duration::ZERO)).unwrap();
         let output = executor.collect(ticket).unwrap();
         committed.clear();
         scheduler.commit(output.sampled, Duration::ZERO, &mut committed);
-        assert!(
-            committed.iter().any(|event| event.id == SequenceId(0)),
-            "step {step} gave the stream no token"
-        );
+        let stream = committed.iter().find(|event| event.id == SequenceId(0));
+        let event = stream.unwrap_or_else(|| panic!("step {num_steps} gave the stream no token"));
+        num_steps += 1;
+        if event.finish.is_some() {
+            break;
+        }
     }
+    assert!(num_steps > 10, "the stream was meant to go on");
 }

@@ -236,6 +236,7 @@ impl Loaded {
             max_num_seqs: config.max_num_seqs,
             max_num_batched_tokens: config.max_num_batched_tokens,
             max_model_len: plan.max_model_len,
+            prefix_cache: config.prefix_cache,
         };
         let limits = Limits {
             max_num_batched_tokens: config.max_num_batched_tokens,

@@ -70,6 +70,9 @@ pub struct RawConfig {
     /// What keys and values are rounded to in the KV cache: f16, bf16, or int8 (about half the memory) [default: f16]
     #[arg(long, env = "FLAMBEAU_KV_CACHE_DTYPE", value_name = "DTYPE")]
     pub kv_cache_dtype: Option<String>,
+    /// Whether requests of one tenant share the KV cache of common beginnings [default: true]
+    #[arg(long, env = "FLAMBEAU_PREFIX_CACHE", value_name = "BOOL")]
+    pub prefix_cache: Option<bool>,
     /// A Jinja file to use in place of the model's chat template
     #[arg(long, env = "FLAMBEAU_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,

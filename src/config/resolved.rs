@@ -49,6 +49,8 @@ pub struct Config {
     pub kv_cache_memory: ByteSize,
     /// What keys and values are rounded to.
     pub kv_cache_dtype: KvCacheDtype,
+    /// Whether common beginnings share blocks.
+    pub prefix_cache: bool,
     /// Overrides the model's.
     pub chat_template: Option<PathBuf>,
     /// Overrides the model's.
@@ -127,6 +129,7 @@ impl RawConfig {
             )?,
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
             kv_cache_memory: self.kv_cache_memory.unwrap_or(ByteSize(1 << 30)),
+            prefix_cache: self.prefix_cache.unwrap_or(true),
             kv_cache_dtype: kv_cache_dtype(self.kv_cache_dtype.as_deref())?,
             chat_template: self.chat_template,
             tokenizer: self.tokenizer,

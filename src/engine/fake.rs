@@ -92,6 +92,11 @@ impl Executor for FakeExecutor {
         if let Some(hook) = &mut self.hook {
             hook(plan)?;
         }
+        for &(from, to) in &plan.block_copies {
+            let (from, to) = (from as usize, to as usize);
+            let tokens = from * self.block_size..(from + 1) * self.block_size;
+            self.cache.copy_within(tokens, to * self.block_size);
+        }
         for (&token, &slot) in plan.token_ids.iter().zip(&plan.slot_mapping) {
             self.cache[slot as usize] = token;
         }

@@ -11,7 +11,7 @@ use super::run_loop::{EngineLoop, Message};
 use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
 use crate::kv::BlockPool;
 use crate::request::GenerateRequest;
-use crate::scheduler::{Scheduler, SchedulerConfig};
+use crate::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
 use crate::telemetry::EngineMetrics;
 
 /// The sizes of one engine.
@@ -64,6 +64,8 @@ struct Shared {
     /// True once the engine is told to stop, also while its thread is still inside a step.
     stopped: watch::Sender<bool>,
     status: Arc<Status>,
+    block_size: usize,
+    next_id: AtomicU64,
 }
 
 /// A cheap, cloneable way to reach one engine.
@@ -126,6 +128,8 @@ impl EngineHandle {
                     draining: AtomicBool::new(false),
                     stopped: watch::Sender::new(false),
                     status,
+                    block_size: config.block_size,
+                    next_id: AtomicU64::new(0),
                 }),
             },
             ended_rx,
@@ -160,12 +164,12 @@ impl EngineHandle {
             place,
             self.shared.stopped.subscribe(),
         );
+        let id = SequenceId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         let arrival = self.shared.status.started.elapsed();
-        match self.shared.inbox.send(Message::Submit {
-            request,
-            sink,
-            arrival,
-        }) {
+        // Made here, because hashing a long prompt would hold up the engine's thread.
+        let sequence = Sequence::new(id, request, arrival, self.shared.block_size);
+        let sequence = Box::new(sequence);
+        match self.shared.inbox.send(Message::Submit { sequence, sink }) {
             Ok(()) => Ok(stream),
             Err(_) => Err(SubmitError::Stopped),
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::handle::Status;
 use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput};
-use crate::request::GenerateRequest;
 use crate::scheduler::{Committed, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 
@@ -17,9 +16,8 @@ use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 #[derive(Debug)]
 pub(super) enum Message {
     Submit {
-        request: GenerateRequest,
+        sequence: Box<Sequence>,
         sink: EventSink,
-        arrival: Duration,
     },
     Stop,
 }
@@ -43,7 +41,6 @@ pub(super) struct EngineLoop {
     metrics: EngineMetrics,
     committed: Vec<Committed>,
     last_finish: Duration,
-    next_id: u64,
 }
 
 impl EngineLoop {
@@ -66,7 +63,6 @@ impl EngineLoop {
             metrics,
             committed: Vec::new(),
             last_finish,
-            next_id: 0,
         }
     }
 
@@ -111,15 +107,9 @@ impl EngineLoop {
         while let Some(message) = next {
             match message {
                 Message::Stop => return false,
-                Message::Submit {
-                    request,
-                    sink,
-                    arrival,
-                } => {
-                    let id = SequenceId(self.next_id);
-                    self.next_id += 1;
-                    self.sinks.insert(id, sink);
-                    self.scheduler.add(Sequence::new(id, request, arrival));
+                Message::Submit { sequence, sink } => {
+                    self.sinks.insert(sequence.id, sink);
+                    self.scheduler.add(*sequence);
                 }
             }
             next = self.inbox.try_recv().ok();
@@ -209,7 +199,7 @@ impl EngineLoop {
                 sink.fail(EngineError::Step(error.to_string()));
             }
         }
-        self.scheduler.remove(|id| !self.sinks.contains_key(&id));
+        self.scheduler.abandon_step();
     }
 
     /// Ends every open request, since what the executor held can't be trusted any more, and builds a new one.
@@ -219,6 +209,7 @@ impl EngineLoop {
             sink.fail(EngineError::Panic);
         }
         self.scheduler.remove(|_| true);
+        self.scheduler.clear_prefix_cache();
         let rebuilt = catch_unwind(AssertUnwindSafe(|| {
             self.executor = None;
             (self.factory)()

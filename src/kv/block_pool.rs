@@ -1,15 +1,26 @@
-//! The pool of KV blocks and their reference counts.
+//! The pool of KV blocks, their reference counts, and which of them can be found by what they hold.
+
+use super::BlockHash;
+use super::idle_list::IdleList;
+use super::prefix_tree::PrefixTree;
 
 /// Index of a block in the KV buffers, `0..num_blocks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u32);
 
-/// All blocks of one KV cache: a stack of free ones and a reference count each.
+/// All blocks of one KV cache.
+///
+/// Whoever holds a block also holds those before it in its sequence, and a table releases its last block first. So in the
+/// order of idleness no block comes before one that follows it in the tree: the oldest idle block is always a leaf.
 #[derive(Debug)]
 pub struct BlockPool {
     block_size: usize,
     ref_counts: Vec<u32>,
+    /// A stack.
     free: Vec<BlockId>,
+    idle: IdleList,
+    tree: PrefixTree,
+    num_evictions: u64,
 }
 
 impl BlockPool {
@@ -23,6 +34,9 @@ impl BlockPool {
             ref_counts: vec![0; num_blocks as usize],
             // Reversed, so that low ids are handed out first.
             free: (0..num_blocks).rev().map(BlockId).collect(),
+            idle: IdleList::new(num_blocks as usize),
+            tree: PrefixTree::new(num_blocks as usize, block_size),
+            num_evictions: 0,
         }
     }
 
@@ -36,9 +50,19 @@ impl BlockPool {
         self.ref_counts.len()
     }
 
-    /// Blocks nobody holds.
+    /// Blocks nobody holds, those among them that have a name included.
     pub fn num_free(&self) -> usize {
-        self.free.len()
+        self.free.len() + self.idle.len()
+    }
+
+    /// Blocks with a name.
+    pub fn num_named(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Times a name was given up because its block was needed.
+    pub fn num_evictions(&self) -> u64 {
+        self.num_evictions
     }
 
     /// Blocks that `num_tokens` tokens occupy.
@@ -46,39 +70,105 @@ impl BlockPool {
         num_tokens.div_ceil(self.block_size)
     }
 
-    /// Appends `count` fresh blocks, each with one reference, to `table`. False, with nothing taken, when fewer are free.
+    /// Appends `count` fresh blocks, each with one reference, to `table`: free ones, then the longest idle ones, which
+    /// lose their names. False, with nothing taken, when there are fewer.
     pub fn allocate(&mut self, count: usize, table: &mut Vec<BlockId>) -> bool {
-        if count > self.free.len() {
+        if count > self.num_free() {
             return false;
         }
         for _ in 0..count {
-            let block = self
-                .free
-                .pop()
-                .expect("the length was checked: this is a bug");
+            let block = self.free.pop().unwrap_or_else(|| self.evict());
             self.ref_counts[block.0 as usize] = 1;
             table.push(block);
         }
         true
     }
 
-    /// Adds a reference to a held block.
+    fn evict(&mut self) -> BlockId {
+        let block = self
+            .idle
+            .oldest()
+            .expect("the number was checked: this is a bug");
+        self.idle.remove(block);
+        self.tree.remove(block);
+        self.num_evictions += 1;
+        block
+    }
+
+    /// Adds a reference to a held or idle block.
     pub fn retain(&mut self, block: BlockId) {
         let count = &mut self.ref_counts[block.0 as usize];
-        assert!(
-            *count > 0,
-            "{block:?} is free and cannot be shared: this is a bug"
-        );
+        if *count == 0 {
+            assert!(
+                self.tree.contains(block),
+                "{block:?} is free and cannot be shared: this is a bug"
+            );
+            self.idle.remove(block);
+        }
         *count += 1;
     }
 
-    /// Drops one reference; the last one frees the block.
+    /// Drops one reference; the last one makes the block idle or, without a name, free.
     pub fn release(&mut self, block: BlockId) {
         let count = &mut self.ref_counts[block.0 as usize];
         assert!(*count > 0, "{block:?} is released twice: this is a bug");
         *count -= 1;
-        if *count == 0 {
-            self.free.push(block);
+        match (*count, self.tree.contains(block)) {
+            (0, true) => self.idle.push_newest(block),
+            (0, false) => self.free.push(block),
+            _ => {}
+        }
+    }
+
+    /// The block of this name. Rows of a step that runs after, or in, the step that computes the block may read it.
+    pub fn find(&self, hash: BlockHash) -> Option<BlockId> {
+        self.tree.find(hash)
+    }
+
+    /// The block after `parent` that shares most tokens with the beginning of `tokens`, and how many: at least one. It is
+    /// one that an earlier step has computed, so that it can be copied.
+    pub fn most_similar(&self, parent: BlockHash, tokens: &[u32]) -> Option<(BlockId, usize)> {
+        self.tree.most_similar(parent, tokens)
+    }
+
+    /// Names a held block, which the next step completes, after its content: `tokens` after `parent`. False, with nothing
+    /// changed, where the name or the block is taken.
+    pub fn name(
+        &mut self,
+        block: BlockId,
+        parent: BlockHash,
+        hash: BlockHash,
+        tokens: &[u32],
+    ) -> bool {
+        debug_assert!(self.ref_counts[block.0 as usize] > 0);
+        self.tree.insert(block, parent, hash, tokens)
+    }
+
+    /// Whether a block's content may be in use by several: it must not be written to any more.
+    pub fn is_written(&self, block: BlockId) -> bool {
+        self.tree.is_written(block)
+    }
+
+    /// Notes that a block's content is in the cache.
+    pub fn mark_written(&mut self, block: BlockId) {
+        self.tree.mark_written(block);
+    }
+
+    /// Takes a block's name away, because its content is not what the name says.
+    pub fn forget(&mut self, block: BlockId) {
+        if self.tree.contains(block) {
+            self.tree.remove(block);
+            if self.ref_counts[block.0 as usize] == 0 {
+                self.idle.remove(block);
+                self.free.push(block);
+            }
+        }
+    }
+
+    /// Takes all names away.
+    pub fn forget_all(&mut self) {
+        for block in 0..self.ref_counts.len() as u32 {
+            self.forget(BlockId(block));
         }
     }
 
@@ -95,16 +185,22 @@ impl BlockPool {
             ));
         }
         let mut free = vec![false; expected.len()];
-        for block in &self.free {
+        for block in self.free.iter().copied().chain(self.idle.iter()) {
             let seen = std::mem::replace(&mut free[block.0 as usize], true);
             if seen || expected[block.0 as usize] > 0 {
                 return Err(format!("{block:?} is free twice, or free and held"));
             }
         }
-        match (0..expected.len()).find(|&i| !free[i] && expected[i] == 0) {
-            Some(i) => Err(format!("block {i} is lost: neither free nor held")),
-            None => Ok(()),
+        if let Some(i) = (0..expected.len()).find(|&i| !free[i] && expected[i] == 0) {
+            return Err(format!("block {i} is lost: neither free nor held"));
         }
+        if let Some(block) = self.free.iter().find(|block| self.tree.contains(**block)) {
+            return Err(format!("{block:?} is free and has a name"));
+        }
+        if let Some(block) = self.idle.iter().find(|block| !self.tree.contains(*block)) {
+            return Err(format!("{block:?} is idle without a name"));
+        }
+        self.tree.check()
     }
 }
 
@@ -132,6 +228,35 @@ mod tests {
         assert_eq!(pool.num_free(), 0);
         pool.release(table[0]);
         assert_eq!(pool.num_free(), 1);
+    }
+
+    #[test]
+    fn an_idle_block_keeps_its_content_until_no_other_is_free() {
+        let (mut pool, mut table) = (BlockPool::new(3, 2), Vec::new());
+        let root = BlockHash::scope("");
+        let name = |i: u32| root.child(&[i, i]);
+        assert!(pool.allocate(2, &mut table));
+        for (i, &block) in table.iter().enumerate() {
+            assert!(pool.name(block, root, name(i as u32), &[i as u32; 2]));
+            pool.mark_written(block);
+        }
+        pool.release(table[1]);
+        pool.release(table[0]);
+        assert_eq!((pool.num_free(), pool.num_named()), (3, 2));
+        let mut other = Vec::new();
+        assert!(pool.allocate(2, &mut other));
+        // The free one went first, then the one that has been idle for longer.
+        assert_eq!(
+            (pool.find(name(0)), pool.find(name(1))),
+            (Some(table[0]), None)
+        );
+        pool.retain(table[0]);
+        assert_eq!((pool.num_free(), pool.num_evictions()), (0, 1));
+        pool.check(other.iter().copied().chain([table[0]])).unwrap();
+        pool.forget_all();
+        pool.release(table[0]);
+        assert_eq!((pool.num_free(), pool.num_named()), (1, 0));
+        pool.check(other.iter().copied()).unwrap();
     }
 
     #[test]

@@ -15,10 +15,22 @@ impl BlockTable {
         wanted <= self.blocks.len() || pool.allocate(wanted - self.blocks.len(), &mut self.blocks)
     }
 
-    /// Gives every block back.
+    /// Gives every block back, the last one first: see [`BlockPool`].
     pub fn release(&mut self, pool: &mut BlockPool) {
-        for block in self.blocks.drain(..) {
+        for block in self.blocks.drain(..).rev() {
             pool.release(block);
+        }
+    }
+
+    /// Holds the pool's named `block` as block `i`, in place of the one that is there, or at the end.
+    pub fn share(&mut self, i: usize, block: BlockId, pool: &mut BlockPool) {
+        pool.retain(block);
+        match self.blocks.get_mut(i) {
+            Some(own) => pool.release(std::mem::replace(own, block)),
+            None => {
+                debug_assert_eq!(i, self.blocks.len());
+                self.blocks.push(block);
+            }
         }
     }
 

@@ -3,12 +3,18 @@
 //! The cache is a fixed number of *blocks*, each holding the keys and values of `block_size` consecutive tokens of one
 //! sequence. Invariants, checked by [`BlockPool::check`] in the simulator after every step:
 //!
-//! * a block is either free or held, and its reference count is the number of tables that hold it;
-//! * `free + held = num_blocks`, always;
-//! * a table grows whole or not at all, so a failed growth leaves nothing to undo.
+//! * a block is free, idle (nobody holds it, but it has a name under which its content can be found) or held, and its
+//!   reference count is the number of tables that hold it;
+//! * `free + idle + held = num_blocks`, always;
+//! * a table grows whole or not at all, so a failed growth leaves nothing to undo;
+//! * a block with a name is full, and nobody writes to it any more.
 
+mod block_hash;
 mod block_pool;
 mod block_table;
+mod idle_list;
+mod prefix_tree;
 
+pub use block_hash::{BlockHash, HashChain};
 pub use block_pool::{BlockId, BlockPool};
 pub use block_table::BlockTable;

@@ -116,6 +116,9 @@ impl Decoder {
         };
         let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
         let sampled_batch = step.batch.select(&sampled_rows)?;
+        for kv_cache in &self.kv_caches {
+            kv_cache.copy_blocks(&plan.block_copies)?;
+        }
         let hidden = self.buffers.hidden.narrow(0, 0, plan.num_tokens())?;
         embedding(&hidden, &plan.token_ids, &self.weights.embedding, &self.cpu)?;
 

@@ -24,8 +24,12 @@ pub struct SampleRow {
 }
 
 /// `T` token rows of `S` sequences. Rebuilt in place each step, so that planning allocates nothing in steady state.
+///
+/// A row may read keys and values that other rows of the same step store: in each layer all rows store before any attends.
 #[derive(Clone, Debug, Default)]
 pub struct StepPlan {
+    /// Blocks to copy, in this order and before any row is computed, as `(from, to)`.
+    pub block_copies: Vec<(u32, u32)>,
     /// Input tokens, `[T]`.
     pub token_ids: Vec<u32>,
     /// Position of each in its sequence, `[T]`.
@@ -63,6 +67,7 @@ impl StepPlan {
 
     /// Empties it, keeping the memory.
     pub fn clear(&mut self) {
+        self.block_copies.clear();
         self.token_ids.clear();
         self.positions.clear();
         self.slot_mapping.clear();

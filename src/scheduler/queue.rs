@@ -7,6 +7,8 @@
 //!   preempted for another, and any one sequence fits the pool alone (checked at submission), so work always advances.
 //! * A sequence gets the blocks of all its known tokens when it is admitted, so only decodes can run out of blocks, and
 //!   prompts half computed are not thrown away to make room for other prompts.
+//! * With the prefix cache, a full block can be found by its content from the moment it is planned. Sequences that need the
+//!   content share the block: when they are admitted, and later, when another has come further.
 //! * A step never exceeds `max_num_batched_tokens`. Decodes (one token each) come first, so that a long prompt's chunks
 //!   take what is left over and never stall a stream.
 
@@ -14,7 +16,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Sequence, SequenceId, StepPlan};
-use crate::kv::BlockPool;
+use crate::kv::{BlockId, BlockPool};
 use crate::request::{FinishReason, SampledToken, Timing};
 
 /// The limits a scheduler keeps.
@@ -26,6 +28,8 @@ pub struct SchedulerConfig {
     pub max_num_batched_tokens: usize,
     /// Tokens a sequence, prompt and output together; at most what the pool holds.
     pub max_model_len: usize,
+    /// Whether sequences share the blocks of a common beginning.
+    pub prefix_cache: bool,
 }
 
 /// What a step gave one sequence.
@@ -49,7 +53,26 @@ pub struct Scheduler {
     waiting: VecDeque<Sequence>,
     running: Vec<Sequence>,
     plan: StepPlan,
+    /// Blocks that the step in flight completes.
+    fresh: Vec<BlockId>,
     num_preemptions: u64,
+}
+
+impl SchedulerConfig {
+    /// Gives `sequence` as much of the budget as it can use.
+    fn schedule(
+        &self,
+        sequence: &mut Sequence,
+        budget: &mut usize,
+        pool: &mut BlockPool,
+        fresh: &mut Vec<BlockId>,
+    ) {
+        sequence.num_scheduled_tokens = sequence.num_uncomputed_tokens().min(*budget);
+        *budget -= sequence.num_scheduled_tokens;
+        if self.prefix_cache {
+            sequence.name_blocks(pool, fresh);
+        }
+    }
 }
 
 impl Scheduler {
@@ -70,6 +93,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             plan: StepPlan::default(),
+            fresh: Vec::new(),
             num_preemptions: 0,
         }
     }
@@ -82,12 +106,11 @@ impl Scheduler {
 
     /// Plans the next step: empty only when there is nothing to do.
     pub fn schedule(&mut self, now: Duration) -> &StepPlan {
+        self.plan.clear();
         let mut budget = self.config.max_num_batched_tokens;
         self.schedule_decodes(&mut budget);
         self.schedule_prompt_chunks(&mut budget);
         self.admit_waiting(&mut budget);
-
-        self.plan.clear();
         for sequence in self
             .running
             .iter_mut()
@@ -113,8 +136,8 @@ impl Scheduler {
                 .block_table
                 .grow_to(sequence.tokens.len(), &mut self.pool)
             {
-                sequence.num_scheduled_tokens = 1;
-                *budget -= 1;
+                self.config
+                    .schedule(sequence, budget, &mut self.pool, &mut self.fresh);
                 i += 1;
             } else {
                 // May be this very sequence, when it is the youngest itself.
@@ -128,9 +151,7 @@ impl Scheduler {
             .running
             .pop()
             .expect("the sequence asking for blocks is running: this is a bug");
-        victim.block_table.release(&mut self.pool);
-        victim.num_computed_tokens = 0;
-        victim.num_scheduled_tokens = 0;
+        victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
         self.waiting.push_front(victim);
     }
@@ -139,10 +160,13 @@ impl Scheduler {
         for sequence in self
             .running
             .iter_mut()
-            .filter(|s| s.num_uncomputed_tokens() > 1)
+            .filter(|s| s.num_scheduled_tokens == 0)
         {
-            sequence.num_scheduled_tokens = sequence.num_uncomputed_tokens().min(*budget);
-            *budget -= sequence.num_scheduled_tokens;
+            if self.config.prefix_cache && *budget > 0 {
+                sequence.share_cached_blocks(&mut self.pool);
+            }
+            self.config
+                .schedule(sequence, budget, &mut self.pool, &mut self.fresh);
         }
     }
 
@@ -152,11 +176,20 @@ impl Scheduler {
             let Some(head) = self.waiting.front_mut() else {
                 return;
             };
+            if self.config.prefix_cache {
+                head.share_cached_blocks(&mut self.pool);
+            }
             if !head.block_table.grow_to(head.tokens.len(), &mut self.pool) {
+                head.release_blocks(&mut self.pool);
                 return;
             }
-            head.num_scheduled_tokens = head.num_uncomputed_tokens().min(*budget);
-            *budget -= head.num_scheduled_tokens;
+            if self.config.prefix_cache {
+                let copy = head.copy_similar_block(&self.pool);
+                let copy = copy.map(|(from, to)| (from.0, to.0));
+                self.plan.block_copies.extend(copy);
+            }
+            self.config
+                .schedule(head, budget, &mut self.pool, &mut self.fresh);
             self.running.extend(self.waiting.pop_front());
         }
     }
@@ -173,12 +206,19 @@ impl Scheduler {
             self.plan.samples.len(),
             "one token a sample row: this is a bug"
         );
+        for block in self.fresh.drain(..) {
+            self.pool.mark_written(block);
+        }
+        let prefix_cache = self.config.prefix_cache;
         let mut sampled = sampled.into_iter();
         let max_model_len = self.config.max_model_len;
         let pool = &mut self.pool;
         self.running.retain_mut(|sequence| {
             let is_sampled = sequence.is_sampled_this_step();
             sequence.num_computed_tokens += std::mem::take(&mut sequence.num_scheduled_tokens);
+            if prefix_cache {
+                sequence.settle_blocks(pool);
+            }
             if !is_sampled {
                 return true;
             }
@@ -189,7 +229,7 @@ impl Scheduler {
                 .and_then(|token| sequence.push(token.token_id, max_model_len));
             let is_over = finish.is_some() || token.is_none();
             if is_over {
-                sequence.block_table.release(pool);
+                sequence.release_blocks(pool);
             }
             committed.push(Committed {
                 id: sequence.id,
@@ -201,13 +241,28 @@ impl Scheduler {
         });
     }
 
+    /// Gives up the step in flight, which failed: removes its sequences and forgets the blocks it was to complete.
+    pub fn abandon_step(&mut self) {
+        for block in self.fresh.drain(..) {
+            self.pool.forget(block);
+        }
+        let failed = std::mem::take(&mut self.plan.sequences);
+        self.remove(|id| failed.contains(&id));
+        self.plan.clear();
+    }
+
+    /// Forgets what cached blocks hold; sequences keep theirs.
+    pub fn clear_prefix_cache(&mut self) {
+        self.pool.forget_all();
+    }
+
     /// Removes every sequence for which `is_gone` holds, waiting or running, and frees its blocks.
     pub fn remove(&mut self, mut is_gone: impl FnMut(SequenceId) -> bool) {
         let pool = &mut self.pool;
         let mut keep = |sequence: &mut Sequence| {
             let gone = is_gone(sequence.id);
             if gone {
-                sequence.block_table.release(pool);
+                sequence.release_blocks(pool);
             }
             !gone
         };
@@ -233,6 +288,11 @@ impl Scheduler {
     /// Times a sequence lost its blocks to an older one.
     pub fn num_preemptions(&self) -> u64 {
         self.num_preemptions
+    }
+
+    /// The blocks.
+    pub fn pool(&self) -> &BlockPool {
+        &self.pool
     }
 
     /// Blocks held by sequences over all blocks, `0.0..=1.0`.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::sampling::Caller;
 use super::state::AppState;
-use crate::request::Timing;
+use crate::request::{DEFAULT_TENANT, Timing};
 use crate::telemetry::{Outcome, RequestRecord};
 
 /// What is known of a request from its head on; shared by everything that handles it.
@@ -32,6 +32,11 @@ impl Received {
             tenant: OnceLock::new(),
             is_booked: AtomicBool::new(false),
         }
+    }
+
+    /// Whose request it is, once its key is known.
+    pub fn tenant(&self) -> &str {
+        self.tenant.get().map_or(DEFAULT_TENANT, String::as_str)
     }
 
     /// The start of its log line.
@@ -61,6 +66,25 @@ impl Received {
 
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Tokens so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    pub prompt: usize,
+    /// Of the prompt, what the prefix cache had.
+    pub cached: usize,
+    pub completion: usize,
+}
+
+impl Usage {
+    /// What the caches had, as the `flambeau` object and `x-flambeau-cache` say it.
+    pub fn cache(self) -> &'static str {
+        match self.cached {
+            0 => "miss",
+            _ => "prefix",
+        }
+    }
 }
 
 /// Where the time went, in milliseconds, as the `flambeau` object and `server-timing` show it.
@@ -97,7 +121,6 @@ impl Account {
             user: caller.user,
             session: caller.session.or_else(|| start.session.clone()),
             tier: Some(TIER),
-            cache: Some(CACHE),
             prompt_tokens,
             prompt_chars,
             ..start
@@ -114,14 +137,18 @@ impl Account {
         }
     }
 
-    /// Tokens of the prompt.
-    pub fn prompt_tokens(&self) -> usize {
-        self.record.prompt_tokens
+    /// Tokens of the prompt, and those received.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            prompt: self.record.prompt_tokens,
+            cached: self.record.cached_tokens,
+            completion: self.record.completion_tokens,
+        }
     }
 
-    /// Tokens received.
-    pub fn completion_tokens(&self) -> usize {
-        self.record.completion_tokens
+    /// [`Usage::cache`], from the first token on.
+    pub fn cache(&self) -> Option<&'static str> {
+        self.record.cache
     }
 
     /// A token came from the engine; `timing` is with the first.
@@ -131,7 +158,10 @@ impl Account {
         metrics.generated();
         if let Some(timing) = timing {
             self.engine_timing = timing;
-            metrics.prompt_computed(self.record.prompt_tokens as u64);
+            self.record.cached_tokens = timing.num_cached_tokens;
+            let usage = self.usage();
+            self.record.cache = Some(usage.cache());
+            metrics.prompt_computed(usage.prompt as u64, usage.cached as u64);
         }
         let now = Instant::now();
         if let Some(last) = self.last_token.replace(now) {
@@ -188,5 +218,3 @@ impl Drop for Account {
 
 /// Which tier answers: there is one so far.
 pub(super) const TIER: &str = "primary";
-/// What the caches had: there are none so far.
-pub(super) const CACHE: &str = "miss";

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::account::Received;
 use super::error::ApiError;
 use super::state::AppState;
+use crate::request::DEFAULT_TENANT;
 
 /// A key and the name its requests are logged under. Only the key's hash is kept.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ pub(super) async fn require_key(
 ) -> Response {
     let keys = &state.options.api_keys;
     if keys.is_empty() {
-        received.tenant.get_or_init(|| "default".into());
+        received.tenant.get_or_init(|| DEFAULT_TENANT.into());
         return next.run(request).await;
     }
     let presented = request

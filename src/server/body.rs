@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::account::{CACHE, TIER, Timings};
+use super::account::{TIER, Timings, Usage};
 use super::framing::Framing;
 use super::logprobs::{self, Spelling};
 use crate::request::{FinishReason, SampledToken};
@@ -69,7 +69,7 @@ impl AnswerBody {
     }
 
     /// The whole answer.
-    pub fn whole(&mut self, part: &Part<'_>, usage: (usize, usize), timings: Timings) -> Value {
+    pub fn whole(&mut self, part: &Part<'_>, usage: Usage, timings: Timings) -> Value {
         let object = match self.kind {
             Kind::Chat => "chat.completion",
             Kind::Completion => "text_completion",
@@ -80,24 +80,28 @@ impl AnswerBody {
         }
         let mut body = self.envelope(object, json!([choice]));
         body["usage"] = usage_json(usage);
-        body["flambeau"] = flambeau(Some(timings));
+        body["flambeau"] = flambeau(usage, Some(timings));
         body
     }
 
     /// The chunk before a chat's first content, when nothing is generated yet.
-    pub fn role_chunk(&self, prompt_tokens: usize) -> Option<Value> {
+    pub fn role_chunk(&self, usage: Usage) -> Option<Value> {
         (self.kind == Kind::Chat).then(|| {
             let delta = json!({"role": "assistant", "content": ""});
             let choice =
                 json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": null});
             let mut body = self.chunk_of(json!([choice]));
-            self.add_usage(&mut body, (prompt_tokens, 0));
+            let usage = Usage {
+                completion: 0,
+                ..usage
+            };
+            self.add_usage(&mut body, usage);
             body
         })
     }
 
     /// One chunk of a stream; the first says who answers.
-    pub fn chunk(&mut self, part: &Part<'_>, is_first: bool, usage: (usize, usize)) -> Value {
+    pub fn chunk(&mut self, part: &Part<'_>, is_first: bool, usage: Usage) -> Value {
         let mut choice = self.choice(part);
         if self.kind == Kind::Chat {
             choice["delta"] = if part.text.is_empty() {
@@ -108,14 +112,14 @@ impl AnswerBody {
         }
         let mut body = self.chunk_of(json!([choice]));
         if is_first {
-            body["flambeau"] = flambeau(None);
+            body["flambeau"] = flambeau(usage, None);
         }
         self.add_usage(&mut body, usage);
         body
     }
 
     /// Every chunk has the field when any has it.
-    fn add_usage(&self, body: &mut Value, usage: (usize, usize)) {
+    fn add_usage(&self, body: &mut Value, usage: Usage) {
         if self.framing.continuous_usage {
             body["usage"] = usage_json(usage);
         } else if self.framing.include_usage {
@@ -124,11 +128,11 @@ impl AnswerBody {
     }
 
     /// The last chunk, with the counts, when asked for.
-    pub fn usage_chunk(&self, usage: (usize, usize), timings: Timings) -> Option<Value> {
+    pub fn usage_chunk(&self, usage: Usage, timings: Timings) -> Option<Value> {
         self.framing.include_usage.then(|| {
             let mut body = self.chunk_of(json!([]));
             body["usage"] = usage_json(usage);
-            body["flambeau"] = flambeau(Some(timings));
+            body["flambeau"] = flambeau(usage, Some(timings));
             body
         })
     }
@@ -173,17 +177,17 @@ impl AnswerBody {
     }
 }
 
-fn usage_json((prompt, completion): (usize, usize)) -> Value {
+fn usage_json(usage: Usage) -> Value {
     json!({
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
     })
 }
 
-fn flambeau(timings: Option<Timings>) -> Value {
-    let mut object = json!({"tier": TIER, "cache": CACHE});
+fn flambeau(usage: Usage, timings: Option<Timings>) -> Value {
+    let mut object = json!({"tier": TIER, "cache": usage.cache()});
     if let Some(Timings {
         queue_ms,
         prefill_ms,

@@ -80,7 +80,8 @@ pub(super) async fn handle(
         .map(|message| message.content.chars().count())
         .sum();
     let prompt = encode(&state, messages, add_generation_prompt).await?;
-    let request = generate.with_prompt(prompt.token_ids, "messages", None, model)?;
+    let request =
+        generate.with_prompt(prompt.token_ids, "messages", None, received.tenant(), model)?;
     respond(state, received, Kind::Chat, generate, request, prompt_chars).await
 }
 

@@ -49,7 +49,13 @@ pub(super) async fn handle(
         }
         Prompt::Ids(ids) => (ids, 0),
     };
-    let request = generate.with_prompt(ids, "prompt", Some(DEFAULT_MAX_TOKENS), model)?;
+    let request = generate.with_prompt(
+        ids,
+        "prompt",
+        Some(DEFAULT_MAX_TOKENS),
+        received.tenant(),
+        model,
+    )?;
     respond(
         state,
         received,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::account::{Account, Timings};
+use super::account::{Account, Timings, Usage};
 use super::framing::Framing;
 use crate::engine::{EngineError, Event, EventStream};
 use crate::request::{FinishReason, SampledToken};
@@ -89,7 +89,7 @@ impl Generation {
             self.tokenizer.token_bytes(id)
         };
         let text = self.detokeniser.push(bytes);
-        if self.account.completion_tokens() < self.min_tokens && finish.is_none() {
+        if self.account.usage().completion < self.min_tokens && finish.is_none() {
             return Delta {
                 text: text.to_owned(),
                 token,
@@ -140,12 +140,14 @@ impl Generation {
         }
     }
 
-    /// Prompt tokens, and tokens generated so far.
-    pub fn usage(&self) -> (usize, usize) {
-        (
-            self.account.prompt_tokens(),
-            self.account.completion_tokens(),
-        )
+    /// Tokens of the prompt, and those generated so far.
+    pub fn usage(&self) -> Usage {
+        self.account.usage()
+    }
+
+    /// What the caches had, once that is known.
+    pub fn cache(&self) -> Option<&'static str> {
+        self.account.cache()
     }
 
     /// Known once content was handed on.

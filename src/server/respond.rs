@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use super::account::{Account, CACHE, Received, TIER, Timings};
+use super::account::{Account, Received, TIER, Timings};
 use super::body::{AnswerBody, Kind, Part};
 use super::error::ApiError;
 use super::generation::Generation;
@@ -78,7 +78,8 @@ async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Respo
                 finish: Some(finish),
             };
             let json = body.whole(&part, generation.usage(), timings);
-            return Ok((provenance(Some(timings)), Json(json)).into_response());
+            let headers = provenance(generation.cache(), Some(timings));
+            return Ok((headers, Json(json)).into_response());
         }
     }
     Err(ApiError::internal(
@@ -86,17 +87,19 @@ async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Respo
     ))
 }
 
-/// The headers that say who answered and, when known, how long it took.
-pub(super) fn provenance(timings: Option<Timings>) -> HeaderMap {
+/// The headers that say who answered and, when known, what the caches had and how long it took.
+pub(super) fn provenance(cache: Option<&'static str>, timings: Option<Timings>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(
         HeaderName::from_static("x-flambeau-tier"),
         HeaderValue::from_static(TIER),
     );
-    headers.insert(
-        HeaderName::from_static("x-flambeau-cache"),
-        HeaderValue::from_static(CACHE),
-    );
+    if let Some(cache) = cache {
+        headers.insert(
+            HeaderName::from_static("x-flambeau-cache"),
+            HeaderValue::from_static(cache),
+        );
+    }
     if let Some(Timings {
         queue_ms,
         prefill_ms,

@@ -174,6 +174,7 @@ impl Generate {
         prompt: Vec<u32>,
         param: &str,
         default_max_tokens: Option<usize>,
+        tenant: &str,
         model: &ServedModel,
     ) -> Result<GenerateRequest, ApiError> {
         let window = model.max_model_len;
@@ -217,6 +218,7 @@ impl Generate {
             stop_token_ids: self.stop_token_ids.clone(),
         };
         Ok(GenerateRequest {
+            tenant: tenant.into(),
             prompt,
             sampling: self.sampling.clone(),
             stop,

@@ -52,6 +52,7 @@ pub(super) async fn respond(
         Ok(next) => next,
         Err(_) => None,
     };
+    let stream_cache = generation.cache();
     let stream = Stream {
         generation,
         body,
@@ -65,7 +66,7 @@ pub(super) async fn respond(
         let frame = stream.next_frame().await?;
         Some((Ok::<_, Infallible>(frame), stream))
     });
-    let mut headers = provenance(None);
+    let mut headers = provenance(stream_cache, None);
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream; charset=utf-8"),
@@ -121,7 +122,7 @@ impl Stream {
             return;
         }
         if self.is_first
-            && let Some(role) = self.body.role_chunk(self.generation.usage().0)
+            && let Some(role) = self.body.role_chunk(self.generation.usage())
         {
             event(frame, &role);
         }

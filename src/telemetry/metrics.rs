@@ -247,11 +247,11 @@ impl RequestMetrics {
         self.generation_tokens.increment(1);
     }
 
-    /// A prompt was computed, and looked up in the prefix cache (which does not exist yet, so nothing hits).
-    pub fn prompt_computed(&self, num_tokens: u64) {
+    /// A prompt of `num_tokens` is in the KV cache; the prefix cache had the first `num_cached` of them.
+    pub fn prompt_computed(&self, num_tokens: u64, num_cached: u64) {
         self.prompt_tokens.increment(num_tokens);
         self.prefix_queries.increment(num_tokens);
-        self.prefix_hits.increment(0);
+        self.prefix_hits.increment(num_cached);
     }
 
     /// A request that was accepted has ended; only answers that were finished count in the latencies.

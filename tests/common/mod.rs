@@ -113,13 +113,20 @@ impl Engine {
 pub struct Answer {
     pub tokens: Vec<SampledToken>,
     pub finish: Option<FinishReason>,
+    /// Of the prompt.
+    pub num_cached_tokens: usize,
 }
 
 impl Answer {
     pub fn push(&mut self, event: Event) {
         assert_eq!(self.finish, None, "nothing follows the terminal event");
         match event {
-            Event::Token { token, finish, .. } => {
+            Event::Token {
+                token,
+                timing,
+                finish,
+            } => {
+                self.num_cached_tokens += timing.map_or(0, |timing| timing.num_cached_tokens);
                 self.tokens.push(token);
                 self.finish = finish;
             }

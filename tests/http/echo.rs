@@ -50,6 +50,14 @@ impl Echo {
 
 impl Executor for Echo {
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
+        for &(from, to) in &plan.block_copies {
+            let block_size = self.block_size as u32;
+            for i in 0..block_size {
+                if let Some(&token) = self.cache.get(&(from * block_size + i)) {
+                    self.cache.insert(to * block_size + i, token);
+                }
+            }
+        }
         let slots = plan.slot_mapping.iter().copied();
         self.cache.extend(slots.zip(plan.token_ids.iter().copied()));
         self.in_flight = StepOutput {

@@ -21,5 +21,6 @@ mod keys;
 mod malformed;
 mod ops;
 mod overload;
+mod prefix_cache;
 mod redact;
 mod server;

@@ -55,6 +55,7 @@ impl Setup {
                     max_num_seqs: 64,
                     max_num_batched_tokens: 256,
                     max_model_len: 512,
+                    prefix_cache: true,
                 },
                 num_blocks: 2048,
                 block_size: 16,

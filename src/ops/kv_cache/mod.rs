@@ -5,6 +5,7 @@
 //! [`TILE`] tokens, `[block_size / TILE, D, TILE]`, so that eight tokens are one load for attention, which multiplies
 //! a query's d with all of them; values lie token by token, `[block_size, D]`.
 
+mod copy;
 mod format;
 mod slots;
 
