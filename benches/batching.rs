@@ -14,7 +14,7 @@ use common::Engine;
 use flambeau::backend::cpu::Cpu;
 use flambeau::model::Activations;
 use flambeau::ops::KvDtype;
-use flambeau::request::{DEFAULT_TENANT, GenerateRequest, SamplingParams, StopCriteria};
+use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
 use flambeau::scheduler::SchedulerConfig;
 
 const PROMPT_LEN: usize = 135;
@@ -26,6 +26,7 @@ fn request(number: usize) -> GenerateRequest {
     let token = |i: usize| ((number * 7919 + i * 104_729) % 49_152) as u32;
     GenerateRequest {
         tenant: DEFAULT_TENANT.into(),
+        priority: Priority::Standard,
         prompt: (0..PROMPT_LEN).map(token).collect(),
         sampling: SamplingParams::greedy(),
         stop: StopCriteria {
@@ -68,6 +69,7 @@ fn main() -> anyhow::Result<()> {
             max_num_batched_tokens: 512,
             max_model_len: 1024,
             prefix_cache: false,
+            target_itl: None,
         };
         let engine = Engine::start(
             &model,

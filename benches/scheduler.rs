@@ -12,7 +12,7 @@ use criterion::Criterion;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, StepOutput, Ticket};
 use flambeau::kv::BlockPool;
 use flambeau::request::{
-    DEFAULT_TENANT, GenerateRequest, SampledToken, SamplingParams, StopCriteria,
+    DEFAULT_TENANT, GenerateRequest, Priority, SampledToken, SamplingParams, StopCriteria,
 };
 use flambeau::scheduler::{Committed, Scheduler, SchedulerConfig, Sequence, SequenceId, StepPlan};
 use flambeau::telemetry::Telemetry;
@@ -34,6 +34,7 @@ const CONFIG: SchedulerConfig = SchedulerConfig {
     max_num_batched_tokens: 512,
     max_model_len: 8192,
     prefix_cache: true,
+    target_itl: None,
 };
 
 /// Prompts differ from their first token on, so that nothing hits the prefix cache.
@@ -46,6 +47,7 @@ fn request(
     let first = id as u32 * 100_000;
     GenerateRequest {
         tenant: DEFAULT_TENANT.into(),
+        priority: Priority::Standard,
         prompt: (first..first + prompt_len as u32).collect(),
         sampling: sampling.clone(),
         stop: StopCriteria {
@@ -170,6 +172,7 @@ fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
         num_blocks: NUM_BLOCKS,
         block_size: BLOCK_SIZE,
         max_waiting: 0,
+        has_tenants: false,
     };
     let factory = Box::new(move || {
         let gaps = Arc::clone(&for_executor);

@@ -117,10 +117,12 @@ async fn start(
             max_num_batched_tokens: streams.max(4096),
             max_model_len,
             prefix_cache: true,
+            target_itl: None,
         },
         num_blocks: streams * max_model_len.div_ceil(BLOCK_SIZE),
         block_size: BLOCK_SIZE,
         max_waiting: 64,
+        has_tenants: false,
     };
     let factory = move || {
         let step_us = Arc::clone(&step_us);

@@ -64,6 +64,30 @@ pub struct StopCriteria {
     pub stop_token_ids: Vec<u32>,
 }
 
+/// How urgent a request is; the more urgent is the lesser one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Interactive,
+    /// What a request is that says nothing.
+    #[default]
+    Standard,
+    /// Nobody waits: it gives way to all others.
+    Batch,
+}
+
+impl Priority {
+    /// The class that is `steps` more urgent, or the most urgent one.
+    #[must_use]
+    pub fn raised(self, steps: usize) -> Self {
+        match (self as usize).saturating_sub(steps) {
+            0 => Self::Interactive,
+            1 => Self::Standard,
+            _ => Self::Batch,
+        }
+    }
+}
+
 /// Who asks where nobody has a key.
 pub const DEFAULT_TENANT: &str = "default";
 
@@ -72,6 +96,8 @@ pub const DEFAULT_TENANT: &str = "default";
 pub struct GenerateRequest {
     /// Who asks: what the server knows of the key, never what a client says. Tenants share no cached prefix.
     pub tenant: Arc<str>,
+    /// Which of the waiting it comes before.
+    pub priority: Priority,
     /// Token ids of the prompt; not empty.
     pub prompt: Vec<u32>,
     /// How tokens are drawn.

@@ -13,7 +13,7 @@ use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Runner};
 use flambeau::ops::KvDtype;
 use flambeau::request::{
-    DEFAULT_TENANT, GenerateRequest, SampledToken, SamplingParams, StopCriteria,
+    DEFAULT_TENANT, GenerateRequest, Priority, SampledToken, SamplingParams, StopCriteria,
 };
 use flambeau::scheduler::{SampleRow, SchedulerConfig, SequenceId, StepPlan};
 use flambeau::text::{Message, encode_chat};
@@ -203,6 +203,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
         max_num_batched_tokens: 512,
         max_model_len: 90 * 16,
         prefix_cache: false,
+        target_itl: None,
     };
     let engine = common::Engine::start(
         &common::load(Activations::Int8, &cpu),
@@ -220,6 +221,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
         };
         let request = GenerateRequest {
             tenant: DEFAULT_TENANT.into(),
+            priority: Priority::Standard,
             prompt: case.prompt_token_ids.clone(),
             sampling: SamplingParams::greedy(),
             stop,

@@ -18,7 +18,7 @@ use flambeau::engine::{EventStream, Executor, ExecutorError, StepOutput, Ticket}
 use flambeau::model::{Activations, Limits, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
 use flambeau::request::{
-    DEFAULT_TENANT, FinishReason, GenerateRequest, SamplingParams, StopCriteria,
+    DEFAULT_TENANT, FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria,
 };
 use flambeau::scheduler::{SchedulerConfig, SequenceId, StepPlan};
 use rng::Rng;
@@ -75,6 +75,7 @@ fn requests() -> Vec<GenerateRequest> {
         }
         GenerateRequest {
             tenant: DEFAULT_TENANT.into(),
+            priority: Priority::Standard,
             prompt: if (i / 2).is_multiple_of(2) {
                 text[start..start + len].to_vec()
             } else {
@@ -102,6 +103,7 @@ fn alone(requests: Vec<GenerateRequest>, kv_dtype: KvDtype) -> Vec<Answer> {
         max_num_batched_tokens: 512,
         max_model_len: MAX_MODEL_LEN,
         prefix_cache: false,
+        target_itl: None,
     };
     let limits = common::limits(MAX_MODEL_LEN / 16, kv_dtype);
     let cpu = Cpu::new(1).unwrap();
@@ -151,6 +153,7 @@ impl Passer {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
             tenant: DEFAULT_TENANT.into(),
+            priority: Priority::Standard,
             prompt: token_ids(rng, len),
             sampling: SamplingParams {
                 temperature: rng.below(2) as f32,
@@ -202,6 +205,7 @@ fn in_company(
         max_num_batched_tokens: max_num_seqs + rng.below(100),
         max_model_len: MAX_MODEL_LEN,
         prefix_cache,
+        target_itl: None,
     };
     let (gate_keeper, gate) = sync_channel(0);
     let engine = Engine::start(&MODEL, config, limits, cpu, move |runner| {

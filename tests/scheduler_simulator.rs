@@ -10,7 +10,7 @@ use std::time::Duration;
 use flambeau::engine::Executor;
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::kv::{BlockId, BlockPool};
-use flambeau::request::{DEFAULT_TENANT, GenerateRequest, SamplingParams, StopCriteria};
+use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
 use flambeau::scheduler::{Committed, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use rng::Rng;
 
@@ -40,6 +40,7 @@ fn expected(prompt: &[u32], max_tokens: usize, max_model_len: usize) -> Vec<u32>
 fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest {
     GenerateRequest {
         tenant: tenant.into(),
+        priority: Priority::Standard,
         prompt,
         sampling: SamplingParams::greedy(),
         stop: StopCriteria {
@@ -259,6 +260,7 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
             max_num_batched_tokens: max_num_seqs + rng.below(128),
             max_model_len,
             prefix_cache: seed % 5 > 0,
+            target_itl: None,
         };
         // From a pool that barely holds one sequence to one that holds a few.
         let num_blocks = per_sequence + rng.below(per_sequence * 4);
@@ -320,6 +322,7 @@ fn scheduler(max_num_batched_tokens: usize) -> (Scheduler, FakeExecutor) {
         max_num_batched_tokens,
         max_model_len: 512,
         prefix_cache: true,
+        target_itl: None,
     };
     let scheduler = Scheduler::new(config, BlockPool::new(64, 16));
     (scheduler, FakeExecutor::new(64, 16, VOCAB))
@@ -395,6 +398,70 @@ fn a_forgotten_cache_is_computed_again() {
         scheduler.clear_prefix_cache();
         scheduler.check().unwrap();
     }
+}
+
+/// The longest step beside eight streams, and how long a prompt of 4,000 tokens took, on a machine that takes 4 ms a step
+/// and 1 ms a token, or a little more far into a context.
+fn long_prompt_beside_streams(target_itl: Option<Duration>) -> (Duration, Duration) {
+    let config = SchedulerConfig {
+        max_num_seqs: 16,
+        max_num_batched_tokens: 256,
+        max_model_len: 8192,
+        prefix_cache: true,
+        target_itl,
+    };
+    let mut scheduler = Scheduler::new(config, BlockPool::new(1024, 16));
+    let mut executor = FakeExecutor::new(1024, 16, VOCAB);
+    let add = |scheduler: &mut Scheduler, id: u64, prompt: Vec<u32>, max_tokens: usize| {
+        let mut request = request(prompt, max_tokens, DEFAULT_TENANT);
+        request.stop.stop_token_ids.clear();
+        let id = SequenceId(id);
+        scheduler.add(Sequence::new(id, request, Duration::ZERO, 16));
+    };
+    for id in 0..8 {
+        let prompt = (0..100).map(|i| (id * 100 + i) as u32).collect();
+        add(&mut scheduler, id, prompt, 2000);
+    }
+    let (mut now, mut longest, mut committed) = (Duration::ZERO, Duration::ZERO, Vec::new());
+    let mut arrival = None;
+    for step in 0.. {
+        if step == 100 {
+            add(&mut scheduler, 8, (5000..9000).collect(), 1);
+            arrival = Some(now);
+        }
+        let plan = scheduler.schedule(now);
+        let far: u32 = plan.positions.iter().map(|position| position / 16).sum();
+        let micros = 4000 + 1000 * plan.num_tokens() as u64 + u64::from(far);
+        let time = Duration::from_micros(micros);
+        let ticket = executor.launch(plan).unwrap();
+        let output = executor.collect(ticket).unwrap();
+        now += time;
+        committed.clear();
+        scheduler.commit(output.sampled, now, &mut committed);
+        let Some(arrival) = arrival else { continue };
+        longest = longest.max(time);
+        if committed.iter().any(|event| event.id == SequenceId(8)) {
+            return (longest, now - arrival);
+        }
+    }
+    unreachable!("the prompt is served at some time")
+}
+
+#[test]
+fn with_a_target_a_long_prompt_stretches_no_step_beyond_it_and_still_advances() {
+    let target = Duration::from_millis(30);
+    let (longest, ttft) = long_prompt_beside_streams(Some(target));
+    assert!(longest <= target.mul_f64(1.1), "a step took {longest:?}");
+    // Eight decodes leave 18 ms of 30, so 4,000 tokens at 1.1 ms take 245 steps.
+    assert!(ttft < Duration::from_secs(8), "{ttft:?}");
+    let (longest, faster) = long_prompt_beside_streams(None);
+    assert!(
+        longest > 5 * target && faster < ttft,
+        "{longest:?}, {faster:?}"
+    );
+    // However tight it is, prompts advance.
+    let (_, slowest) = long_prompt_beside_streams(Some(Duration::from_millis(1)));
+    assert!(slowest < Duration::from_secs(12), "{slowest:?}");
 }
 
 #[test]

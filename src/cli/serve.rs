@@ -237,6 +237,7 @@ impl Loaded {
             max_num_batched_tokens: config.max_num_batched_tokens,
             max_model_len: plan.max_model_len,
             prefix_cache: config.prefix_cache,
+            target_itl: config.target_itl,
         };
         let limits = Limits {
             max_num_batched_tokens: config.max_num_batched_tokens,
@@ -262,6 +263,7 @@ impl Loaded {
             num_blocks: plan.num_blocks,
             block_size: plan.block_size,
             max_waiting: config.max_queued_requests,
+            has_tenants: config.num_tenants() > 1,
         };
         Ok((engine, factory))
     }

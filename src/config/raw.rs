@@ -55,6 +55,10 @@ pub struct RawConfig {
     /// Tokens computed a step, prompt chunks and decodes together [default: 256, or twice max-num-seqs]
     #[arg(long, env = "FLAMBEAU_MAX_NUM_BATCHED_TOKENS")]
     pub max_num_batched_tokens: Option<usize>,
+    /// Milliseconds that a step may take while answers are being generated: prompts are cut to chunks that fit, so that long
+    /// ones do not stall the others [default: no limit but max-num-batched-tokens]
+    #[arg(long, env = "FLAMBEAU_TARGET_ITL_MS", value_name = "MS")]
+    pub target_itl_ms: Option<usize>,
     /// Tokens of prompt and answer together [default: what the model and the KV cache allow]
     #[arg(long, env = "FLAMBEAU_MAX_MODEL_LEN")]
     pub max_model_len: Option<usize>,

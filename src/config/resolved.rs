@@ -1,5 +1,6 @@
 //! What the settings mean: every default filled in, every contradiction refused.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub struct Config {
     pub max_num_seqs: usize,
     /// Tokens a step.
     pub max_num_batched_tokens: usize,
+    /// How long a step may take while answers are being generated.
+    pub target_itl: Option<Duration>,
     /// Tokens a sequence, when given.
     pub max_model_len: Option<usize>,
     /// Requests that may wait.
@@ -87,6 +90,14 @@ pub fn default_threads(cores: usize) -> usize {
     }
 }
 
+impl Config {
+    /// Names that keys have; without keys everybody is one tenant.
+    pub fn num_tenants(&self) -> usize {
+        let names: HashSet<&str> = self.api_keys.iter().map(|key| key.name.as_str()).collect();
+        names.len().max(1)
+    }
+}
+
 impl RawConfig {
     /// Checks everything once. Reads the environment only for keys given as `env:VARIABLE`.
     pub fn resolve(self) -> Result<Config, ConfigError> {
@@ -117,6 +128,11 @@ impl RawConfig {
                 1,
                 1 << 20,
             )?,
+            target_itl: self
+                .target_itl_ms
+                .map(|ms| within("target_itl_ms", ms, 1, 600_000))
+                .transpose()?
+                .map(|ms| Duration::from_millis(ms as u64)),
             max_model_len: self
                 .max_model_len
                 .map(|len| within("max_model_len", len, 2, 1 << 24))
@@ -340,6 +356,13 @@ mod tests {
                 ..RawConfig::default()
             })
             .starts_with("max_num_batched_tokens: ")
+        );
+        assert!(
+            message(RawConfig {
+                target_itl_ms: Some(0),
+                ..RawConfig::default()
+            })
+            .starts_with("target_itl_ms: ")
         );
         assert!(
             message(RawConfig {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+
+use super::places::Place;
 
 use crate::request::{FinishReason, SampledToken, Timing};
 
@@ -66,7 +68,7 @@ pub struct EventSink {
     /// The reader had all it wants, which is not the same as having left.
     is_satisfied: Arc<AtomicBool>,
     /// The request's place in the bounded queue, given back with the sink.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The reader's end. Dropping it cancels the request.
@@ -128,7 +130,7 @@ impl EventSink {
     /// A stream for at most `max_tokens` tokens, which also ends when `stopped` becomes true.
     pub fn new(
         max_tokens: usize,
-        place: OwnedSemaphorePermit,
+        place: Place,
         stopped: watch::Receiver<bool>,
     ) -> (Self, EventStream) {
         let (sender, receiver) = mpsc::channel(max_tokens + 1);
@@ -202,15 +204,12 @@ impl Drop for EventSink {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Semaphore;
-
+    use super::super::places::Places;
     use super::*;
 
-    fn sink(max_tokens: usize) -> (EventSink, EventStream, Arc<Semaphore>) {
-        let places = Arc::new(Semaphore::new(1));
-        let place = Arc::clone(&places).try_acquire_owned().unwrap();
+    fn sink(max_tokens: usize) -> (EventSink, EventStream, Places) {
+        let places = Places::new(1, false);
+        let place = places.take(&"test".into()).unwrap();
         let (sink, stream) = EventSink::new(max_tokens, place, watch::channel(false).1);
         (sink, stream, places)
     }
@@ -235,7 +234,7 @@ mod tests {
         let events = drain(stream);
         assert_eq!(events.iter().filter(|e| e.is_terminal()).count(), 1);
         assert_eq!(events.last(), Some(&Event::Failed(EngineError::ShutDown)));
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(places.num_taken(), 0);
     }
 
     #[test]
@@ -272,10 +271,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopped_engine_ends_a_stream_after_what_was_sent() {
-        let places = Arc::new(Semaphore::new(1));
+        let place = Places::new(1, false).take(&"test".into()).unwrap();
         let (stop, stopped) = watch::channel(false);
-        let (mut sink, mut stream) =
-            EventSink::new(2, places.try_acquire_owned().unwrap(), stopped);
+        let (mut sink, mut stream) = EventSink::new(2, place, stopped);
         sink.token(token(1), None);
         stop.send_replace(true);
         assert!(!stream.recv().await.unwrap().is_terminal());

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+use super::places::Places;
 use super::run_loop::{EngineLoop, Message};
 use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
 use crate::kv::BlockPool;
@@ -25,6 +26,8 @@ pub struct EngineConfig {
     pub block_size: usize,
     /// Requests that may wait beyond those that run; more are refused.
     pub max_waiting: usize,
+    /// Whether there are several tenants, none of whom may take all places.
+    pub has_tenants: bool,
 }
 
 /// Why a request was not accepted.
@@ -58,8 +61,7 @@ pub(super) struct Status {
 #[derive(Debug)]
 struct Shared {
     inbox: mpsc::Sender<Message>,
-    places: Arc<Semaphore>,
-    num_places: usize,
+    places: Places,
     draining: AtomicBool,
     /// True once the engine is told to stop, also while its thread is still inside a step.
     stopped: watch::Sender<bool>,
@@ -118,13 +120,12 @@ impl EngineHandle {
             .recv()
             .map_err(|_| ExecutorError("the executor panicked while it was built".into()))??;
         let num_places = config.scheduler.max_num_seqs + config.max_waiting;
-        let places = Arc::new(Semaphore::new(num_places));
+        let places = Places::new(num_places, config.has_tenants);
         Ok((
             Self {
                 shared: Arc::new(Shared {
                     inbox,
                     places,
-                    num_places,
                     draining: AtomicBool::new(false),
                     stopped: watch::Sender::new(false),
                     status,
@@ -136,17 +137,21 @@ impl EngineHandle {
         ))
     }
 
-    /// Whether a request would be accepted now: for refusing it before the work of preparing it.
-    pub fn check_room(&self) -> Result<(), SubmitError> {
+    /// Whether a request of `tenant` would be accepted now: for refusing it before the work of preparing it.
+    pub fn check_room(&self, tenant: &str) -> Result<(), SubmitError> {
         if self.is_draining() {
             return Err(SubmitError::Draining);
         }
-        if self.shared.places.available_permits() == 0 {
-            return Err(SubmitError::QueueFull {
-                retry_after: self.retry_after(),
-            });
+        match self.shared.places.has_room(tenant) {
+            true => Ok(()),
+            false => Err(self.queue_full()),
         }
-        Ok(())
+    }
+
+    fn queue_full(&self) -> SubmitError {
+        SubmitError::QueueFull {
+            retry_after: self.retry_after(),
+        }
     }
 
     /// Queues a request. Dropping the stream cancels it; its blocks are free before the next step.
@@ -154,11 +159,8 @@ impl EngineHandle {
         if self.is_draining() {
             return Err(SubmitError::Draining);
         }
-        let place = Arc::clone(&self.shared.places)
-            .try_acquire_owned()
-            .map_err(|_| SubmitError::QueueFull {
-                retry_after: self.retry_after(),
-            })?;
+        let place = self.shared.places.take(&request.tenant);
+        let place = place.ok_or_else(|| self.queue_full())?;
         let (sink, stream) = EventSink::new(
             request.stop.max_tokens,
             place,
@@ -197,14 +199,12 @@ impl EngineHandle {
 
     /// Requests accepted and not yet ended.
     pub fn num_open(&self) -> usize {
-        self.shared.num_places - self.shared.places.available_permits()
+        self.shared.places.num_taken()
     }
 
     /// Resolves when no accepted request is open. For use after [`EngineHandle::drain`]: it takes every place.
     pub async fn drained(&self) {
-        let all = u32::try_from(self.shared.num_places).unwrap_or(u32::MAX);
-        // Never closed, so acquiring cannot fail.
-        let _ = self.shared.places.acquire_many(all).await;
+        self.shared.places.all_free().await;
     }
 
     /// Ends the thread before its next step; open requests hear [`super::EngineError::ShutDown`] at once.

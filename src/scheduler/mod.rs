@@ -6,12 +6,17 @@
 //!
 //! * [`Sequence`]: the token state of one request.
 //! * [`Scheduler`]: `schedule(now) -> StepPlan`, then `commit(output)`.
+//! * [`CostModel`]: how long a step takes, learnt from the steps that were; a step is kept within its target by it.
 //! * [`StepPlan`]: the flat arrays an executor needs, rebuilt in place each step.
 
+mod budget;
+mod cost;
 mod plan;
 mod queue;
 mod sequence;
+mod waiting;
 
+pub use cost::{CostModel, StepSize};
 pub use plan::{SampleRow, StepPlan};
 pub use queue::{Committed, Scheduler, SchedulerConfig};
 pub use sequence::{Sequence, SequenceId};

@@ -1,21 +1,23 @@
-//! The two queues, `waiting` and `running`, and the three moves between them: admit, preempt, finish.
+//! Who waits, who runs, and the three moves between them: admit, preempt, finish.
 //!
 //! Invariants:
 //!
-//! * `running` is in order of admission. When blocks run out, the youngest running sequence is preempted: its blocks are
-//!   freed, it goes to the front of `waiting`, and it is recomputed later with the same tokens. The oldest is never
-//!   preempted for another, and any one sequence fits the pool alone (checked at submission), so work always advances.
+//! * `running` is in order of admission, with batch work behind all other. When blocks run out, the last running sequence is
+//!   preempted: its blocks are freed, it goes to the front of its queue in `waiting`, and it is recomputed later with the same
+//!   tokens. The first is never preempted for want of blocks, and any one sequence fits the pool alone (checked at submission),
+//!   so work always advances. A sequence may also have to give way to a waiting one, see [`Waiting::gives_way`].
 //! * A sequence gets the blocks of all its known tokens when it is admitted, so only decodes can run out of blocks, and
 //!   prompts half computed are not thrown away to make room for other prompts.
 //! * With the prefix cache, a full block can be found by its content from the moment it is planned. Sequences that need the
 //!   content share the block: when they are admitted, and later, when another has come further.
 //! * A step never exceeds `max_num_batched_tokens`. Decodes (one token each) come first, so that a long prompt's chunks
-//!   take what is left over and never stall a stream.
+//!   take what is left over and never stall a stream; with a target they also take no longer than it says.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Sequence, SequenceId, StepPlan};
+use super::budget::Budget;
+use super::waiting::Waiting;
+use super::{CostModel, Sequence, SequenceId, StepPlan};
 use crate::kv::{BlockId, BlockPool};
 use crate::request::{FinishReason, SampledToken, Timing};
 
@@ -30,6 +32,9 @@ pub struct SchedulerConfig {
     pub max_model_len: usize,
     /// Whether sequences share the blocks of a common beginning.
     pub prefix_cache: bool,
+    /// How long a step may take while somebody waits for the next token of an answer: prompts get what the decodes leave
+    /// of it.
+    pub target_itl: Option<Duration>,
 }
 
 /// What a step gave one sequence.
@@ -50,29 +55,17 @@ pub struct Committed {
 pub struct Scheduler {
     config: SchedulerConfig,
     pool: BlockPool,
-    waiting: VecDeque<Sequence>,
+    waiting: Waiting,
     running: Vec<Sequence>,
     plan: StepPlan,
     /// Blocks that the step in flight completes.
     fresh: Vec<BlockId>,
+    /// Running sequences whose prompts are under way, by index.
+    prompts: Vec<usize>,
+    budget: Budget,
+    cost: CostModel,
+    planned_at: Duration,
     num_preemptions: u64,
-}
-
-impl SchedulerConfig {
-    /// Gives `sequence` as much of the budget as it can use.
-    fn schedule(
-        &self,
-        sequence: &mut Sequence,
-        budget: &mut usize,
-        pool: &mut BlockPool,
-        fresh: &mut Vec<BlockId>,
-    ) {
-        sequence.num_scheduled_tokens = sequence.num_uncomputed_tokens().min(*budget);
-        *budget -= sequence.num_scheduled_tokens;
-        if self.prefix_cache {
-            sequence.name_blocks(pool, fresh);
-        }
-    }
 }
 
 impl Scheduler {
@@ -90,10 +83,14 @@ impl Scheduler {
         Self {
             config,
             pool,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             running: Vec::new(),
             plan: StepPlan::default(),
             fresh: Vec::new(),
+            prompts: Vec::new(),
+            budget: Budget::default(),
+            cost: CostModel::default(),
+            planned_at: Duration::ZERO,
             num_preemptions: 0,
         }
     }
@@ -101,29 +98,33 @@ impl Scheduler {
     /// Queues a sequence. Its prompt must be shorter than `max_model_len` and not empty.
     pub fn add(&mut self, sequence: Sequence) {
         debug_assert!((1..self.config.max_model_len).contains(&sequence.tokens.len()));
-        self.waiting.push_back(sequence);
+        self.waiting.add(sequence);
     }
 
     /// Plans the next step: empty only when there is nothing to do.
     pub fn schedule(&mut self, now: Duration) -> &StepPlan {
         self.plan.clear();
-        let mut budget = self.config.max_num_batched_tokens;
-        self.schedule_decodes(&mut budget);
-        self.schedule_prompt_chunks(&mut budget);
-        self.admit_waiting(&mut budget);
+        self.planned_at = now;
+        self.budget = Budget::new(&self.config);
+        self.make_room(now);
+        self.schedule_decodes();
+        self.admit_before_prompts(now);
+        self.schedule_prompt_chunks();
+        self.admit_waiting(now);
         for sequence in self
             .running
             .iter_mut()
             .filter(|s| s.num_scheduled_tokens > 0)
         {
             sequence.mark_scheduled(now);
+            self.waiting.charge(sequence, sequence.num_scheduled_tokens);
             self.plan.push(sequence, self.pool.block_size());
         }
         &self.plan
     }
 
-    /// One token for every sequence that has all but one computed, oldest first, preempting from the young end.
-    fn schedule_decodes(&mut self, budget: &mut usize) {
+    /// One token for every sequence that has all but one computed, in order, preempting from the end.
+    fn schedule_decodes(&mut self) {
         for sequence in &mut self.running {
             sequence.num_scheduled_tokens = 0;
         }
@@ -136,62 +137,115 @@ impl Scheduler {
                 .block_table
                 .grow_to(sequence.tokens.len(), &mut self.pool)
             {
-                self.config
-                    .schedule(sequence, budget, &mut self.pool, &mut self.fresh);
+                self.budget.decode(sequence);
+                if self.config.prefix_cache {
+                    sequence.name_blocks(&mut self.pool, &mut self.fresh);
+                }
                 i += 1;
             } else {
-                // May be this very sequence, when it is the youngest itself.
-                self.preempt_youngest();
+                // May be this very sequence, when it is the last itself.
+                self.preempt(self.running.len() - 1);
             }
         }
     }
 
-    fn preempt_youngest(&mut self) {
-        let mut victim = self
-            .running
-            .pop()
-            .expect("the sequence asking for blocks is running: this is a bug");
+    /// Preempts one sequence where the next in line finds no place and somebody should give way to it. Before anything is
+    /// scheduled, so that no planned block is lost.
+    fn make_room(&mut self, now: Duration) {
+        let max_num_seqs = self.config.max_num_seqs;
+        let Some(head) = self.waiting.head(now) else {
+            return;
+        };
+        let num_blocks = self.pool.blocks_for(head.tokens.len());
+        if self.running.len() < max_num_seqs && num_blocks <= self.pool.num_free() {
+            return;
+        }
+        let gives_way = |running: &Sequence| self.waiting.gives_way(running, head, max_num_seqs);
+        if let Some(i) = self.running.iter().rposition(gives_way) {
+            self.preempt(i);
+        }
+    }
+
+    fn preempt(&mut self, i: usize) {
+        let mut victim = self.running.remove(i);
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
-        self.waiting.push_front(victim);
+        self.waiting.put_back(victim);
     }
 
-    fn schedule_prompt_chunks(&mut self, budget: &mut usize) {
-        for sequence in self
-            .running
-            .iter_mut()
-            .filter(|s| s.num_scheduled_tokens == 0)
-        {
-            if self.config.prefix_cache && *budget > 0 {
+    /// Admits those who come before every prompt under way, so that they share the step with it or take it.
+    fn admit_before_prompts(&mut self, now: Duration) {
+        let prompts = self.running.iter().filter(|s| s.num_scheduled_tokens == 0);
+        let Some(first) = prompts.map(|prompt| self.waiting.rank(prompt)).min() else {
+            return;
+        };
+        while self.waiting.head_rank(now).is_some_and(|rank| rank < first) {
+            if self.admit(now).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Chunks of the prompts under way, in the order in which they would be admitted.
+    fn schedule_prompt_chunks(&mut self) {
+        self.prompts.clear();
+        let prompts =
+            (0..self.running.len()).filter(|&i| self.running[i].num_scheduled_tokens == 0);
+        self.prompts.extend(prompts);
+        self.prompts
+            .sort_by_key(|&i| self.waiting.rank(&self.running[i]));
+        for &i in &self.prompts {
+            if self.budget.is_spent() {
+                return;
+            }
+            let sequence = &mut self.running[i];
+            if self.config.prefix_cache {
                 sequence.share_cached_blocks(&mut self.pool);
             }
-            self.config
-                .schedule(sequence, budget, &mut self.pool, &mut self.fresh);
+            self.budget.prompt_chunk(sequence, &self.cost);
+            if self.config.prefix_cache {
+                sequence.name_blocks(&mut self.pool, &mut self.fresh);
+            }
         }
     }
 
-    /// First come, first served: the head waits for its blocks and nobody overtakes it.
-    fn admit_waiting(&mut self, budget: &mut usize) {
-        while *budget > 0 && self.running.len() < self.config.max_num_seqs {
-            let Some(head) = self.waiting.front_mut() else {
+    /// Admits as many as the step has room for.
+    fn admit_waiting(&mut self, now: Duration) {
+        while !self.budget.is_spent() {
+            let Some(i) = self.admit(now) else {
                 return;
             };
+            let sequence = &mut self.running[i];
+            self.budget.prompt_chunk(sequence, &self.cost);
             if self.config.prefix_cache {
-                head.share_cached_blocks(&mut self.pool);
+                sequence.name_blocks(&mut self.pool, &mut self.fresh);
             }
-            if !head.block_table.grow_to(head.tokens.len(), &mut self.pool) {
-                head.release_blocks(&mut self.pool);
-                return;
-            }
-            if self.config.prefix_cache {
-                let copy = head.copy_similar_block(&self.pool);
-                let copy = copy.map(|(from, to)| (from.0, to.0));
-                self.plan.block_copies.extend(copy);
-            }
-            self.config
-                .schedule(head, budget, &mut self.pool, &mut self.fresh);
-            self.running.extend(self.waiting.pop_front());
         }
+    }
+
+    /// Admits whoever is next, and says where it runs. If it has to wait for a place or for its blocks, nobody overtakes it.
+    fn admit(&mut self, now: Duration) -> Option<usize> {
+        if self.running.len() == self.config.max_num_seqs {
+            return None;
+        }
+        let head = self.waiting.head_mut(now)?;
+        if self.config.prefix_cache {
+            head.share_cached_blocks(&mut self.pool);
+        }
+        if !head.block_table.grow_to(head.tokens.len(), &mut self.pool) {
+            head.release_blocks(&mut self.pool);
+            return None;
+        }
+        if self.config.prefix_cache {
+            let copy = head.copy_similar_block(&self.pool);
+            let copy = copy.map(|(from, to)| (from.0, to.0));
+            self.plan.block_copies.extend(copy);
+        }
+        let admitted = self.waiting.admit(now)?;
+        let is_batch = admitted.is_batch();
+        let place = self.running.partition_point(|s| s.is_batch() <= is_batch);
+        self.running.insert(place, admitted);
+        Some(place)
     }
 
     /// Takes in the tokens drawn for the plan's sample rows, in their order, and appends what they led to.
@@ -206,13 +260,15 @@ impl Scheduler {
             self.plan.samples.len(),
             "one token a sample row: this is a bug"
         );
+        self.cost
+            .learn(self.budget.size(), now.saturating_sub(self.planned_at));
         for block in self.fresh.drain(..) {
             self.pool.mark_written(block);
         }
         let prefix_cache = self.config.prefix_cache;
         let mut sampled = sampled.into_iter();
         let max_model_len = self.config.max_model_len;
-        let pool = &mut self.pool;
+        let (pool, waiting) = (&mut self.pool, &mut self.waiting);
         self.running.retain_mut(|sequence| {
             let is_sampled = sequence.is_sampled_this_step();
             sequence.num_computed_tokens += std::mem::take(&mut sequence.num_scheduled_tokens);
@@ -230,6 +286,7 @@ impl Scheduler {
             let is_over = finish.is_some() || token.is_none();
             if is_over {
                 sequence.release_blocks(pool);
+                waiting.end(sequence);
             }
             committed.push(Committed {
                 id: sequence.id,
@@ -258,16 +315,22 @@ impl Scheduler {
 
     /// Removes every sequence for which `is_gone` holds, waiting or running, and frees its blocks.
     pub fn remove(&mut self, mut is_gone: impl FnMut(SequenceId) -> bool) {
-        let pool = &mut self.pool;
-        let mut keep = |sequence: &mut Sequence| {
-            let gone = is_gone(sequence.id);
-            if gone {
+        let (pool, waiting) = (&mut self.pool, &mut self.waiting);
+        self.running.retain_mut(|sequence| {
+            let is_gone = is_gone(sequence.id);
+            if is_gone {
                 sequence.release_blocks(pool);
+                waiting.end(sequence);
             }
-            !gone
-        };
-        self.running.retain_mut(&mut keep);
-        self.waiting.retain_mut(&mut keep);
+            !is_gone
+        });
+        // A sequence that waits holds no blocks.
+        waiting.remove(|sequence| is_gone(sequence.id));
+    }
+
+    /// What steps cost.
+    pub fn cost(&self) -> &CostModel {
+        &self.cost
     }
 
     /// The plan of the step in flight.
@@ -302,7 +365,8 @@ impl Scheduler {
 
     /// Checks every invariant that a simulator can see; the message says which one broke.
     pub fn check(&self) -> Result<(), String> {
-        let all = || self.running.iter().chain(&self.waiting);
+        let all = || self.running.iter().chain(self.waiting.iter());
+        self.waiting.check(&self.running)?;
         self.pool
             .check(all().flat_map(|s| s.block_table.blocks().iter().copied()))?;
         if self.running.len() > self.config.max_num_seqs {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kv::{BlockHash, BlockId, BlockPool, BlockTable, HashChain};
-use crate::request::{FinishReason, GenerateRequest, SamplingParams, StopCriteria, Timing};
+use crate::request::{
+    FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
+};
 
 /// Names a sequence for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +19,11 @@ pub struct SequenceId(pub u64);
 pub struct Sequence {
     /// Its name.
     pub id: SequenceId,
+    /// Whose it is, and the tenant's index in the queue.
+    pub(super) tenant: Arc<str>,
+    pub(super) tenant_idx: usize,
+    /// Its class, as raised by waiting when it was admitted.
+    pub(super) priority: Priority,
     /// Prompt, then output.
     pub tokens: Vec<u32>,
     /// How many of `tokens` are the prompt.
@@ -52,6 +59,9 @@ impl Sequence {
         Self {
             id,
             hashes: HashChain::new(scope, block_size, &request.prompt),
+            tenant: request.tenant,
+            tenant_idx: 0,
+            priority: request.priority,
             num_cached_tokens: 0,
             num_settled_blocks: 0,
             num_prompt_tokens: request.prompt.len(),
@@ -64,6 +74,11 @@ impl Sequence {
             arrival,
             first_scheduled: None,
         }
+    }
+
+    /// When it came.
+    pub fn arrival(&self) -> Duration {
+        self.arrival
     }
 
     /// Tokens known but not yet in the cache.

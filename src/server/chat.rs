@@ -67,7 +67,7 @@ pub(super) async fn handle(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     // Before the work of templating and tokenising what would be refused.
-    state.model.engine.check_room()?;
+    state.model.engine.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
     model.check_name(fields.opt("model")?)?;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::engine::{EngineHandle, Event, EventStream};
-use crate::request::{DEFAULT_TENANT, GenerateRequest, SamplingParams, StopCriteria};
+use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
 
 /// The process lives.
 pub(super) async fn health() -> Json<Value> {
@@ -55,6 +55,7 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
             };
             let request = GenerateRequest {
                 tenant: DEFAULT_TENANT.into(),
+                priority: Priority::Standard,
                 prompt: vec![0],
                 sampling: SamplingParams::greedy(),
                 stop,

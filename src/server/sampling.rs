@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
 use super::framing::Framing;
 use super::state::ServedModel;
-use crate::request::{GenerateRequest, SamplingParams, StopCriteria};
+use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
 use crate::text::StopMatcher;
 
 /// What a request that names no value gets; from the model's card.
@@ -78,6 +78,7 @@ pub(super) const SHARED: &[Field] = &[
     ("user", Honoured),
     ("metadata", Honoured),
     ("logprobs", Honoured),
+    ("priority", Honoured),
     // Accepted where they ask for nothing.
     ("n", Only(&["1"])),
     ("best_of", Only(&["1"])),
@@ -85,7 +86,6 @@ pub(super) const SHARED: &[Field] = &[
     ("use_beam_search", Only(&["false"])),
     ("length_penalty", Only(&["1", "1.0"])),
     ("spaces_between_special_tokens", Only(&["true"])),
-    ("priority", Only(&["0"])),
     ("service_tier", Only(&["\"auto\"", "\"default\""])),
     ("response_format", Only(&[r#"{"type":"text"}"#])),
     ("bad_words", Only(&["[]"])),
@@ -124,6 +124,7 @@ pub(super) struct Generate {
     max_tokens: Option<(&'static str, usize)>,
     min_tokens: usize,
     stop_token_ids: Vec<u32>,
+    priority: Priority,
 }
 
 impl Generate {
@@ -163,6 +164,7 @@ impl Generate {
             max_tokens: max_completion.or(max_tokens),
             min_tokens: fields.integer("min_tokens", 0, i64::MAX)?.unwrap_or(0) as usize,
             stop_token_ids,
+            priority: priority(fields)?,
             sampling: sampling(fields, model, logprobs)?,
         })
     }
@@ -219,10 +221,28 @@ impl Generate {
         };
         Ok(GenerateRequest {
             tenant: tenant.into(),
+            priority: self.priority,
             prompt,
             sampling: self.sampling.clone(),
             stop,
         })
+    }
+}
+
+/// A class by its name, or vLLM's number for those that are all alike.
+fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
+    let Some(value) = fields.opt::<Value>("priority")? else {
+        return Ok(Priority::default());
+    };
+    match value.as_str() {
+        Some("interactive") => Ok(Priority::Interactive),
+        Some("standard") => Ok(Priority::Standard),
+        Some("batch") => Ok(Priority::Batch),
+        None if value == 0 => Ok(Priority::Standard),
+        _ => Err(ApiError::field(
+            "priority",
+            format!("priority is {value}, but must be \"interactive\", \"standard\" or \"batch\""),
+        )),
     }
 }
 

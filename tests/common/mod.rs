@@ -73,6 +73,7 @@ impl Engine {
             num_blocks: limits.num_blocks,
             block_size: limits.block_size,
             max_waiting: 256,
+            has_tenants: false,
         };
         let (model, cpu) = (model.clone(), cpu.clone());
         let factory = move || {

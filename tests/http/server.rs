@@ -56,10 +56,12 @@ impl Setup {
                     max_num_batched_tokens: 256,
                     max_model_len: 512,
                     prefix_cache: true,
+                    target_itl: None,
                 },
                 num_blocks: 2048,
                 block_size: 16,
                 max_waiting: 64,
+                has_tenants: false,
             },
             options: ServerOptions {
                 request_log: RequestLog::off(),
