@@ -184,6 +184,25 @@ fn tenants_that_want_more_than_there_is_get_equal_shares() {
 }
 
 #[test]
+fn whoever_was_alone_for_long_owes_nothing_to_a_newcomer() {
+    // "old" has the machine for itself for a while, then both want all of it.
+    let of = |tenant, at, num| {
+        let kind = Arrival {
+            tenant,
+            at: Duration::from_secs(at),
+            ..CHAT
+        };
+        vec![kind; num]
+    };
+    let arrivals = [of("old", 0, 300), of("new", 100, 100), of("old", 100, 100)].concat();
+    let served = serve(&arrivals, 16, 2048);
+    let of_old = &served[400..];
+    let first = of_old.iter().map(|served| served.ttft).min().unwrap();
+    // Not after the newcomer's last, which is 17 s later.
+    assert!(first < Duration::from_secs(5), "{first:?}");
+}
+
+#[test]
 fn batch_work_gives_way_and_is_done_at_last() {
     let mut rng = Rng(7);
     let batch = Arrival {

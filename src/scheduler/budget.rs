@@ -6,7 +6,7 @@ use super::cost::{CostModel, StepSize};
 use super::{SchedulerConfig, Sequence};
 
 /// Rows that a step computes of prompts in any case, so that they advance however tight the target is.
-const MIN_PROMPT_ROWS: usize = 16;
+const MIN_PROMPT_ROWS: usize = 4;
 
 /// The step's size so far, and its limits: a number of tokens, and, while somebody waits for the next token of an answer, a
 /// time.

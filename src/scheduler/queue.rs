@@ -109,7 +109,7 @@ impl Scheduler {
         self.make_room(now);
         self.schedule_decodes();
         self.admit_before_prompts(now);
-        self.schedule_prompt_chunks();
+        self.schedule_prompt_chunks(now);
         self.admit_waiting(now);
         for sequence in self
             .running
@@ -144,7 +144,7 @@ impl Scheduler {
                 i += 1;
             } else {
                 // May be this very sequence, when it is the last itself.
-                self.preempt(self.running.len() - 1);
+                self.preempt(self.running.len() - 1, self.planned_at);
             }
         }
     }
@@ -160,23 +160,24 @@ impl Scheduler {
         if self.running.len() < max_num_seqs && num_blocks <= self.pool.num_free() {
             return;
         }
-        let gives_way = |running: &Sequence| self.waiting.gives_way(running, head, max_num_seqs);
+        let gives_way =
+            |running: &Sequence| self.waiting.gives_way(running, head, max_num_seqs, now);
         if let Some(i) = self.running.iter().rposition(gives_way) {
-            self.preempt(i);
+            self.preempt(i, now);
         }
     }
 
-    fn preempt(&mut self, i: usize) {
+    fn preempt(&mut self, i: usize, now: Duration) {
         let mut victim = self.running.remove(i);
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
-        self.waiting.put_back(victim);
+        self.waiting.put_back(victim, now);
     }
 
     /// Admits those who come before every prompt under way, so that they share the step with it or take it.
     fn admit_before_prompts(&mut self, now: Duration) {
         let prompts = self.running.iter().filter(|s| s.num_scheduled_tokens == 0);
-        let Some(first) = prompts.map(|prompt| self.waiting.rank(prompt)).min() else {
+        let Some(first) = prompts.map(|prompt| self.waiting.rank(prompt, now)).min() else {
             return;
         };
         while self.waiting.head_rank(now).is_some_and(|rank| rank < first) {
@@ -187,13 +188,13 @@ impl Scheduler {
     }
 
     /// Chunks of the prompts under way, in the order in which they would be admitted.
-    fn schedule_prompt_chunks(&mut self) {
+    fn schedule_prompt_chunks(&mut self, now: Duration) {
         self.prompts.clear();
         let prompts =
             (0..self.running.len()).filter(|&i| self.running[i].num_scheduled_tokens == 0);
         self.prompts.extend(prompts);
         self.prompts
-            .sort_by_key(|&i| self.waiting.rank(&self.running[i]));
+            .sort_by_key(|&i| self.waiting.rank(&self.running[i], now));
         for &i in &self.prompts {
             if self.budget.is_spent() {
                 return;
@@ -305,6 +306,10 @@ impl Scheduler {
         }
         let failed = std::mem::take(&mut self.plan.sequences);
         self.remove(|id| failed.contains(&id));
+        // The others may count on blocks that the step was to fill or to copy. They find again what is written.
+        while let Some(last) = self.running.len().checked_sub(1) {
+            self.preempt(last, self.planned_at);
+        }
         self.plan.clear();
     }
 

@@ -24,6 +24,8 @@ pub struct Sequence {
     pub(super) tenant_idx: usize,
     /// Its class, as raised by waiting when it was admitted.
     pub(super) priority: Priority,
+    /// Since when it has neither been computed nor moved between waiting and running.
+    pub(super) waiting_since: Duration,
     /// Prompt, then output.
     pub tokens: Vec<u32>,
     /// How many of `tokens` are the prompt.
@@ -62,6 +64,7 @@ impl Sequence {
             tenant: request.tenant,
             tenant_idx: 0,
             priority: request.priority,
+            waiting_since: arrival,
             num_cached_tokens: 0,
             num_settled_blocks: 0,
             num_prompt_tokens: request.prompt.len(),
@@ -185,8 +188,9 @@ impl Sequence {
         }
     }
 
-    /// Notes the first time it was given work.
+    /// Notes that it is given work.
     pub fn mark_scheduled(&mut self, now: Duration) {
+        self.waiting_since = now;
         self.first_scheduled.get_or_insert(now);
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Waiting {
     tenants: Vec<Tenant>,
     indices: HashMap<Arc<str>, usize>,
     len: usize,
+    /// What the last tenant had been served when it left and nobody was there any more.
+    floor: u64,
 }
 
 impl Waiting {
@@ -65,6 +67,7 @@ impl Waiting {
         if self.tenants[index].queues.iter().all(VecDeque::is_empty) {
             let open = self.tenants.iter().filter(|tenant| tenant.num_open > 0);
             let least = open.map(|tenant| tenant.served).min().unwrap_or(0);
+            let least = least.max(self.floor);
             let served = &mut self.tenants[index].served;
             *served = least.saturating_sub(HEAD_START).max(*served);
         }
@@ -76,7 +79,8 @@ impl Waiting {
     }
 
     /// Puts back a sequence that was running, before those that were not.
-    pub(super) fn put_back(&mut self, sequence: Sequence) {
+    pub(super) fn put_back(&mut self, mut sequence: Sequence, now: Duration) {
+        sequence.waiting_since = now;
         let tenant = &mut self.tenants[sequence.tenant_idx];
         tenant.num_running -= 1;
         tenant.queues[sequence.priority as usize].push_front(sequence);
@@ -116,6 +120,7 @@ impl Waiting {
         tenant.num_running += 1;
         self.len -= 1;
         sequence.priority = sequence.class_at(now);
+        sequence.waiting_since = now;
         Some(sequence)
     }
 
@@ -124,23 +129,32 @@ impl Waiting {
         let tenant = &mut self.tenants[sequence.tenant_idx];
         tenant.num_running -= 1;
         tenant.num_open -= 1;
+        self.note_left(sequence.tenant_idx);
+    }
+
+    fn note_left(&mut self, index: usize) {
+        if self.tenants.iter().all(|tenant| tenant.num_open == 0) {
+            self.floor = self.floor.max(self.tenants[index].served);
+        }
     }
 
     /// Takes out every waiting sequence for which `is_gone` holds.
     pub(super) fn remove(&mut self, mut is_gone: impl FnMut(&Sequence) -> bool) {
-        for tenant in &mut self.tenants {
+        for index in 0..self.tenants.len() {
+            let tenant = &mut self.tenants[index];
             for queue in &mut tenant.queues {
                 let before = queue.len();
                 queue.retain(|sequence| !is_gone(sequence));
                 tenant.num_open -= before - queue.len();
                 self.len -= before - queue.len();
             }
+            self.note_left(index);
         }
     }
 
-    /// The rank of a sequence that runs.
-    pub(super) fn rank(&self, running: &Sequence) -> Rank {
-        self.tenants[running.tenant_idx].rank(running.priority)
+    /// The rank of a sequence that runs; it rises while it gets nothing.
+    pub(super) fn rank(&self, running: &Sequence, now: Duration) -> Rank {
+        self.tenants[running.tenant_idx].rank(running.class_at(now))
     }
 
     /// The rank of the sequence that is next.
@@ -161,8 +175,9 @@ impl Waiting {
         running: &Sequence,
         head: &Sequence,
         max_num_seqs: usize,
+        now: Duration,
     ) -> bool {
-        match (running.is_batch(), head.is_batch()) {
+        match (running.is_batch(), head.class_at(now) == Priority::Batch) {
             (true, false) => return true,
             (false, true) => return false,
             _ => {}
@@ -210,7 +225,7 @@ impl Sequence {
 
     /// Its class, raised by what it has waited.
     fn class_at(&self, now: Duration) -> Priority {
-        let waited = now.saturating_sub(self.arrival());
+        let waited = now.saturating_sub(self.waiting_since);
         let steps = (waited.as_nanos() / AGEING.as_nanos()).min(NUM_CLASSES as u128);
         self.priority.raised(steps as usize)
     }

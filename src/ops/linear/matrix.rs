@@ -56,7 +56,7 @@ pub(super) trait Matrix: Send + Sync {
     /// Computes a task.
     ///
     /// # Safety
-    /// No other task with the same rows, panels and column may run at the same time on the same out, and the matrix's
+    /// No other task that shares a row and a panel with this one, at this column, may run at the same time on the same out, and the matrix's
     /// outputs from `column` on must not pass `width`: the columns behind them are another matrix's.
     unsafe fn multiply(&self, task: &Task<'_>, cpu: &Cpu);
     /// Writes the values of row `row`.
