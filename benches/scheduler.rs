@@ -22,6 +22,7 @@ const PROMPT_LEN: usize = 512;
 /// Steps until the sequences are made afresh: contexts are of 500 to 1,200 tokens.
 const NUM_STEPS: u64 = 256;
 const LONG_PROMPT: usize = 4096;
+const NUM_TENANTS: usize = 100;
 const BLOCK_SIZE: usize = 16;
 const NUM_BLOCKS: usize = (NUM_SEQUENCES * 1024 + 2 * LONG_PROMPT) / BLOCK_SIZE;
 const TOKEN: Option<SampledToken> = Some(SampledToken {
@@ -71,12 +72,14 @@ fn step(scheduler: &mut Scheduler, committed: &mut Vec<Committed>) -> Duration {
 }
 
 /// `num_steps` steps of decodes; with `prompts`, one of the sequences is always a long prompt that
-/// takes what the decodes leave of the step.
-fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool) -> Duration {
+/// takes what the decodes leave of the step. `num_waiting` others, of all
+/// tenants, come in the meantime: they are admitted as fairness wants it.
+fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool, num_waiting: usize) -> Duration {
     let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
     let mut num_added = 0;
-    let mut add = |scheduler: &mut Scheduler, prompt_len, max_tokens| {
-        let request = request(num_added, prompt_len, max_tokens, sampling);
+    let mut add = |scheduler: &mut Scheduler, tenant: usize, prompt_len, max_tokens| {
+        let mut request = request(num_added, prompt_len, max_tokens, sampling);
+        request.tenant = format!("tenant {tenant}").into();
         scheduler.add(Sequence::new(
             SequenceId(num_added),
             request,
@@ -86,14 +89,15 @@ fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool) -> Duration {
         num_added += 1;
     };
     let num_decodes = NUM_SEQUENCES - usize::from(prompts);
-    (0..num_decodes).for_each(|_| add(&mut scheduler, PROMPT_LEN, 4096));
+    (0..num_decodes).for_each(|_| add(&mut scheduler, 0, PROMPT_LEN, 4096));
     let mut committed = Vec::new();
     while committed.len() < num_decodes {
         step(&mut scheduler, &mut committed);
     }
+    (0..num_waiting).for_each(|i| add(&mut scheduler, i % NUM_TENANTS, 32, 1));
     let timed = |_| {
         if prompts && scheduler.num_running() + scheduler.num_waiting() < NUM_SEQUENCES {
-            add(&mut scheduler, LONG_PROMPT, 1);
+            add(&mut scheduler, 0, LONG_PROMPT, 1);
         }
         step(&mut scheduler, &mut committed)
     };
@@ -107,15 +111,17 @@ fn scheduling(criterion: &mut Criterion) {
         ..SamplingParams::greedy()
     };
     let cases = [
-        ("256 decodes", &greedy, false),
-        ("256 decodes with penalties", &penalties, false),
-        ("255 decodes and a prompt chunk", &greedy, true),
+        ("256 decodes", &greedy, false, 0),
+        ("256 decodes with penalties", &penalties, false, 0),
+        ("255 decodes and a prompt chunk", &greedy, true, 0),
+        ("256 decodes, 10,000 waiting", &greedy, false, 10_000),
     ];
-    for (name, sampling, prompts) in cases {
+    for (name, sampling, prompts, num_waiting) in cases {
         criterion.bench_function(&format!("schedule + commit: {name}"), |bencher| {
             bencher.iter_custom(|iters| {
-                let full = (0..iters / NUM_STEPS).map(|_| steps(NUM_STEPS, sampling, prompts));
-                full.sum::<Duration>() + steps(iters % NUM_STEPS, sampling, prompts)
+                let full = (0..iters / NUM_STEPS)
+                    .map(|_| steps(NUM_STEPS, sampling, prompts, num_waiting));
+                full.sum::<Duration>() + steps(iters % NUM_STEPS, sampling, prompts, num_waiting)
             });
         });
     }
