@@ -333,11 +333,6 @@ impl Scheduler {
         waiting.remove(|sequence| is_gone(sequence.id));
     }
 
-    /// What steps cost.
-    pub fn cost(&self) -> &CostModel {
-        &self.cost
-    }
-
     /// The plan of the step in flight.
     pub fn plan(&self) -> &StepPlan {
         &self.plan
@@ -353,7 +348,7 @@ impl Scheduler {
         self.waiting.len()
     }
 
-    /// Times a sequence lost its blocks to an older one.
+    /// Times a sequence lost its blocks: to another, or to a step that failed.
     pub fn num_preemptions(&self) -> u64 {
         self.num_preemptions
     }

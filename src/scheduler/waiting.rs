@@ -3,10 +3,10 @@
 //! Batch work comes after all other. Then the tenant that has been served least is next; of one tenant's requests the more
 //! urgent, and of those the first to have come. For every [`AGEING`] that it waits a request rises by one class.
 //!
-//! "Served" counts tokens really computed, so cached prefixes cost nothing. A tenant that comes back after a pause is ahead of the
-//! least served of those that are there by [`HEAD_START`] at most, so that a pause is no credit without bound. That urgency counts only among one tenant's
-//! requests keeps a tenant from taking all by calling everything urgent. Source: Sheng et al., "Fairness in serving large
-//! language models" (virtual token counter), 2024.
+//! "Served" counts tokens really computed, so cached prefixes cost nothing. A tenant that comes back after a pause is ahead of
+//! the least served of those that are there by [`HEAD_START`] at most, so that a pause is no credit without bound. Urgency
+//! counts only among one tenant's requests, so that nobody takes all by calling everything urgent. Source: Sheng et al.,
+//! "Fairness in serving large language models" (virtual token counter), 2024.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

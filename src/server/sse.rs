@@ -52,7 +52,7 @@ pub(super) async fn respond(
         Ok(next) => next,
         Err(_) => None,
     };
-    let stream_cache = generation.cache();
+    let mut headers = provenance(generation.cache(), None);
     let stream = Stream {
         generation,
         body,
@@ -66,7 +66,6 @@ pub(super) async fn respond(
         let frame = stream.next_frame().await?;
         Some((Ok::<_, Infallible>(frame), stream))
     });
-    let mut headers = provenance(stream_cache, None);
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream; charset=utf-8"),

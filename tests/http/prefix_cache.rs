@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::gate::Act;
 use super::server::{COMPLETIONS, Server, Setup};
 
-/// 40 tokens: two full blocks and a half.
-const PROMPT: &str = "a prompt of forty letters, no more or less";
+/// A token a letter: two full blocks and a part of a third.
+const PROMPT: &str = "a prompt of forty-two letters, and no more";
 
 /// The body of an answer to `prompt`.
 async fn ask(server: &Server, key: &str, prompt: &str) -> Value {

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Measures a running flambeau under pressure, with the default model's vocabulary and nothing but the standard library.
+
+    scripts/measure_pressure.py prefix       time to the first token of prompts whose first 1,000 tokens are new, then cached
+    scripts/measure_pressure.py long-prompt  a prompt of 4,000 tokens alone, then beside eight streams
+    scripts/measure_pressure.py --port 8080 --seed 1 …
+
+Prompts are random token ids, new for every seed, so that nothing of an earlier run is cached. For `long-prompt`, start the
+server with --target-itl-ms.
+"""
+
+import argparse
+import http.client
+import json
+import random
+import statistics
+import threading
+import time
+
+# Ordinary words and parts of words: above the special tokens and the single bytes.
+TOKEN_IDS = range(300, 8000)
+
+
+class Client:
+    def __init__(self, port, seed):
+        self.port, self.random = port, random.Random(seed)
+
+    def prompt(self, length):
+        return [self.random.choice(TOKEN_IDS) for _ in range(length)]
+
+    def ask(self, **fields):
+        """The response to a greedy completion, yet to be read."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        body = json.dumps({"temperature": 0, **fields})
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            raise SystemExit(response.read().decode())
+        return response
+
+    def first_token(self, prompt):
+        """Seconds to an answer of one token, and how many tokens were cached."""
+        started = time.monotonic()
+        answer = json.loads(self.ask(prompt=prompt, max_tokens=1).read())
+        seconds = time.monotonic() - started
+        return seconds, answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def prefix(client, runs):
+    cold, warm = [], []
+    for _ in range(runs):
+        shared = client.prompt(1000)
+        for times in (cold, warm):
+            seconds, cached = client.first_token(shared + client.prompt(20))
+            times.append(seconds)
+            print(f"{seconds * 1e3:8.1f} ms, {cached} tokens cached", flush=True)
+    cold, warm = statistics.median(cold), statistics.median(warm)
+    print(f"median: cold {cold * 1e3:.1f} ms, warm {warm * 1e3:.1f} ms, ratio {warm / cold:.3f}")
+
+
+def percentile(values, percent):
+    return values[min(len(values) * percent // 100, len(values) - 1)] * 1e3
+
+
+def long_prompt(client, runs):
+    alone = client.first_token(client.prompt(4000))[0]
+    print(f"4,000 tokens alone: {alone:.2f} s", flush=True)
+    arrivals = [[] for _ in range(8)]
+
+    def stream(arrivals, prompt):
+        response = client.ask(prompt=prompt, max_tokens=4000, ignore_eos=True, stream=True)
+        while line := response.readline():
+            if line.startswith(b"data: {"):
+                arrivals.append(time.monotonic())
+
+    for own in arrivals:
+        threading.Thread(target=stream, args=(own, client.prompt(100)), daemon=True).start()
+    while min(map(len, arrivals)) < 50:
+        time.sleep(0.1)
+
+    def gaps(start, end):
+        """What passed between tokens of a stream inside the window, ascending."""
+        pairs = (pair for own in arrivals for pair in zip(own, own[1:]))
+        return sorted(b - a for a, b in pairs if start <= a and b <= end)
+
+    start = time.monotonic()
+    time.sleep(8)
+    idle = gaps(start, time.monotonic())
+    base = percentile(idle, 99)
+    print(f"idle: ITL P50 {percentile(idle, 50):.1f} ms, P99 {base:.1f} ms", flush=True)
+    for _ in range(runs):
+        start = time.monotonic()
+        seconds = client.first_token(client.prompt(4000))[0]
+        found = gaps(start, start + seconds)
+        p99, worst = percentile(found, 99), found[-1] * 1e3
+        print(
+            f"beside: first token {seconds:.2f} s ({seconds / alone:.2f} x alone), ITL P50 {percentile(found, 50):.1f} ms, "
+            f"P99 {p99:.1f} ms ({p99 / base:.2f} x idle), worst {worst:.1f} ms ({worst / base:.2f} x)",
+            flush=True,
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["prefix", "long-prompt"])
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    measure = {"prefix": prefix, "long-prompt": long_prompt}[arguments.what]
+    measure(Client(arguments.port, arguments.seed), arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
