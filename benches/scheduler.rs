@@ -71,32 +71,41 @@ fn step(scheduler: &mut Scheduler, committed: &mut Vec<Committed>) -> Duration {
     scheduled + start.elapsed()
 }
 
-/// `num_steps` steps of decodes; with `prompts`, one of the sequences is always a long prompt that
-/// takes what the decodes leave of the step. `num_waiting` others, of all
-/// tenants, come in the meantime: they are admitted as fairness wants it.
-fn steps(num_steps: u64, sampling: &SamplingParams, prompts: bool, num_waiting: usize) -> Duration {
-    let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
+/// What the 256 sequences do, and who else is there.
+struct Case<'a> {
+    name: &'static str,
+    sampling: &'a SamplingParams,
+    prefix_cache: bool,
+    /// One of the sequences is always a long prompt that takes what the decodes leave of the step.
+    has_prompts: bool,
+    /// Others, of all tenants, that come in the meantime and are admitted as fairness wants it.
+    num_waiting: usize,
+}
+
+/// `num_steps` steps of decodes.
+fn steps(num_steps: u64, case: &Case<'_>) -> Duration {
+    let config = SchedulerConfig {
+        prefix_cache: case.prefix_cache,
+        ..CONFIG
+    };
+    let mut scheduler = Scheduler::new(config, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
     let mut num_added = 0;
     let mut add = |scheduler: &mut Scheduler, tenant: usize, prompt_len, max_tokens| {
-        let mut request = request(num_added, prompt_len, max_tokens, sampling);
+        let mut request = request(num_added, prompt_len, max_tokens, case.sampling);
         request.tenant = format!("tenant {tenant}").into();
-        scheduler.add(Sequence::new(
-            SequenceId(num_added),
-            request,
-            Duration::ZERO,
-            BLOCK_SIZE,
-        ));
+        let id = SequenceId(num_added);
+        scheduler.add(Sequence::new(id, request, Duration::ZERO, BLOCK_SIZE));
         num_added += 1;
     };
-    let num_decodes = NUM_SEQUENCES - usize::from(prompts);
+    let num_decodes = NUM_SEQUENCES - usize::from(case.has_prompts);
     (0..num_decodes).for_each(|_| add(&mut scheduler, 0, PROMPT_LEN, 4096));
     let mut committed = Vec::new();
     while committed.len() < num_decodes {
         step(&mut scheduler, &mut committed);
     }
-    (0..num_waiting).for_each(|i| add(&mut scheduler, i % NUM_TENANTS, 32, 1));
+    (0..case.num_waiting).for_each(|i| add(&mut scheduler, i % NUM_TENANTS, 32, 1));
     let timed = |_| {
-        if prompts && scheduler.num_running() + scheduler.num_waiting() < NUM_SEQUENCES {
+        if case.has_prompts && scheduler.num_running() + scheduler.num_waiting() < NUM_SEQUENCES {
             add(&mut scheduler, 0, LONG_PROMPT, 1);
         }
         step(&mut scheduler, &mut committed)
@@ -110,18 +119,41 @@ fn scheduling(criterion: &mut Criterion) {
         repetition_penalty: 1.1,
         ..SamplingParams::greedy()
     };
+    let decodes = || Case {
+        name: "256 decodes",
+        sampling: &greedy,
+        prefix_cache: true,
+        has_prompts: false,
+        num_waiting: 0,
+    };
     let cases = [
-        ("256 decodes", &greedy, false, 0),
-        ("256 decodes with penalties", &penalties, false, 0),
-        ("255 decodes and a prompt chunk", &greedy, true, 0),
-        ("256 decodes, 10,000 waiting", &greedy, false, 10_000),
+        decodes(),
+        Case {
+            name: "256 decodes, no prefix cache",
+            prefix_cache: false,
+            ..decodes()
+        },
+        Case {
+            name: "256 decodes with penalties",
+            sampling: &penalties,
+            ..decodes()
+        },
+        Case {
+            name: "255 decodes and a prompt chunk",
+            has_prompts: true,
+            ..decodes()
+        },
+        Case {
+            name: "256 decodes, 10,000 waiting",
+            num_waiting: 10_000,
+            ..decodes()
+        },
     ];
-    for (name, sampling, prompts, num_waiting) in cases {
-        criterion.bench_function(&format!("schedule + commit: {name}"), |bencher| {
+    for case in cases {
+        criterion.bench_function(&format!("schedule + commit: {}", case.name), |bencher| {
             bencher.iter_custom(|iters| {
-                let full = (0..iters / NUM_STEPS)
-                    .map(|_| steps(NUM_STEPS, sampling, prompts, num_waiting));
-                full.sum::<Duration>() + steps(iters % NUM_STEPS, sampling, prompts, num_waiting)
+                let full = (0..iters / NUM_STEPS).map(|_| steps(NUM_STEPS, &case));
+                full.sum::<Duration>() + steps(iters % NUM_STEPS, &case)
             });
         });
     }

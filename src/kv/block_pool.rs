@@ -40,6 +40,11 @@ impl BlockPool {
         }
     }
 
+    /// Gives no block a name, so that none is ever found by its content.
+    pub fn turn_names_off(&mut self) {
+        self.tree.turn_off();
+    }
+
     /// Tokens a block.
     pub fn block_size(&self) -> usize {
         self.block_size
@@ -132,7 +137,7 @@ impl BlockPool {
     }
 
     /// Names a held block, which the next step completes, after its content: `tokens` after `parent`. False, with nothing
-    /// changed, where the name or the block is taken.
+    /// changed, where the name or the block is taken, or names are off.
     pub fn name(
         &mut self,
         block: BlockId,

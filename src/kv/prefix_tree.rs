@@ -23,6 +23,7 @@ struct Node {
 #[derive(Debug)]
 pub(super) struct PrefixTree {
     block_size: usize,
+    is_off: bool,
     nodes: Vec<Option<Node>>,
     /// `[num_blocks, block_size]`.
     tokens: Vec<u32>,
@@ -34,11 +35,17 @@ impl PrefixTree {
     pub(super) fn new(num_blocks: usize, block_size: usize) -> Self {
         Self {
             block_size,
+            is_off: false,
             nodes: vec![None; num_blocks],
             tokens: vec![0; num_blocks * block_size],
             blocks: HashMap::new(),
             newest_child: HashMap::new(),
         }
+    }
+
+    /// Nothing gets a name from now on.
+    pub(super) fn turn_off(&mut self) {
+        self.is_off = true;
     }
 
     pub(super) fn find(&self, hash: BlockHash) -> Option<BlockId> {
@@ -53,7 +60,7 @@ impl PrefixTree {
         self.blocks.len()
     }
 
-    /// Names `block`, unless the name or the block is taken.
+    /// Names `block`, unless the name or the block is taken, or the tree is turned off.
     pub(super) fn insert(
         &mut self,
         block: BlockId,
@@ -61,7 +68,7 @@ impl PrefixTree {
         hash: BlockHash,
         tokens: &[u32],
     ) -> bool {
-        if self.contains(block) || self.blocks.contains_key(&hash) {
+        if self.is_off || self.contains(block) || self.blocks.contains_key(&hash) {
             return false;
         }
         let older = self.newest_child.insert(parent, block);

@@ -215,17 +215,26 @@ mod tests {
         Duration::from_micros(micros as u64)
     }
 
+    /// Prompts and decodes of all kinds.
+    fn steps(num_steps: usize) -> impl Iterator<Item = StepSize> {
+        (0..num_steps).map(|i| size(1 + i * 37 % 256, 100 + i * 911 % 4000, 1 + i % 16))
+    }
+
+    fn taught(num_steps: usize) -> CostModel {
+        let mut model = CostModel::default();
+        for step in steps(num_steps) {
+            model.learn(step, truth(step));
+        }
+        model
+    }
+
     fn error(model: &CostModel, size: StepSize) -> f64 {
         model.predict(size).as_secs_f64() / truth(size).as_secs_f64() - 1.0
     }
 
     #[test]
     fn a_few_dozen_mixed_steps_teach_it_a_machine() {
-        let mut model = CostModel::default();
-        for i in 0..60 {
-            let step = size(1 + i * 37 % 256, 100 + i * 911 % 4000, 1 + i % 16);
-            model.learn(step, truth(step));
-        }
+        let model = taught(60);
         for step in [size(1, 100, 1), size(16, 500, 16), size(256, 2000, 1)] {
             assert!(
                 error(&model, step).abs() < 0.02,
@@ -237,11 +246,7 @@ mod tests {
 
     #[test]
     fn long_decoding_does_not_make_it_forget_what_prompts_cost() {
-        let mut model = CostModel::default();
-        for i in 0..200 {
-            let step = size(1 + i * 37 % 256, 100 + i * 911 % 4000, 1 + i % 16);
-            model.learn(step, truth(step));
-        }
+        let mut model = taught(200);
         for i in 0..5000 {
             let step = size(8, 200 + i / 8, 8);
             model.learn(step, truth(step));
@@ -257,11 +262,9 @@ mod tests {
 
     #[test]
     fn it_follows_a_machine_that_gets_busy() {
-        let mut model = CostModel::default();
-        for i in 0..600 {
-            let step = size(1 + i * 37 % 256, 100 + i * 911 % 4000, 1 + i % 16);
-            let factor = if i < 200 { 1 } else { 3 };
-            model.learn(step, truth(step) * factor);
+        let mut model = taught(200);
+        for step in steps(400) {
+            model.learn(step, truth(step) * 3);
         }
         let step = size(100, 1000, 8);
         assert!(
@@ -285,11 +288,7 @@ mod tests {
 
     #[test]
     fn rows_fill_the_target_and_no_more() {
-        let mut model = CostModel::default();
-        for i in 0..60 {
-            let step = size(1 + i * 37 % 256, 100 + i * 911 % 4000, 1 + i % 16);
-            model.learn(step, truth(step));
-        }
+        let model = taught(60);
         let decodes = size(8, 500, 8);
         let target = Duration::from_millis(40);
         let num_rows = model.rows_within(decodes, 1000, 256, target);

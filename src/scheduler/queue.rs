@@ -70,7 +70,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler over `pool`. Panics when the limits contradict each other; resolve them before.
-    pub fn new(config: SchedulerConfig, pool: BlockPool) -> Self {
+    pub fn new(config: SchedulerConfig, mut pool: BlockPool) -> Self {
         assert!(config.max_num_seqs >= 1, "max_num_seqs must be at least 1");
         assert!(
             config.max_num_batched_tokens >= config.max_num_seqs,
@@ -80,6 +80,9 @@ impl Scheduler {
             pool.blocks_for(config.max_model_len) <= pool.num_blocks(),
             "max_model_len must fit the KV cache"
         );
+        if !config.prefix_cache {
+            pool.turn_names_off();
+        }
         Self {
             config,
             pool,
@@ -138,13 +141,11 @@ impl Scheduler {
                 .grow_to(sequence.tokens.len(), &mut self.pool)
             {
                 self.budget.decode(sequence);
-                if self.config.prefix_cache {
-                    sequence.name_blocks(&mut self.pool, &mut self.fresh);
-                }
+                sequence.name_blocks(&mut self.pool, &mut self.fresh);
                 i += 1;
             } else {
                 // May be this very sequence, when it is the last itself.
-                self.preempt(self.running.len() - 1, self.planned_at);
+                self.preempt(self.running.len() - 1);
             }
         }
     }
@@ -163,15 +164,15 @@ impl Scheduler {
         let gives_way =
             |running: &Sequence| self.waiting.gives_way(running, head, max_num_seqs, now);
         if let Some(i) = self.running.iter().rposition(gives_way) {
-            self.preempt(i, now);
+            self.preempt(i);
         }
     }
 
-    fn preempt(&mut self, i: usize, now: Duration) {
+    fn preempt(&mut self, i: usize) {
         let mut victim = self.running.remove(i);
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
-        self.waiting.put_back(victim, now);
+        self.waiting.put_back(victim, self.planned_at);
     }
 
     /// Admits those who come before every prompt under way, so that they share the step with it or take it.
@@ -195,19 +196,19 @@ impl Scheduler {
         self.prompts.extend(prompts);
         self.prompts
             .sort_by_key(|&i| self.waiting.rank(&self.running[i], now));
-        for &i in &self.prompts {
+        for k in 0..self.prompts.len() {
             if self.budget.is_spent() {
                 return;
             }
-            let sequence = &mut self.running[i];
-            if self.config.prefix_cache {
-                sequence.share_cached_blocks(&mut self.pool);
-            }
-            self.budget.prompt_chunk(sequence, &self.cost);
-            if self.config.prefix_cache {
-                sequence.name_blocks(&mut self.pool, &mut self.fresh);
-            }
+            self.schedule_prompt_chunk(self.prompts[k]);
         }
+    }
+
+    fn schedule_prompt_chunk(&mut self, i: usize) {
+        let sequence = &mut self.running[i];
+        sequence.share_cached_blocks(&mut self.pool);
+        self.budget.prompt_chunk(sequence, &self.cost);
+        sequence.name_blocks(&mut self.pool, &mut self.fresh);
     }
 
     /// Admits as many as the step has room for.
@@ -216,11 +217,7 @@ impl Scheduler {
             let Some(i) = self.admit(now) else {
                 return;
             };
-            let sequence = &mut self.running[i];
-            self.budget.prompt_chunk(sequence, &self.cost);
-            if self.config.prefix_cache {
-                sequence.name_blocks(&mut self.pool, &mut self.fresh);
-            }
+            self.schedule_prompt_chunk(i);
         }
     }
 
@@ -230,18 +227,14 @@ impl Scheduler {
             return None;
         }
         let head = self.waiting.head_mut(now)?;
-        if self.config.prefix_cache {
-            head.share_cached_blocks(&mut self.pool);
-        }
+        head.share_cached_blocks(&mut self.pool);
         if !head.block_table.grow_to(head.tokens.len(), &mut self.pool) {
             head.release_blocks(&mut self.pool);
             return None;
         }
-        if self.config.prefix_cache {
-            let copy = head.copy_similar_block(&self.pool);
-            let copy = copy.map(|(from, to)| (from.0, to.0));
-            self.plan.block_copies.extend(copy);
-        }
+        let copy = head.copy_similar_block(&self.pool);
+        let copy = copy.map(|(from, to)| (from.0, to.0));
+        self.plan.block_copies.extend(copy);
         let admitted = self.waiting.admit(now)?;
         let is_batch = admitted.is_batch();
         let place = self.running.partition_point(|s| s.is_batch() <= is_batch);
@@ -266,16 +259,13 @@ impl Scheduler {
         for block in self.fresh.drain(..) {
             self.pool.mark_written(block);
         }
-        let prefix_cache = self.config.prefix_cache;
         let mut sampled = sampled.into_iter();
         let max_model_len = self.config.max_model_len;
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);
         self.running.retain_mut(|sequence| {
             let is_sampled = sequence.is_sampled_this_step();
             sequence.num_computed_tokens += std::mem::take(&mut sequence.num_scheduled_tokens);
-            if prefix_cache {
-                sequence.settle_blocks(pool);
-            }
+            sequence.settle_blocks(pool);
             if !is_sampled {
                 return true;
             }
@@ -308,7 +298,7 @@ impl Scheduler {
         self.remove(|id| failed.contains(&id));
         // The others may count on blocks that the step was to fill or to copy. They find again what is written.
         while let Some(last) = self.running.len().checked_sub(1) {
-            self.preempt(last, self.planned_at);
+            self.preempt(last);
         }
         self.plan.clear();
     }

@@ -30,8 +30,6 @@ pub(super) type Rank = (bool, u64, Priority);
 struct Tenant {
     /// Tokens computed for it.
     served: u64,
-    /// Waiting and running.
-    num_open: usize,
     num_running: usize,
     queues: [VecDeque<Sequence>; NUM_CLASSES],
 }
@@ -42,14 +40,13 @@ pub(super) struct Waiting {
     /// Never shrinks: tenants are those that the server's settings name.
     tenants: Vec<Tenant>,
     indices: HashMap<Arc<str>, usize>,
-    len: usize,
     /// What the last tenant had been served when it left and nobody was there any more.
     floor: u64,
 }
 
 impl Waiting {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.tenants.iter().map(Tenant::num_waiting).sum()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sequence> {
@@ -64,18 +61,16 @@ impl Waiting {
         if index == next {
             self.tenants.push(Tenant::default());
         }
-        if self.tenants[index].queues.iter().all(VecDeque::is_empty) {
-            let open = self.tenants.iter().filter(|tenant| tenant.num_open > 0);
+        if self.tenants[index].num_waiting() == 0 {
+            let open = self.tenants.iter().filter(|tenant| tenant.is_there());
             let least = open.map(|tenant| tenant.served).min().unwrap_or(0);
             let least = least.max(self.floor);
             let served = &mut self.tenants[index].served;
             *served = least.saturating_sub(HEAD_START).max(*served);
         }
         sequence.tenant_idx = index;
-        let tenant = &mut self.tenants[index];
-        tenant.num_open += 1;
-        tenant.queues[sequence.priority as usize].push_back(sequence);
-        self.len += 1;
+        let queues = &mut self.tenants[index].queues;
+        queues[sequence.priority as usize].push_back(sequence);
     }
 
     /// Puts back a sequence that was running, before those that were not.
@@ -84,7 +79,6 @@ impl Waiting {
         let tenant = &mut self.tenants[sequence.tenant_idx];
         tenant.num_running -= 1;
         tenant.queues[sequence.priority as usize].push_front(sequence);
-        self.len += 1;
     }
 
     /// The queue whose head is next: its tenant and class.
@@ -118,7 +112,6 @@ impl Waiting {
         let tenant = &mut self.tenants[index];
         let mut sequence = tenant.queues[class].pop_front()?;
         tenant.num_running += 1;
-        self.len -= 1;
         sequence.priority = sequence.class_at(now);
         sequence.waiting_since = now;
         Some(sequence)
@@ -126,14 +119,12 @@ impl Waiting {
 
     /// A running sequence is over.
     pub(super) fn end(&mut self, sequence: &Sequence) {
-        let tenant = &mut self.tenants[sequence.tenant_idx];
-        tenant.num_running -= 1;
-        tenant.num_open -= 1;
+        self.tenants[sequence.tenant_idx].num_running -= 1;
         self.note_left(sequence.tenant_idx);
     }
 
     fn note_left(&mut self, index: usize) {
-        if self.tenants.iter().all(|tenant| tenant.num_open == 0) {
+        if !self.tenants.iter().any(Tenant::is_there) {
             self.floor = self.floor.max(self.tenants[index].served);
         }
     }
@@ -141,12 +132,8 @@ impl Waiting {
     /// Takes out every waiting sequence for which `is_gone` holds.
     pub(super) fn remove(&mut self, mut is_gone: impl FnMut(&Sequence) -> bool) {
         for index in 0..self.tenants.len() {
-            let tenant = &mut self.tenants[index];
-            for queue in &mut tenant.queues {
-                let before = queue.len();
+            for queue in &mut self.tenants[index].queues {
                 queue.retain(|sequence| !is_gone(sequence));
-                tenant.num_open -= before - queue.len();
-                self.len -= before - queue.len();
             }
             self.note_left(index);
         }
@@ -186,8 +173,8 @@ impl Waiting {
             &self.tenants[running.tenant_idx],
             &self.tenants[head.tenant_idx],
         );
-        let num_open = self.tenants.iter().filter(|t| t.num_open > 0).count();
-        let share = (max_num_seqs / num_open.max(1)).max(1);
+        let num_there = self.tenants.iter().filter(|t| t.is_there()).count();
+        let share = (max_num_seqs / num_there.max(1)).max(1);
         theirs.num_running > share && ours.num_running < share && theirs.served > ours.served
     }
 
@@ -195,23 +182,27 @@ impl Waiting {
     pub(super) fn check(&self, running: &[Sequence]) -> Result<(), String> {
         for (index, tenant) in self.tenants.iter().enumerate() {
             let num_running = running.iter().filter(|s| s.tenant_idx == index).count();
-            let num_waiting: usize = tenant.queues.iter().map(VecDeque::len).sum();
-            let counted = (tenant.num_running, tenant.num_open);
-            if counted != (num_running, num_running + num_waiting) {
+            if tenant.num_running != num_running {
                 return Err(format!(
-                    "tenant {index}: {counted:?} counted, {num_running} run and {num_waiting} wait"
+                    "tenant {index}: {} sequences are counted, {num_running} run",
+                    tenant.num_running
                 ));
             }
         }
-        let len: usize = self.iter().count();
-        match len == self.len {
-            true => Ok(()),
-            false => Err(format!("{len} sequences wait, {} are counted", self.len)),
-        }
+        Ok(())
     }
 }
 
 impl Tenant {
+    fn num_waiting(&self) -> usize {
+        self.queues.iter().map(VecDeque::len).sum()
+    }
+
+    /// Whether anything of it waits or runs.
+    fn is_there(&self) -> bool {
+        self.num_running > 0 || self.num_waiting() > 0
+    }
+
     fn rank(&self, class: Priority) -> Rank {
         (class == Priority::Batch, self.served, class)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flambeau::server::ApiKey;
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -41,6 +42,78 @@ async fn a_full_queue_refuses_with_429_and_says_when_to_come_back() {
     );
     assert_eq!(waiting.reply().await.unwrap().status(), 200);
     assert_eq!(server.post(COMPLETIONS, request(false)).await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_more_urgent_request_of_a_tenant_is_next() {
+    let (mut setup, mut gate) = Setup::gated();
+    setup.engine.scheduler.max_num_seqs = 1;
+    let server = setup.start().await;
+    let mut clients = vec![server.send("POST", COMPLETIONS, &request(false)).await];
+    gate.begun().await;
+    // Prompts of different lengths tell in the steps whose turn it is.
+    for (prompt, priority) in [
+        ("aa", json!("batch")),
+        ("aaa", json!("standard")),
+        ("aaaa", json!(0)),
+        ("aaaaa", json!("interactive")),
+    ] {
+        let body = json!({"prompt": prompt, "max_tokens": 1, "priority": priority});
+        let num_open = server.engine.num_open();
+        clients.push(server.send("POST", COMPLETIONS, &body.to_string()).await);
+        while server.engine.num_open() == num_open {
+            server.get("/health").await;
+        }
+    }
+    gate.decide(Act::Go);
+    gate.pass().await;
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        order.push(gate.pass().await.num_tokens);
+    }
+    assert_eq!(order, [5, 3, 4, 2]);
+    for mut client in clients {
+        assert_eq!(client.reply().await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn one_tenant_cannot_fill_the_queue() {
+    let (mut setup, gate) = Setup::gated();
+    setup.engine.scheduler.max_num_seqs = 1;
+    setup.engine.max_waiting = 3;
+    setup.engine.has_tenants = true;
+    setup.options.api_keys = vec![ApiKey::new("one", "key-1"), ApiKey::new("two", "key-2")];
+    let server = setup.start().await;
+    let mut clients = Vec::new();
+    for (key, is_accepted) in [
+        ("key-1", true),
+        ("key-1", true),
+        ("key-1", false),
+        ("key-2", true),
+    ] {
+        let authorization = format!("Bearer {key}");
+        let headers = [("authorization", authorization.as_str())];
+        let num_open = server.engine.num_open();
+        let mut client = server.connect().await;
+        let body = request(false);
+        client
+            .send("POST", COMPLETIONS, &headers, body.as_bytes())
+            .await
+            .unwrap();
+        if is_accepted {
+            while server.engine.num_open() == num_open {
+                server.get("/health").await;
+            }
+            clients.push(client);
+        } else {
+            assert_eq!(client.reply().await.unwrap().status(), 429);
+        }
+    }
+    drop(gate);
+    for mut client in clients {
+        assert_eq!(client.reply().await.unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]
