@@ -27,6 +27,7 @@ fn request(number: usize) -> GenerateRequest {
     GenerateRequest {
         tenant: DEFAULT_TENANT.into(),
         priority: Priority::Standard,
+        deadline: None,
         prompt: (0..PROMPT_LEN).map(token).collect(),
         sampling: SamplingParams::greedy(),
         stop: StopCriteria {
@@ -70,6 +71,7 @@ fn main() -> anyhow::Result<()> {
             max_model_len: 1024,
             prefix_cache: false,
             target_itl: None,
+            speculation: false,
         };
         let engine = Engine::start(
             &model,

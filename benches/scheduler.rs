@@ -36,6 +36,7 @@ const CONFIG: SchedulerConfig = SchedulerConfig {
     max_model_len: 8192,
     prefix_cache: true,
     target_itl: None,
+    speculation: true,
 };
 
 /// Prompts differ from their first token on, so that nothing hits the prefix cache.
@@ -49,6 +50,7 @@ fn request(
     GenerateRequest {
         tenant: DEFAULT_TENANT.into(),
         priority: Priority::Standard,
+        deadline: None,
         prompt: (first..first + prompt_len as u32).collect(),
         sampling: sampling.clone(),
         stop: StopCriteria {
@@ -94,7 +96,9 @@ fn steps(num_steps: u64, case: &Case<'_>) -> Duration {
         let mut request = request(num_added, prompt_len, max_tokens, case.sampling);
         request.tenant = format!("tenant {tenant}").into();
         let id = SequenceId(num_added);
-        scheduler.add(Sequence::new(id, request, Duration::ZERO, BLOCK_SIZE));
+        let sequence = Sequence::new(id, request, Duration::ZERO, BLOCK_SIZE);
+        let added = scheduler.add(sequence, Duration::ZERO);
+        added.expect("without a deadline none is refused");
         num_added += 1;
     };
     let num_decodes = NUM_SEQUENCES - usize::from(case.has_prompts);

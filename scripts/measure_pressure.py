@@ -3,6 +3,8 @@
 
     scripts/measure_pressure.py prefix       time to the first token of prompts whose first 1,000 tokens are new, then cached
     scripts/measure_pressure.py long-prompt  a prompt of 4,000 tokens alone, then beside eight streams
+    scripts/measure_pressure.py speculation  one stream's tokens a second against a second server's, on --against PORT, that was
+                                             started with --speculation false
     scripts/measure_pressure.py --port 8080 --seed 1 …
 
 Prompts are random token ids, new for every seed, so that nothing of an earlier run is cached. For `long-prompt`, start the
@@ -100,15 +102,55 @@ def long_prompt(client, runs):
         )
 
 
+def speculation(client, runs, against):
+    plain = Client(against, 0)
+
+    def rate(client, fields):
+        """Tokens a second after the first."""
+        response, arrivals = client.ask(max_tokens=128, ignore_eos=True, stream=True, **fields), []
+        while line := response.readline():
+            if line.startswith(b"data: {"):
+                arrivals.append(time.monotonic())
+        return 127 / (arrivals[-1] - arrivals[0])
+
+    def repeating():
+        """Greedy, after something that is said twice and begun again."""
+        said = client.prompt(150)
+        return {"prompt": said * 2 + said[:10]}
+
+    def plain_text():
+        return {"prompt": client.prompt(100)}
+
+    def noise():
+        """Nothing that was said before comes again."""
+        return {"prompt": client.prompt(100), "temperature": 1.5, "seed": client.random.randrange(1 << 30)}
+
+    for kind in (repeating, plain_text, noise):
+        ratios = []
+        for run in range(runs):
+            fields = kind()
+            servers = [client, plain] if run % 2 else [plain, client]
+            rates = {id(server): rate(server, fields) for server in servers}
+            ratios.append(rates[id(client)] / rates[id(plain)])
+        listed = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+        print(f"{kind.__name__}: median {statistics.median(ratios):.3f} of {listed}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["prefix", "long-prompt"])
+    parser.add_argument("what", choices=["prefix", "long-prompt", "speculation"])
+    parser.add_argument("--against", type=int, help="port of a server without speculation")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    measure = {"prefix": prefix, "long-prompt": long_prompt}[arguments.what]
-    measure(Client(arguments.port, arguments.seed), arguments.runs)
+    client = Client(arguments.port, arguments.seed)
+    if arguments.what == "speculation":
+        if arguments.against is None:
+            parser.error("speculation needs --against PORT")
+        speculation(client, arguments.runs, arguments.against)
+    else:
+        {"prefix": prefix, "long-prompt": long_prompt}[arguments.what](client, arguments.runs)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,9 @@ pub struct GenerateRequest {
     pub tenant: Arc<str>,
     /// Which of the waiting it comes before.
     pub priority: Priority,
+    /// Within which time from its arrival the first token must come; it is refused, or dropped from the queue, rather than
+    /// come later.
+    pub deadline: Option<Duration>,
     /// Token ids of the prompt; not empty.
     pub prompt: Vec<u32>,
     /// How tokens are drawn.
@@ -113,6 +116,8 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the context window was reached.
     Length,
+    /// The deadline passed before the first token.
+    Deadline,
 }
 
 impl FinishReason {
@@ -121,6 +126,7 @@ impl FinishReason {
         match self {
             Self::Stop => "stop",
             Self::Length => "length",
+            Self::Deadline => "deadline",
         }
     }
 }
@@ -152,4 +158,6 @@ pub struct Timing {
     pub queue: Duration,
     /// From then until its first token was drawn.
     pub prefill: Duration,
+    /// Queue and prefill as they were expected on arrival, where the request has a deadline.
+    pub expected_ttft: Option<Duration>,
 }

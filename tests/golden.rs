@@ -204,6 +204,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
         max_model_len: 90 * 16,
         prefix_cache: false,
         target_itl: None,
+        speculation: false,
     };
     let engine = common::Engine::start(
         &common::load(Activations::Int8, &cpu),
@@ -222,6 +223,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
         let request = GenerateRequest {
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
+            deadline: None,
             prompt: case.prompt_token_ids.clone(),
             sampling: SamplingParams::greedy(),
             stop,

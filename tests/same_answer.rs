@@ -76,6 +76,7 @@ fn requests() -> Vec<GenerateRequest> {
         GenerateRequest {
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
+            deadline: None,
             prompt: if (i / 2).is_multiple_of(2) {
                 text[start..start + len].to_vec()
             } else {
@@ -98,18 +99,28 @@ static MODEL: LazyLock<(ModelConfig, Arc<Weights>)> =
 
 /// What each request answers alone, one after the other, on one thread.
 fn alone(requests: Vec<GenerateRequest>, kv_dtype: KvDtype) -> Vec<Answer> {
+    one_by_one(requests, kv_dtype, false).0
+}
+
+/// Answers alone, and the engine's last metrics.
+fn one_by_one(
+    requests: Vec<GenerateRequest>,
+    kv_dtype: KvDtype,
+    speculation: bool,
+) -> (Vec<Answer>, String) {
     let config = SchedulerConfig {
         max_num_seqs: 1,
         max_num_batched_tokens: 512,
         max_model_len: MAX_MODEL_LEN,
         prefix_cache: false,
         target_itl: None,
+        speculation,
     };
     let limits = common::limits(MAX_MODEL_LEN / 16, kv_dtype);
     let cpu = Cpu::new(1).unwrap();
     let engine = Engine::start(&MODEL, config, limits, &cpu, |runner| Box::new(runner));
     let answers = requests.into_iter().map(|request| engine.answer(request));
-    answers.collect()
+    (answers.collect(), engine.stop())
 }
 
 static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(requests(), KvDtype::F16));
@@ -154,6 +165,7 @@ impl Passer {
         let request = GenerateRequest {
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
+            deadline: None,
             prompt: token_ids(rng, len),
             sampling: SamplingParams {
                 temperature: rng.below(2) as f32,
@@ -194,7 +206,7 @@ struct Company {
 fn in_company(
     requests: &[GenerateRequest],
     limits: Limits,
-    prefix_cache: bool,
+    (prefix_cache, speculation): (bool, bool),
     cpu: &Cpu,
     seed: u64,
 ) -> Company {
@@ -206,6 +218,7 @@ fn in_company(
         max_model_len: MAX_MODEL_LEN,
         prefix_cache,
         target_itl: None,
+        speculation,
     };
     let (gate_keeper, gate) = sync_channel(0);
     let engine = Engine::start(&MODEL, config, limits, cpu, move |runner| {
@@ -253,15 +266,15 @@ fn in_company(
     drop((gate, passers));
     Company {
         answers,
-        num_preemptions: num_preemptions(&engine.stop()),
+        num_preemptions: counter(&engine.stop(), "flambeau_num_preemptions_total"),
         num_recomputed,
         num_left,
     }
 }
 
-fn num_preemptions(metrics: &str) -> u64 {
-    let name = "flambeau_num_preemptions_total{";
-    let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+fn counter(metrics: &str, name: &str) -> u64 {
+    let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with('{');
+    let line = metrics.lines().find(of_name).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
@@ -338,7 +351,7 @@ fn company_chunks_and_preemption_change_no_token_and_no_logprob() {
         } = in_company(
             &requests,
             common::limits(28, KvDtype::F16),
-            false,
+            (false, false),
             &cpu,
             seed,
         );
@@ -359,7 +372,7 @@ fn a_full_batch_changes_no_token_and_no_logprob() {
     let company = in_company(
         &requests(),
         common::limits(640, KvDtype::F16),
-        false,
+        (false, false),
         &Cpu::new(2).unwrap(),
         4,
     );
@@ -377,7 +390,7 @@ fn cached_prefixes_change_no_token_and_no_logprob() {
     for (seed, num_blocks, num_threads) in [(7, 28, 2), (8, 640, 1)] {
         let cpu = Cpu::new(num_threads).unwrap();
         let limits = common::limits(num_blocks, KvDtype::F16);
-        let company = in_company(&requests, limits, true, &cpu, seed);
+        let company = in_company(&requests, limits, (true, true), &cpu, seed);
         assert_same(&company.answers, &format!("{num_blocks} blocks"));
         let cached: Vec<usize> = company
             .answers
@@ -396,6 +409,28 @@ fn cached_prefixes_change_no_token_and_no_logprob() {
     }
 }
 
+/// Prompts that say something twice and begin to say it again.
+#[test]
+fn speculation_changes_no_token_and_no_logprob() {
+    let repeat = |mut request: GenerateRequest| {
+        let once = request.prompt;
+        request.prompt = [&once[..], &once, &once[..once.len() / 2]].concat();
+        request
+    };
+    let short = requests().into_iter().filter(|r| r.prompt.len() < 100);
+    let requests: Vec<GenerateRequest> = short.map(repeat).collect();
+    let (plain, _) = one_by_one(requests.clone(), KvDtype::F16, false);
+    let (drafted, metrics) = one_by_one(requests, KvDtype::F16, true);
+    for (i, (drafted, plain)) in drafted.iter().zip(&plain).enumerate() {
+        assert_eq!(bits(drafted), bits(plain), "request {i}");
+        assert_eq!(drafted.finish, plain.finish, "request {i}");
+    }
+    let num_drafted = counter(&metrics, "flambeau_num_draft_tokens_total");
+    let num_accepted = counter(&metrics, "flambeau_num_accepted_tokens_total");
+    println!("{num_accepted} of {num_drafted} drafted tokens were right");
+    assert!(num_accepted > 100 && num_drafted > num_accepted + 20);
+}
+
 #[test]
 fn scalar_kernels_give_the_same_bits() {
     let cpu = Cpu::with_isa(2, Isa::Scalar).unwrap();
@@ -404,7 +439,13 @@ fn scalar_kernels_give_the_same_bits() {
     shortest.sort_by_key(|&i| requests[i].prompt.len() + requests[i].stop.max_tokens);
     let shortest = &shortest[..3];
     let some: Vec<GenerateRequest> = shortest.iter().map(|&i| requests[i].clone()).collect();
-    let company = in_company(&some, common::limits(44, KvDtype::F16), true, &cpu, 5);
+    let company = in_company(
+        &some,
+        common::limits(44, KvDtype::F16),
+        (true, true),
+        &cpu,
+        5,
+    );
     for (answer, &i) in company.answers.iter().zip(shortest) {
         assert_eq!(bits(answer), bits(&ALONE[i]), "request {i}");
     }
@@ -417,7 +458,13 @@ fn an_int8_cache_gives_the_same_bits_in_company() {
     let some: Vec<GenerateRequest> = some.iter().map(|&i| requests[i].clone()).collect();
     let alone = alone(some.clone(), KvDtype::Int8);
     let cpu = Cpu::new(2).unwrap();
-    let company = in_company(&some, common::limits(44, KvDtype::Int8), true, &cpu, 6);
+    let company = in_company(
+        &some,
+        common::limits(44, KvDtype::Int8),
+        (true, true),
+        &cpu,
+        6,
+    );
     for (i, (answer, alone)) in company.answers.iter().zip(&alone).enumerate() {
         assert_eq!(bits(answer), bits(alone), "request {i}");
     }

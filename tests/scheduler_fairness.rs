@@ -1,139 +1,44 @@
-//! Tenants and classes under pressure, in virtual time: a machine that takes 4 ms a step and 1 ms a token.
-#![allow(clippy::unwrap_used)] // A test may panic.
+//! Tenants and classes under pressure, in virtual time.
 
 mod rng;
+mod virtual_time;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use flambeau::kv::BlockPool;
-use flambeau::request::{GenerateRequest, Priority, SampledToken, SamplingParams, StopCriteria};
-use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+use flambeau::request::Priority;
+use flambeau::scheduler::SchedulerConfig;
 use rng::Rng;
+use virtual_time::{CHAT, Client, Fate, merged, percentile, poisson};
 
-const BLOCK_SIZE: usize = 16;
-
-/// A request to come.
-#[derive(Clone)]
-struct Arrival {
-    at: Duration,
-    tenant: &'static str,
-    priority: Priority,
-    prompt_len: usize,
-    max_tokens: usize,
-}
-
-/// What became of it.
-#[derive(Clone, Copy, Debug)]
-struct Served {
-    ttft: Duration,
-    end: Duration,
-}
-
-/// Serves all arrivals, which are in order of time.
-fn serve(arrivals: &[Arrival], max_num_seqs: usize, num_blocks: usize) -> Vec<Served> {
+fn serve(clients: &[Client], max_num_seqs: usize, num_blocks: usize) -> Vec<Fate> {
     let config = SchedulerConfig {
         max_num_seqs,
         max_num_batched_tokens: 256,
         max_model_len: 1024,
         prefix_cache: true,
         target_itl: Some(Duration::from_millis(40)),
+        speculation: false,
     };
-    let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, BLOCK_SIZE));
-    let mut served: HashMap<SequenceId, Served> = HashMap::new();
-    let (mut now, mut next, mut num_open) = (Duration::ZERO, 0, 0);
-    let mut committed = Vec::new();
-    while next < arrivals.len() || num_open > 0 {
-        if num_open == 0 {
-            now = now.max(arrivals[next].at);
-        }
-        while let Some(arrival) = arrivals.get(next).filter(|arrival| arrival.at <= now) {
-            // Prompts differ from their first token on.
-            let first = next as u32 * 10_000;
-            let request = GenerateRequest {
-                tenant: arrival.tenant.into(),
-                priority: arrival.priority,
-                prompt: (first..first + arrival.prompt_len as u32).collect(),
-                sampling: SamplingParams::greedy(),
-                stop: StopCriteria {
-                    max_tokens: arrival.max_tokens,
-                    ..StopCriteria::default()
-                },
-            };
-            let id = SequenceId(next as u64);
-            scheduler.add(Sequence::new(id, request, arrival.at, BLOCK_SIZE));
-            next += 1;
-            num_open += 1;
-        }
-        let plan = scheduler.schedule(now);
-        let num_samples = plan.samples.len();
-        now += Duration::from_millis(4 + plan.num_tokens() as u64);
-        let token = SampledToken {
-            token_id: 1,
-            logprobs: None,
-        };
-        scheduler.commit(vec![Some(token); num_samples], now, &mut committed);
-        scheduler.check().unwrap();
-        for event in committed.drain(..) {
-            let arrival = arrivals[event.id.0 as usize].at;
-            let first = Served {
-                ttft: now - arrival,
-                end: now,
-            };
-            served.entry(event.id).or_insert(first).end = now;
-            num_open -= usize::from(event.finish.is_some());
-        }
-    }
-    assert_eq!(scheduler.kv_usage(), 0.0);
-    (0..arrivals.len() as u64)
-        .map(|id| served[&SequenceId(id)])
-        .collect()
+    virtual_time::serve(config, num_blocks, clients)
 }
 
-/// `num` requests of one kind with exponential gaps.
-fn poisson(rng: &mut Rng, num: usize, gap: Duration, kind: &Arrival) -> Vec<Arrival> {
-    let mut at = Duration::ZERO;
-    let arrivals = (0..num).map(|_| {
-        let uniform = (rng.below(1_000_000) + 1) as f64 / 1e6;
-        at += gap.mul_f64(-uniform.ln());
-        Arrival { at, ..kind.clone() }
-    });
-    arrivals.collect()
-}
-
-fn merged(parts: &[&[Arrival]]) -> Vec<Arrival> {
-    let mut all = parts.concat();
-    all.sort_by_key(|arrival| arrival.at);
-    all
-}
-
-fn percentile(values: impl Iterator<Item = Duration>, percent: usize) -> Duration {
-    let mut values: Vec<Duration> = values.collect();
-    values.sort();
-    values[(values.len() * percent / 100).min(values.len() - 1)]
+fn ttft(fate: &Fate) -> Duration {
+    fate.ttft.expect("everybody is served")
 }
 
 /// The 99th percentile of a tenant's times to first token.
-fn p99(arrivals: &[Arrival], served: &[Served], tenant: &str) -> Duration {
-    let both = arrivals.iter().zip(served);
-    let own = both.filter(|(arrival, _)| arrival.tenant == tenant);
-    percentile(own.map(|(_, served)| served.ttft), 99)
+fn p99(clients: &[Client], served: &[Fate], tenant: &str) -> Duration {
+    let both = clients.iter().zip(served);
+    let own = both.filter(|(client, _)| client.tenant == tenant);
+    percentile(own.map(|(_, fate)| ttft(fate)), 99)
 }
-
-const CHAT: Arrival = Arrival {
-    at: Duration::ZERO,
-    tenant: "quiet",
-    priority: Priority::Standard,
-    prompt_len: 120,
-    max_tokens: 40,
-};
 
 #[test]
 fn a_flood_at_most_doubles_the_wait_of_another_tenant() {
     let mut rng = Rng(5);
     // Each takes about 164 ms alone, so this is a quarter of the machine.
     let quiet = poisson(&mut rng, 300, Duration::from_millis(660), &CHAT);
-    let flood = Arrival {
+    let flood = Client {
         tenant: "flood",
         ..CHAT
     };
@@ -153,7 +58,7 @@ fn a_flood_at_most_doubles_the_wait_of_another_tenant() {
 fn tenants_that_want_more_than_there_is_get_equal_shares() {
     let mut rng = Rng(6);
     let of = |rng: &mut Rng, tenant, prompt_len| {
-        let kind = Arrival {
+        let kind = Client {
             tenant,
             prompt_len,
             ..CHAT
@@ -168,11 +73,10 @@ fn tenants_that_want_more_than_there_is_get_equal_shares() {
     // While both have work: the tokens of what was finished.
     let tokens = |tenant: &str| -> usize {
         let finished = both.iter().zip(&served);
-        let finished = finished.filter(|(arrival, served)| {
-            arrival.tenant == tenant && served.end < Duration::from_secs(20)
-        });
+        let finished = finished
+            .filter(|(client, fate)| client.tenant == tenant && fate.end < Duration::from_secs(20));
         finished
-            .map(|(arrival, _)| arrival.prompt_len + arrival.max_tokens)
+            .map(|(client, _)| client.prompt_len + client.max_tokens)
             .sum()
     };
     let (short, long) = (tokens("short") as f64, tokens("long") as f64);
@@ -187,17 +91,17 @@ fn tenants_that_want_more_than_there_is_get_equal_shares() {
 fn whoever_was_alone_for_long_owes_nothing_to_a_newcomer() {
     // "old" has the machine for itself for a while, then both want all of it.
     let of = |tenant, at, num| {
-        let kind = Arrival {
+        let kind = Client {
             tenant,
             at: Duration::from_secs(at),
             ..CHAT
         };
         vec![kind; num]
     };
-    let arrivals = [of("old", 0, 300), of("new", 100, 100), of("old", 100, 100)].concat();
-    let served = serve(&arrivals, 16, 2048);
+    let clients = [of("old", 0, 300), of("new", 100, 100), of("old", 100, 100)].concat();
+    let served = serve(&clients, 16, 2048);
     let of_old = &served[400..];
-    let first = of_old.iter().map(|served| served.ttft).min().unwrap();
+    let first = of_old.iter().map(ttft).min().unwrap();
     // Not after the newcomer's last, which is 17 s later.
     assert!(first < Duration::from_secs(5), "{first:?}");
 }
@@ -205,14 +109,14 @@ fn whoever_was_alone_for_long_owes_nothing_to_a_newcomer() {
 #[test]
 fn batch_work_gives_way_and_is_done_at_last() {
     let mut rng = Rng(7);
-    let batch = Arrival {
+    let batch = Client {
         priority: Priority::Batch,
         prompt_len: 400,
         max_tokens: 200,
         ..CHAT
     };
     let batch = vec![batch; 40];
-    let urgent = Arrival {
+    let urgent = Client {
         priority: Priority::Interactive,
         ..CHAT
     };
@@ -221,10 +125,10 @@ fn batch_work_gives_way_and_is_done_at_last() {
     let alone = serve(&urgent, 8, 240);
     let both = merged(&[&batch, &urgent]);
     let served = serve(&both, 8, 240);
-    let ttft = |arrivals: &[Arrival], served: &[Served]| {
-        let both = arrivals.iter().zip(served);
-        let urgent = both.filter(|(arrival, _)| arrival.priority == Priority::Interactive);
-        percentile(urgent.map(|(_, served)| served.ttft), 95)
+    let ttft = |clients: &[Client], served: &[Fate]| {
+        let both = clients.iter().zip(served);
+        let urgent = both.filter(|(client, _)| client.priority == Priority::Interactive);
+        percentile(urgent.map(|(_, fate)| ttft(fate)), 95)
     };
     let (alone, beside) = (ttft(&urgent, &alone), ttft(&both, &served));
     println!("P95 of urgent requests: alone {alone:?}, beside batch work {beside:?}");
@@ -243,18 +147,18 @@ fn batch_work_gives_way_and_is_done_at_last() {
 fn whoever_waits_long_is_served_whatever_comes_after() {
     // Interactive work for twice what the machine can do, and one batch request that was there first.
     let mut rng = Rng(8);
-    let urgent = Arrival {
+    let urgent = Client {
         priority: Priority::Interactive,
         ..CHAT
     };
     let urgent = poisson(&mut rng, 1000, Duration::from_millis(80), &urgent);
-    let batch = Arrival {
+    let batch = Client {
         priority: Priority::Batch,
         ..CHAT
     };
     let both = merged(&[&[batch], &urgent]);
     let served = serve(&both, 8, 240);
     // Two classes below, it is level after two minutes, and then the first to have come.
-    let ttft = served[0].ttft;
+    let ttft = ttft(&served[0]);
     assert!(ttft < Duration::from_secs(125), "{ttft:?}");
 }

@@ -11,11 +11,13 @@ use flambeau::engine::Executor;
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::kv::{BlockId, BlockPool};
 use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
-use flambeau::scheduler::{Committed, Scheduler, SchedulerConfig, Sequence, SequenceId};
+use flambeau::scheduler::{Committed, Drafter, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use rng::Rng;
 
 const VOCAB: u32 = 1000;
 const STOP: u32 = 7;
+/// Every step takes as long.
+const STEP: Duration = Duration::from_millis(2);
 
 struct Open {
     prompt: Vec<u32>,
@@ -41,6 +43,7 @@ fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest
     GenerateRequest {
         tenant: tenant.into(),
         priority: Priority::Standard,
+        deadline: None,
         prompt,
         sampling: SamplingParams::greedy(),
         stop: StopCriteria {
@@ -51,15 +54,35 @@ fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest
     }
 }
 
+/// Knows what the fake will say, and tells it more or less well.
+#[derive(Debug)]
+struct Prophet(Rng);
+
+impl Drafter for Prophet {
+    fn draft(&mut self, tokens: &[u32], limit: usize, draft: &mut Vec<u32>) {
+        let mut known = tokens.to_vec();
+        for _ in 0..self.0.below(limit + 1) {
+            let next = FakeExecutor::next_token(known.iter().copied(), 0, VOCAB);
+            let is_wrong = self.0.below(8) == 0;
+            known.push(if is_wrong { (next + 1) % VOCAB } else { next });
+        }
+        draft.extend(&known[tokens.len()..]);
+    }
+}
+
 #[derive(Default)]
 struct Totals {
     finished: u64,
     cancelled: u64,
     failed: u64,
+    refused: u64,
+    expired: u64,
     preemptions: u64,
     cached_tokens: usize,
     evictions: u64,
     copies: usize,
+    drafted: u64,
+    accepted: u64,
 }
 
 struct Simulation {
@@ -89,7 +112,8 @@ impl Simulation {
             rng,
             config,
             block_size,
-            scheduler: Scheduler::new(config, BlockPool::new(num_blocks, block_size)),
+            scheduler: Scheduler::new(config, BlockPool::new(num_blocks, block_size))
+                .with_drafter(Box::new(Prophet(Rng(seed)))),
             executor: FakeExecutor::new(num_blocks, block_size, VOCAB),
             open: HashMap::new(),
             beginnings,
@@ -124,6 +148,8 @@ impl Simulation {
         assert_eq!(scheduler.kv_usage(), 0.0, "seed {seed}: blocks leaked");
         self.totals.preemptions = scheduler.num_preemptions();
         self.totals.evictions = scheduler.pool().num_evictions();
+        self.totals.drafted = scheduler.num_drafted();
+        self.totals.accepted = scheduler.num_accepted();
         self.totals
     }
 
@@ -144,12 +170,15 @@ impl Simulation {
         let tenant = ["a", "b"][self.rng.below(2)];
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.scheduler.add(Sequence::new(
-            id,
-            request(prompt.clone(), max_tokens, tenant),
-            Duration::from_micros(self.step),
-            self.block_size,
-        ));
+        let mut request = request(prompt.clone(), max_tokens, tenant);
+        if self.rng.below(3) == 0 {
+            request.deadline = Some(STEP * (1 + self.rng.below(200)) as u32);
+        }
+        let sequence = Sequence::new(id, request, self.now(), self.block_size);
+        if self.scheduler.add(sequence, self.now()).is_err() {
+            self.totals.refused += 1;
+            return;
+        }
         let open = Open {
             prompt,
             max_tokens,
@@ -169,8 +198,17 @@ impl Simulation {
         }
     }
 
+    fn now(&self) -> Duration {
+        STEP * self.step as u32
+    }
+
     fn step(&mut self) {
-        let now = Duration::from_micros(self.step);
+        let now = self.now();
+        for id in self.scheduler.expire(now) {
+            let request = self.open.remove(&id).unwrap();
+            assert!(request.output.is_empty(), "{id:?} was under way");
+            self.totals.expired += 1;
+        }
         self.scheduler.schedule(now);
         self.check("planned");
         let plan = self.scheduler.plan();
@@ -199,7 +237,7 @@ impl Simulation {
             let ticket = self.executor.launch(plan).unwrap();
             let output = self.executor.collect(ticket).unwrap();
             self.scheduler
-                .commit(output.sampled, now, &mut self.committed);
+                .commit(output.sampled, now + STEP, &mut self.committed);
             self.take_in();
         }
         self.check("committed");
@@ -250,49 +288,66 @@ fn tokens(rng: &mut Rng, len: usize) -> Vec<u32> {
 fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
     let mut rng = Rng(2026);
     let mut all = Totals::default();
-    for seed in 0..50 {
+    // Three times every combination of what can be on or off.
+    for seed in 0..48 {
+        let is_on = |bit: u64| seed >> bit & 1 == 0;
         let max_num_seqs = 1 + rng.below(24);
         let block_size = [1, 4, 16][rng.below(3)];
         let max_model_len = 16 + rng.below(80);
         let per_sequence = max_model_len.div_ceil(block_size);
         let config = SchedulerConfig {
             max_num_seqs,
-            max_num_batched_tokens: max_num_seqs + rng.below(128),
+            // So that prompts are computed in chunks, or whole.
+            max_num_batched_tokens: max_num_seqs + if is_on(0) { rng.below(8) } else { 128 },
             max_model_len,
-            prefix_cache: seed % 5 > 0,
+            prefix_cache: is_on(1),
             target_itl: None,
+            speculation: is_on(2),
         };
         // From a pool that barely holds one sequence to one that holds a few.
         let num_blocks = per_sequence + rng.below(per_sequence * 4);
-        let totals = Simulation::new(seed, config, num_blocks, block_size).run(2_000);
+        let totals = Simulation::new(seed, config, num_blocks, block_size).run(2_100);
         if !config.prefix_cache {
             assert_eq!((totals.cached_tokens, totals.copies), (0, 0));
+        }
+        if !config.speculation {
+            assert_eq!(totals.drafted, 0);
         }
         all.finished += totals.finished;
         all.cancelled += totals.cancelled;
         all.failed += totals.failed;
+        all.refused += totals.refused;
+        all.expired += totals.expired;
         all.preemptions += totals.preemptions;
         all.cached_tokens += totals.cached_tokens;
         all.evictions += totals.evictions;
         all.copies += totals.copies;
+        all.drafted += totals.drafted;
+        all.accepted += totals.accepted;
     }
-    let ended = all.finished + all.cancelled + all.failed;
-    assert_eq!(ended, 100_000, "every request ends exactly once");
+    let ended = all.finished + all.cancelled + all.failed + all.refused + all.expired;
+    assert_eq!(ended, 48 * 2_100, "every request ends exactly once");
     let Totals {
         cancelled,
         failed,
+        refused,
+        expired,
         preemptions,
         cached_tokens,
         evictions,
         copies,
+        drafted,
+        accepted,
         ..
     } = all;
     println!(
-        "{cancelled} cancelled, {failed} failed, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies"
+        "{cancelled} cancelled, {failed} failed, {refused} refused, {expired} expired, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies, {accepted} of {drafted} drafted tokens right"
     );
     assert!(preemptions > 1_000, "the pools were meant to be too small");
     assert!(cancelled > 1_000 && failed > 1_000);
-    assert!(cached_tokens > 50_000 && evictions > 10_000 && copies > 1_000);
+    assert!(refused > 1_000 && expired > 10);
+    assert!(cached_tokens > 20_000 && evictions > 10_000 && copies > 1_000);
+    assert!(accepted > 10_000 && drafted > accepted + 1_000);
 }
 
 /// Runs steps until all is done, and counts the tokens computed; `served` hears of every token.
@@ -321,6 +376,7 @@ fn scheduler(max_num_batched_tokens: usize) -> (Scheduler, FakeExecutor) {
         max_model_len: 512,
         prefix_cache: true,
         target_itl: None,
+        speculation: false,
     };
     let scheduler = Scheduler::new(config, BlockPool::new(64, 16));
     (scheduler, FakeExecutor::new(64, 16, VOCAB))
@@ -329,7 +385,8 @@ fn scheduler(max_num_batched_tokens: usize) -> (Scheduler, FakeExecutor) {
 fn add(scheduler: &mut Scheduler, id: u64, prompt: &[u32], max_tokens: usize, tenant: &str) {
     let request = request(prompt.to_vec(), max_tokens, tenant);
     let id = SequenceId(id);
-    scheduler.add(Sequence::new(id, request, Duration::ZERO, 16));
+    let sequence = Sequence::new(id, request, Duration::ZERO, 16);
+    scheduler.add(sequence, Duration::ZERO).unwrap();
 }
 
 #[test]
@@ -440,6 +497,7 @@ fn long_prompt_beside_streams(target_itl: Option<Duration>) -> (Duration, Durati
         max_model_len: 8192,
         prefix_cache: true,
         target_itl,
+        speculation: false,
     };
     let mut scheduler = Scheduler::new(config, BlockPool::new(1024, 16));
     let mut executor = FakeExecutor::new(1024, 16, VOCAB);
@@ -447,7 +505,8 @@ fn long_prompt_beside_streams(target_itl: Option<Duration>) -> (Duration, Durati
         let mut request = request(prompt, max_tokens, DEFAULT_TENANT);
         request.stop.stop_token_ids.clear();
         let id = SequenceId(id);
-        scheduler.add(Sequence::new(id, request, Duration::ZERO, 16));
+        let sequence = Sequence::new(id, request, Duration::ZERO, 16);
+        scheduler.add(sequence, Duration::ZERO).unwrap();
     };
     for id in 0..8 {
         let prompt = (0..100).map(|i| (id * 100 + i) as u32).collect();
@@ -501,7 +560,8 @@ fn decodes_are_never_held_up_by_a_long_prompt() {
     let add = |scheduler: &mut Scheduler, id: u64, len: u32| {
         let mut request = request((100..100 + len).collect(), 40, DEFAULT_TENANT);
         request.stop.stop_token_ids.clear();
-        scheduler.add(Sequence::new(SequenceId(id), request, Duration::ZERO, 16));
+        let sequence = Sequence::new(SequenceId(id), request, Duration::ZERO, 16);
+        scheduler.add(sequence, Duration::ZERO).unwrap();
     };
     add(&mut scheduler, 0, 4);
     let mut committed = Vec::new();

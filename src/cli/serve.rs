@@ -145,6 +145,7 @@ impl Loaded {
             tokenizer: Arc::new(tokenizer),
             chat_template,
             defaults: defaults(self.source.card),
+            default_deadline: self.config.default_deadline,
             max_model_len: self.plan.max_model_len,
             engine,
         };
@@ -238,10 +239,11 @@ impl Loaded {
             max_model_len: plan.max_model_len,
             prefix_cache: config.prefix_cache,
             target_itl: config.target_itl,
+            speculation: config.speculation,
         };
         let limits = Limits {
             max_num_batched_tokens: config.max_num_batched_tokens,
-            max_samples: config.max_num_seqs,
+            max_samples: scheduler.max_samples(),
             max_model_len: plan.max_model_len,
             num_blocks: plan.num_blocks,
             block_size: plan.block_size,

@@ -1,14 +1,14 @@
 //! Settings: what was typed ([`RawConfig`]: flags, `FLAMBEAU_…` variables, a TOML file) and what it means ([`Config`]:
 //! checked once, every default filled in).
 
+mod named_key;
 mod raw;
 mod resolved;
 mod secret;
 mod size;
 
+pub use named_key::NamedKey;
 pub use raw::{ConfigError, RawConfig};
-pub use resolved::{
-    Config, DEFAULT_MODEL, KvCacheDtype, NamedKey, available_cores, default_threads,
-};
+pub use resolved::{Config, DEFAULT_MODEL, KvCacheDtype, available_cores, default_threads};
 pub use secret::Secret;
 pub use size::ByteSize;

@@ -59,6 +59,10 @@ pub struct RawConfig {
     /// ones do not stall the others [default: no limit but max-num-batched-tokens]
     #[arg(long, env = "FLAMBEAU_TARGET_ITL_MS", value_name = "MS")]
     pub target_itl_ms: Option<usize>,
+    /// Milliseconds in which the first token must come where a request has no deadline_ms; one that is not going to be in time
+    /// gets a 429 that says when to come again [default: no limit]
+    #[arg(long, env = "FLAMBEAU_DEFAULT_DEADLINE_MS", value_name = "MS")]
+    pub default_deadline_ms: Option<usize>,
     /// Tokens of prompt and answer together [default: what the model and the KV cache allow]
     #[arg(long, env = "FLAMBEAU_MAX_MODEL_LEN")]
     pub max_model_len: Option<usize>,
@@ -77,6 +81,10 @@ pub struct RawConfig {
     /// Whether requests of one tenant share the KV cache of common beginnings [default: true]
     #[arg(long, env = "FLAMBEAU_PREFIX_CACHE", value_name = "BOOL")]
     pub prefix_cache: Option<bool>,
+    /// Whether what comes next is guessed from what was said before and checked a few tokens at a time, which is faster where
+    /// answers repeat their prompt; they stay the same [default: true]
+    #[arg(long, env = "FLAMBEAU_SPECULATION", value_name = "BOOL")]
+    pub speculation: Option<bool>,
     /// A Jinja file to use in place of the model's chat template
     #[arg(long, env = "FLAMBEAU_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,

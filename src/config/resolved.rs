@@ -1,27 +1,11 @@
 //! What the settings mean: every default filled in, every contradiction refused.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ByteSize, ConfigError, RawConfig};
-
-/// An API key and whose it is. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NamedKey {
-    /// Whose it is, in logs.
-    pub name: String,
-    /// The key.
-    pub key: String,
-}
-
-impl fmt::Debug for NamedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}=***", self.name)
-    }
-}
+use super::{ByteSize, ConfigError, NamedKey, RawConfig};
 
 /// The settings of one server.
 #[derive(Clone, Debug)]
@@ -42,6 +26,8 @@ pub struct Config {
     pub max_num_batched_tokens: usize,
     /// How long a step may take while answers are being generated.
     pub target_itl: Option<Duration>,
+    /// In which time the first token must come, where a request does not say.
+    pub default_deadline: Option<Duration>,
     /// Tokens a sequence, when given.
     pub max_model_len: Option<usize>,
     /// Requests that may wait.
@@ -54,6 +40,8 @@ pub struct Config {
     pub kv_cache_dtype: KvCacheDtype,
     /// Whether common beginnings share blocks.
     pub prefix_cache: bool,
+    /// Whether steps compute guesses of what comes next.
+    pub speculation: bool,
     /// Overrides the model's.
     pub chat_template: Option<PathBuf>,
     /// Overrides the model's.
@@ -110,7 +98,7 @@ impl RawConfig {
                 .api_key
                 .iter()
                 .enumerate()
-                .map(|(i, key)| api_key(i, &key.0))
+                .map(|(i, key)| NamedKey::parse(i, &key.0))
                 .collect::<Result<_, _>>()?,
             threads: within(
                 "threads",
@@ -128,11 +116,12 @@ impl RawConfig {
                 1,
                 1 << 20,
             )?,
-            target_itl: self
-                .target_itl_ms
-                .map(|ms| within("target_itl_ms", ms, 1, 600_000))
-                .transpose()?
-                .map(|ms| Duration::from_millis(ms as u64)),
+            target_itl: milliseconds("target_itl_ms", self.target_itl_ms, 600_000)?,
+            default_deadline: milliseconds(
+                "default_deadline_ms",
+                self.default_deadline_ms,
+                86_400_000,
+            )?,
             max_model_len: self
                 .max_model_len
                 .map(|len| within("max_model_len", len, 2, 1 << 24))
@@ -146,6 +135,7 @@ impl RawConfig {
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
             kv_cache_memory: self.kv_cache_memory.unwrap_or(ByteSize(1 << 30)),
             prefix_cache: self.prefix_cache.unwrap_or(true),
+            speculation: self.speculation.unwrap_or(true),
             kv_cache_dtype: kv_cache_dtype(self.kv_cache_dtype.as_deref())?,
             chat_template: self.chat_template,
             tokenizer: self.tokenizer,
@@ -189,6 +179,15 @@ impl RawConfig {
     }
 }
 
+fn milliseconds(
+    name: &'static str,
+    value: Option<usize>,
+    max: usize,
+) -> Result<Option<Duration>, ConfigError> {
+    let value = value.map(|ms| within(name, ms, 1, max)).transpose()?;
+    Ok(value.map(|ms| Duration::from_millis(ms as u64)))
+}
+
 fn within(name: &'static str, value: usize, min: usize, max: usize) -> Result<usize, ConfigError> {
     match (min..=max).contains(&value) {
         true => Ok(value),
@@ -221,42 +220,6 @@ fn host(host: Option<&str>) -> Result<IpAddr, ConfigError> {
             )
         }),
     }
-}
-
-/// `KEY`, `NAME=KEY`, `env:VARIABLE` or `NAME=env:VARIABLE`. What follows the name must be more than `=`, so that the
-/// padding of a base64 key does not make the key a name.
-fn api_key(i: usize, text: &str) -> Result<NamedKey, ConfigError> {
-    let numbered = format!("key-{}", i + 1);
-    let named = text.split_once('=').filter(|(name, key)| {
-        !name.is_empty() && !name.starts_with("env:") && !key.trim_matches('=').is_empty()
-    });
-    let (name, key) = named.unwrap_or((&numbered, text));
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.len() > 64 || !name.chars().all(is_plain) {
-        let message = format!(
-            "the name of {numbered} must be up to 64 letters, digits, '.', '_' or '-'; a key with '=' in it needs one: NAME=KEY"
-        );
-        return Err(ConfigError::value("api_key", message));
-    }
-    let key = match key.strip_prefix("env:") {
-        None => key.to_owned(),
-        Some(variable) => std::env::var(variable).map_err(|_| {
-            let message = format!("the environment variable {variable} is not set");
-            ConfigError::value("api_key", message)
-        })?,
-    };
-    // Headers are compared trimmed, and variables often end in a newline.
-    let key = key.trim();
-    if key.is_empty() {
-        return Err(ConfigError::value(
-            "api_key",
-            format!("{numbered} is empty"),
-        ));
-    }
-    Ok(NamedKey {
-        name: name.to_owned(),
-        key: key.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -331,20 +294,6 @@ mod tests {
             })
             .contains("is not set")
         );
-    }
-
-    #[test]
-    fn the_padding_of_a_key_is_part_of_the_key() {
-        for (text, name, key) in [
-            ("c2VjcmV0==", "key-1", "c2VjcmV0=="),
-            ("c2VjcmV0=", "key-1", "c2VjcmV0="),
-            ("team=c2VjcmV0==", "team", "c2VjcmV0=="),
-        ] {
-            let parsed = api_key(0, text).unwrap();
-            assert_eq!((parsed.name.as_str(), parsed.key.as_str()), (name, key));
-        }
-        let error = api_key(0, "c2Vj+cmV0=x").unwrap_err().to_string();
-        assert!(!error.contains("c2Vj"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::places::Place;
 
 use crate::request::{FinishReason, SampledToken, Timing};
+use crate::scheduler::Refusal;
 
 /// Why an accepted request ended without a finish reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,15 @@ pub enum EngineError {
     /// The executor panicked and was rebuilt; the log has the message.
     #[error("the engine crashed while this request was open; it is being restarted")]
     Panic,
+    /// It would not have had its first token in time, and was not taken.
+    #[error(
+        "the first token is expected in {:.1} s, which is later than the request allows; retry after {} s",
+        .0.first_token.as_secs_f64(), .0.retry_after.as_secs()
+    )]
+    Refused(Refusal),
+    /// It waited until its deadline had passed, and nothing was computed for it.
+    #[error("the deadline passed while the request was waiting for its turn")]
+    Deadline,
     /// The server stopped before it was done.
     #[error("the server shut down before this request was finished")]
     ShutDown,

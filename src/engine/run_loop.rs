@@ -70,6 +70,7 @@ impl EngineLoop {
     pub(super) fn run(mut self) -> Result<(), ExecutorError> {
         while self.receive() {
             self.remove_cancelled();
+            self.expire();
             self.scheduler.schedule(self.status.started.elapsed());
             self.publish();
             let plan = self.scheduler.plan();
@@ -107,14 +108,31 @@ impl EngineLoop {
         while let Some(message) = next {
             match message {
                 Message::Stop => return false,
-                Message::Submit { sequence, sink } => {
-                    self.sinks.insert(sequence.id, sink);
-                    self.scheduler.add(*sequence);
-                }
+                Message::Submit { sequence, sink } => self.take(*sequence, sink),
             }
             next = self.inbox.try_recv().ok();
         }
         true
+    }
+
+    /// Queues a sequence, unless it is refused.
+    fn take(&mut self, sequence: Sequence, sink: EventSink) {
+        let id = sequence.id;
+        match self.scheduler.add(sequence, self.status.started.elapsed()) {
+            Ok(()) => {
+                self.sinks.insert(id, sink);
+            }
+            Err(refusal) => sink.fail(EngineError::Refused(refusal)),
+        }
+    }
+
+    /// Ends what has waited for too long.
+    fn expire(&mut self) {
+        for id in self.scheduler.expire(self.status.started.elapsed()) {
+            if let Some(sink) = self.sinks.remove(&id) {
+                sink.fail(EngineError::Deadline);
+            }
+        }
     }
 
     /// Shows the gauges of the step about to run, or of rest.
@@ -124,6 +142,8 @@ impl EngineLoop {
             num_waiting: self.scheduler.num_waiting(),
             kv_usage: self.scheduler.kv_usage(),
             num_preemptions: self.scheduler.num_preemptions(),
+            num_drafted: self.scheduler.num_drafted(),
+            num_accepted: self.scheduler.num_accepted(),
         });
     }
 

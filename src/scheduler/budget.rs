@@ -5,8 +5,13 @@ use std::time::Duration;
 use super::cost::{CostModel, StepSize};
 use super::{SchedulerConfig, Sequence};
 
-/// Rows that a step computes of prompts in any case, so that they advance however tight the target is.
-const MIN_PROMPT_ROWS: usize = 4;
+/// Prompts may make a step of decodes longer by this part in any case, so that they advance however tight the target is.
+const LEAST_PART: f64 = 0.5;
+
+/// How long a step may take whose decodes alone take `decodes`.
+pub(super) fn within_reach(target: Duration, decodes: Duration) -> Duration {
+    target.max(decodes.mul_f64(1.0 + LEAST_PART))
+}
 
 /// The step's size so far, and its limits: a number of tokens, and, while somebody waits for the next token of an answer, a
 /// time.
@@ -15,7 +20,10 @@ pub(super) struct Budget {
     num_tokens_left: usize,
     target: Option<Duration>,
     size: StepSize,
-    has_decodes: bool,
+    /// The size without prompts.
+    decodes: StepSize,
+    /// Tokens that the step is expected to give the sequences that decode.
+    num_expected: f64,
     has_prompts: bool,
     is_time_up: bool,
 }
@@ -41,19 +49,59 @@ impl Budget {
 
     /// Gives a sequence its next token.
     pub(super) fn decode(&mut self, sequence: &mut Sequence) {
-        self.has_decodes = true;
+        self.num_expected += 1.0;
         self.take(sequence, 1);
+        self.decodes = self.size;
+    }
+
+    fn has_decodes(&self) -> bool {
+        self.num_expected > 0.0
+    }
+
+    /// Whether the step computes any of a prompt.
+    pub(super) fn has_prompts(&self) -> bool {
+        self.has_prompts
+    }
+
+    /// Whether a drafted row after `num_before` tokens, of use with the probability `chance`, makes the step give more
+    /// tokens a second, and fits.
+    pub(super) fn is_draft_worth(&self, chance: f64, num_before: usize, cost: &CostModel) -> bool {
+        let (without, with) = (
+            cost.predict(self.size),
+            cost.predict(self.with_draft(num_before)),
+        );
+        let in_time = self.target.is_none_or(|target| with <= target);
+        let takes = with.saturating_sub(without).as_secs_f64();
+        // chance / takes > num_expected / without
+        self.num_tokens_left > 0
+            && in_time
+            && chance * without.as_secs_f64() > self.num_expected * takes
+    }
+
+    fn with_draft(&self, num_before: usize) -> StepSize {
+        let mut size = self.size;
+        size.add_rows(1, num_before);
+        size.num_samples += 1;
+        size
+    }
+
+    /// Adds a drafted row.
+    pub(super) fn draft(&mut self, chance: f64, num_before: usize) {
+        self.size = self.with_draft(num_before);
+        self.num_tokens_left -= 1;
+        self.num_expected += chance;
     }
 
     /// Gives a sequence a chunk of its prompt; may be none.
     pub(super) fn prompt_chunk(&mut self, sequence: &mut Sequence, cost: &CostModel) {
         let mut num_rows = sequence.num_uncomputed_tokens().min(self.num_tokens_left);
-        if let Some(target) = self.target.filter(|_| self.has_decodes) {
+        if let Some(target) = self.target.filter(|_| self.has_decodes()) {
+            let target = within_reach(target, cost.predict(self.decodes));
             let (size, num_computed) = (self.size, sequence.num_computed_tokens);
             let fitting = cost.rows_within(size, num_computed, num_rows, target);
             self.is_time_up |= fitting < num_rows;
-            let least = if self.has_prompts { 0 } else { MIN_PROMPT_ROWS };
-            num_rows = fitting.max(least.min(num_rows));
+            let least = usize::from(!self.has_prompts).min(num_rows);
+            num_rows = fitting.max(least);
         }
         self.has_prompts |= num_rows > 0;
         self.take(sequence, num_rows);
@@ -63,6 +111,6 @@ impl Budget {
         sequence.num_scheduled_tokens = num_rows;
         self.num_tokens_left -= num_rows;
         self.size.add_rows(num_rows, sequence.num_computed_tokens);
-        self.size.num_samples += usize::from(sequence.is_sampled_this_step());
+        self.size.num_samples += sequence.num_samples();
     }
 }

@@ -7,16 +7,26 @@
 //! * [`Sequence`]: the token state of one request.
 //! * [`Scheduler`]: `schedule(now) -> StepPlan`, then `commit(output)`.
 //! * [`CostModel`]: how long a step takes, learnt from the steps that were; a step is kept within its target by it.
+//! * [`Drafter`]: guesses of what a sequence says next, which a step computes along with what is known.
+//! * [`Refusal`]: what a request hears whose deadline is not going to be kept.
 //! * [`StepPlan`]: the flat arrays an executor needs, rebuilt in place each step.
 
+mod admission;
 mod budget;
+mod commit;
 mod cost;
+mod drafter;
+mod forecast;
 mod plan;
 mod queue;
 mod sequence;
+mod speculation;
 mod waiting;
 
+pub use admission::Refusal;
+pub use commit::Committed;
 pub use cost::{CostModel, StepSize};
+pub use drafter::{Drafter, PromptLookup};
 pub use plan::{SampleRow, StepPlan};
-pub use queue::{Committed, Scheduler, SchedulerConfig};
+pub use queue::{Scheduler, SchedulerConfig};
 pub use sequence::{Sequence, SequenceId};

@@ -46,7 +46,8 @@ pub struct StepPlan {
     pub block_tables: Vec<u32>,
     /// Blocks of sequence `s` are `block_tables[block_table_offsets[s]..block_table_offsets[s + 1]]`, `[S + 1]`.
     pub block_table_offsets: Vec<u32>,
-    /// Rows to draw a token from; at most one a sequence when made by the scheduler.
+    /// Rows to draw a token from. When made by the scheduler: of a sequence whose known tokens end in this step, the last of
+    /// them, and then each drafted one.
     pub samples: Vec<SampleRow>,
     /// Backing store of [`SampleRow::history`].
     pub history: Vec<u32>,
@@ -83,12 +84,15 @@ impl StepPlan {
         self.banned.clear();
     }
 
-    /// Adds the scheduled tokens of `sequence`, and a sample row when they reach its end.
+    /// Adds the scheduled tokens of `sequence`, and sample rows when they reach its end.
     pub fn push(&mut self, sequence: &Sequence, block_size: usize) {
         let start = sequence.num_computed_tokens;
         let end = start + sequence.num_scheduled_tokens;
+        let end_known = start + sequence.num_scheduled_known();
         self.token_ids
-            .extend_from_slice(&sequence.tokens[start..end]);
+            .extend_from_slice(&sequence.tokens[start..end_known]);
+        let draft = sequence.draft.scheduled();
+        self.token_ids.extend_from_slice(draft);
         self.positions.extend(start as u32..end as u32);
         self.slot_mapping
             .extend((start..end).map(|position| sequence.block_table.slot(position, block_size)));
@@ -100,24 +104,31 @@ impl StepPlan {
         self.block_table_offsets
             .push(self.block_tables.len() as u32);
         if sequence.is_sampled_this_step() {
-            self.push_sample(sequence);
+            self.push_samples(sequence);
         }
     }
 
-    fn push_sample(&mut self, sequence: &Sequence) {
+    fn push_samples(&mut self, sequence: &Sequence) {
+        let draft = sequence.draft.scheduled();
+        let (num_known, num_rows) = (sequence.tokens.len(), sequence.num_samples());
         let history_start = self.history.len();
-        if sequence.sampling.has_penalties() {
+        let has_penalties = sequence.sampling.has_penalties();
+        if has_penalties {
             self.history.extend_from_slice(&sequence.tokens);
+            self.history.extend_from_slice(draft);
         }
-        let banned_start = self.banned.len();
-        self.banned.extend_from_slice(sequence.banned_tokens());
-        self.samples.push(SampleRow {
-            row_idx: self.token_ids.len() as u32 - 1,
-            sampling: Arc::clone(&sequence.sampling),
-            position: sequence.tokens.len() as u32,
-            history: history_start..self.history.len(),
-            num_prompt_tokens: sequence.num_prompt_tokens,
-            banned: banned_start..self.banned.len(),
-        });
+        for i in 0..num_rows {
+            let history_len = if has_penalties { num_known + i } else { 0 };
+            let banned_start = self.banned.len();
+            self.banned.extend_from_slice(sequence.banned_tokens(i));
+            self.samples.push(SampleRow {
+                row_idx: (self.token_ids.len() - num_rows + i) as u32,
+                sampling: Arc::clone(&sequence.sampling),
+                position: (num_known + i) as u32,
+                history: history_start..history_start + history_len,
+                num_prompt_tokens: sequence.num_prompt_tokens,
+                banned: banned_start..self.banned.len(),
+            });
+        }
     }
 }

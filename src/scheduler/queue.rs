@@ -15,11 +15,12 @@
 
 use std::time::Duration;
 
+use super::admission::Admission;
 use super::budget::Budget;
+use super::speculation::{MAX_DRAFTED_ROWS, Speculation};
 use super::waiting::Waiting;
-use super::{CostModel, Sequence, SequenceId, StepPlan};
+use super::{CostModel, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
 use crate::kv::{BlockId, BlockPool};
-use crate::request::{FinishReason, SampledToken, Timing};
 
 /// The limits a scheduler keeps.
 #[derive(Clone, Copy, Debug)]
@@ -35,37 +36,42 @@ pub struct SchedulerConfig {
     /// How long a step may take while somebody waits for the next token of an answer: prompts get what the decodes leave
     /// of it.
     pub target_itl: Option<Duration>,
+    /// Whether steps compute drafts of what comes next along with what is known.
+    pub speculation: bool,
 }
 
-/// What a step gave one sequence.
-#[derive(Debug)]
-pub struct Committed {
-    /// The sequence.
-    pub id: SequenceId,
-    /// Its new token; `None` where the model gave nothing to draw from, which ends the sequence too.
-    pub token: Option<SampledToken>,
-    /// Set with the first token.
-    pub timing: Option<Timing>,
-    /// Set when the token ended it. Blocks of an ended sequence are free again.
-    pub finish: Option<FinishReason>,
+impl SchedulerConfig {
+    /// Tokens that a step may draw.
+    pub fn max_samples(&self) -> usize {
+        self.max_num_seqs
+            + if self.speculation {
+                MAX_DRAFTED_ROWS
+            } else {
+                0
+            }
+    }
 }
 
 /// Decides each step. See the module's invariants.
 #[derive(Debug)]
 pub struct Scheduler {
-    config: SchedulerConfig,
-    pool: BlockPool,
-    waiting: Waiting,
-    running: Vec<Sequence>,
-    plan: StepPlan,
+    pub(super) config: SchedulerConfig,
+    pub(super) pool: BlockPool,
+    pub(super) waiting: Waiting,
+    pub(super) running: Vec<Sequence>,
+    pub(super) plan: StepPlan,
     /// Blocks that the step in flight completes.
-    fresh: Vec<BlockId>,
+    pub(super) fresh: Vec<BlockId>,
     /// Running sequences whose prompts are under way, by index.
     prompts: Vec<usize>,
-    budget: Budget,
-    cost: CostModel,
-    planned_at: Duration,
+    pub(super) budget: Budget,
+    pub(super) cost: CostModel,
+    speculation: Option<Speculation>,
+    pub(super) admission: Admission,
+    pub(super) planned_at: Duration,
     num_preemptions: u64,
+    pub(super) num_drafted: u64,
+    pub(super) num_accepted: u64,
 }
 
 impl Scheduler {
@@ -83,6 +89,9 @@ impl Scheduler {
         if !config.prefix_cache {
             pool.turn_names_off();
         }
+        let speculation = config
+            .speculation
+            .then(|| Speculation::new(Box::new(PromptLookup)));
         Self {
             config,
             pool,
@@ -93,15 +102,22 @@ impl Scheduler {
             prompts: Vec::new(),
             budget: Budget::default(),
             cost: CostModel::default(),
+            speculation,
+            admission: Admission::default(),
             planned_at: Duration::ZERO,
             num_preemptions: 0,
+            num_drafted: 0,
+            num_accepted: 0,
         }
     }
 
-    /// Queues a sequence. Its prompt must be shorter than `max_model_len` and not empty.
-    pub fn add(&mut self, sequence: Sequence) {
-        debug_assert!((1..self.config.max_model_len).contains(&sequence.tokens.len()));
-        self.waiting.add(sequence);
+    /// Takes drafts from `drafter`; without speculation nobody asks it.
+    #[must_use]
+    pub fn with_drafter(mut self, drafter: Box<dyn Drafter>) -> Self {
+        if let Some(speculation) = &mut self.speculation {
+            *speculation = Speculation::new(drafter);
+        }
+        self
     }
 
     /// Plans the next step: empty only when there is nothing to do.
@@ -114,6 +130,7 @@ impl Scheduler {
         self.admit_before_prompts(now);
         self.schedule_prompt_chunks(now);
         self.admit_waiting(now);
+        self.speculate();
         for sequence in self
             .running
             .iter_mut()
@@ -129,7 +146,7 @@ impl Scheduler {
     /// One token for every sequence that has all but one computed, in order, preempting from the end.
     fn schedule_decodes(&mut self) {
         for sequence in &mut self.running {
-            sequence.num_scheduled_tokens = 0;
+            sequence.unschedule();
         }
         let mut i = 0;
         while i < self.running.len() {
@@ -161,14 +178,14 @@ impl Scheduler {
         if self.running.len() < max_num_seqs && num_blocks <= self.pool.num_free() {
             return;
         }
-        let gives_way =
-            |running: &Sequence| self.waiting.gives_way(running, head, max_num_seqs, now);
+        let share = self.waiting.share(max_num_seqs);
+        let gives_way = |running: &Sequence| self.waiting.gives_way(running, head, share, now);
         if let Some(i) = self.running.iter().rposition(gives_way) {
             self.preempt(i);
         }
     }
 
-    fn preempt(&mut self, i: usize) {
+    pub(super) fn preempt(&mut self, i: usize) {
         let mut victim = self.running.remove(i);
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
@@ -242,65 +259,19 @@ impl Scheduler {
         Some(place)
     }
 
-    /// Takes in the tokens drawn for the plan's sample rows, in their order, and appends what they led to.
-    pub fn commit(
-        &mut self,
-        sampled: Vec<Option<SampledToken>>,
-        now: Duration,
-        committed: &mut Vec<Committed>,
-    ) {
-        assert_eq!(
-            sampled.len(),
-            self.plan.samples.len(),
-            "one token a sample row: this is a bug"
-        );
-        self.cost
-            .learn(self.budget.size(), now.saturating_sub(self.planned_at));
-        for block in self.fresh.drain(..) {
-            self.pool.mark_written(block);
+    /// Adds drafts to a step of decodes. Where prompts are computed the step is long already, and their rows come first.
+    fn speculate(&mut self) {
+        if let Some(speculation) = &mut self.speculation
+            && !self.budget.has_prompts()
+        {
+            speculation.extend_step(
+                &mut self.running,
+                self.config.max_model_len,
+                &mut self.pool,
+                &mut self.budget,
+                &self.cost,
+            );
         }
-        let mut sampled = sampled.into_iter();
-        let max_model_len = self.config.max_model_len;
-        let (pool, waiting) = (&mut self.pool, &mut self.waiting);
-        self.running.retain_mut(|sequence| {
-            let is_sampled = sequence.is_sampled_this_step();
-            sequence.num_computed_tokens += std::mem::take(&mut sequence.num_scheduled_tokens);
-            sequence.settle_blocks(pool);
-            if !is_sampled {
-                return true;
-            }
-            let token = sampled.next().expect("counted above: this is a bug");
-            let timing = (sequence.num_output_tokens() == 0).then(|| sequence.timing(now));
-            let finish = token
-                .as_ref()
-                .and_then(|token| sequence.push(token.token_id, max_model_len));
-            let is_over = finish.is_some() || token.is_none();
-            if is_over {
-                sequence.release_blocks(pool);
-                waiting.end(sequence);
-            }
-            committed.push(Committed {
-                id: sequence.id,
-                token,
-                timing,
-                finish,
-            });
-            !is_over
-        });
-    }
-
-    /// Gives up the step in flight, which failed: removes its sequences and forgets the blocks it was to complete.
-    pub fn abandon_step(&mut self) {
-        for block in self.fresh.drain(..) {
-            self.pool.forget(block);
-        }
-        let failed = std::mem::take(&mut self.plan.sequences);
-        self.remove(|id| failed.contains(&id));
-        // The others may count on blocks that the step was to fill or to copy. They find again what is written.
-        while let Some(last) = self.running.len().checked_sub(1) {
-            self.preempt(last);
-        }
-        self.plan.clear();
     }
 
     /// Forgets what cached blocks hold; sequences keep theirs.
@@ -314,6 +285,7 @@ impl Scheduler {
         self.running.retain_mut(|sequence| {
             let is_gone = is_gone(sequence.id);
             if is_gone {
+                self.admission.ended(sequence.num_output_tokens(), true);
                 sequence.release_blocks(pool);
                 waiting.end(sequence);
             }
@@ -343,6 +315,16 @@ impl Scheduler {
         self.num_preemptions
     }
 
+    /// Drafted tokens computed.
+    pub fn num_drafted(&self) -> u64 {
+        self.num_drafted
+    }
+
+    /// Drafted tokens that turned out to be right.
+    pub fn num_accepted(&self) -> u64 {
+        self.num_accepted
+    }
+
     /// The blocks.
     pub fn pool(&self) -> &BlockPool {
         &self.pool
@@ -370,6 +352,13 @@ impl Scheduler {
             return Err(format!(
                 "a step of {} tokens is over budget",
                 self.plan.num_tokens()
+            ));
+        }
+        if self.plan.samples.len() > self.config.max_samples() {
+            return Err(format!(
+                "a step draws {} tokens, {} are allowed",
+                self.plan.samples.len(),
+                self.config.max_samples()
             ));
         }
         match all().find(|s| s.num_computed_tokens >= s.tokens.len()) {

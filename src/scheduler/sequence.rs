@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::forecast::Load;
+use super::speculation::Draft;
 use crate::kv::{BlockHash, BlockId, BlockPool, BlockTable, HashChain};
 use crate::request::{
     FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
@@ -26,14 +28,22 @@ pub struct Sequence {
     pub(super) priority: Priority,
     /// Since when it has neither been computed nor moved between waiting and running.
     pub(super) waiting_since: Duration,
+    /// When its first token must have come.
+    pub(super) deadline: Option<Duration>,
+    /// What it brings, as far as that was known when it came to wait.
+    pub(super) load: Load,
+    /// How long after its arrival its first token was expected, where somebody had to know.
+    pub(super) expected_ttft: Option<Duration>,
     /// Prompt, then output.
     pub tokens: Vec<u32>,
     /// How many of `tokens` are the prompt.
     pub num_prompt_tokens: usize,
     /// How many of `tokens` have their keys and values in the cache.
     pub num_computed_tokens: usize,
-    /// How many of `tokens` the step in flight computes.
+    /// Rows of the step in flight that are its: the next of `tokens`, then what is drafted.
     pub num_scheduled_tokens: usize,
+    /// What may follow `tokens`.
+    pub(super) draft: Draft,
     /// Where those keys and values are.
     pub block_table: BlockTable,
     /// How many tokens of the prompt were in the cache when it came, or came there while it waited.
@@ -65,12 +75,16 @@ impl Sequence {
             tenant_idx: 0,
             priority: request.priority,
             waiting_since: arrival,
+            deadline: request.deadline.map(|deadline| arrival + deadline),
+            load: Load::default(),
+            expected_ttft: None,
             num_cached_tokens: 0,
             num_settled_blocks: 0,
             num_prompt_tokens: request.prompt.len(),
             tokens: request.prompt,
             num_computed_tokens: 0,
             num_scheduled_tokens: 0,
+            draft: Draft::default(),
             block_table: BlockTable::default(),
             sampling: Arc::new(request.sampling),
             stop: request.stop,
@@ -94,14 +108,53 @@ impl Sequence {
         self.tokens.len() - self.num_prompt_tokens
     }
 
-    /// Whether the scheduled tokens reach the end, so that the step draws the next one.
-    pub fn is_sampled_this_step(&self) -> bool {
-        self.num_scheduled_tokens > 0 && self.num_scheduled_tokens == self.num_uncomputed_tokens()
+    /// How many of `tokens` the step in flight computes.
+    pub fn num_scheduled_known(&self) -> usize {
+        self.num_scheduled_tokens - self.draft.scheduled().len()
     }
 
-    /// Stop tokens that may not be drawn yet (`min_tokens`).
-    pub fn banned_tokens(&self) -> &[u32] {
-        if self.num_output_tokens() < self.stop.min_tokens {
+    /// Whether the scheduled tokens reach the end, so that the step draws the next one.
+    pub fn is_sampled_this_step(&self) -> bool {
+        let num_known = self.num_scheduled_known();
+        num_known > 0 && num_known == self.num_uncomputed_tokens()
+    }
+
+    /// Rows of the step in flight that a token is drawn for.
+    pub fn num_samples(&self) -> usize {
+        match self.is_sampled_this_step() {
+            true => 1 + self.draft.scheduled().len(),
+            false => 0,
+        }
+    }
+
+    /// Tokens that it may still be given: at least one.
+    pub(super) fn max_outputs_left(&self, max_model_len: usize) -> usize {
+        let num_left = self.stop.max_tokens - self.num_output_tokens();
+        num_left.min(max_model_len - self.tokens.len())
+    }
+
+    /// The time until its deadline; `None` without one.
+    pub(super) fn time_left(&self, now: Duration) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_sub(now))
+    }
+
+    /// The name of the whole prompt.
+    pub(super) fn prompt_hash(&self, block_size: usize) -> BlockHash {
+        let num_full = self.num_prompt_tokens / block_size;
+        let rest = &self.tokens[num_full * block_size..self.num_prompt_tokens];
+        self.hashes.before(num_full).child(rest)
+    }
+
+    /// Tokens that it finds cached at this moment.
+    pub(super) fn count_cached(&self, pool: &BlockPool) -> usize {
+        let num_most = (self.tokens.len() - 1) / pool.block_size();
+        let is_cached = |&i: &usize| pool.find(self.hashes.block(i)).is_some();
+        (0..num_most).take_while(is_cached).count() * pool.block_size()
+    }
+
+    /// Stop tokens that may not be drawn yet (`min_tokens`) after `num_drafted` drafted tokens.
+    pub fn banned_tokens(&self, num_drafted: usize) -> &[u32] {
+        if self.num_output_tokens() + num_drafted < self.stop.min_tokens {
             &self.stop.stop_token_ids
         } else {
             &[]
@@ -144,7 +197,7 @@ impl Sequence {
     /// Names the blocks that the scheduled tokens complete, so that others find them already in this step; appends the
     /// named ones to `fresh`.
     pub fn name_blocks(&self, pool: &mut BlockPool, fresh: &mut Vec<BlockId>) {
-        let end = self.num_computed_tokens + self.num_scheduled_tokens;
+        let end = self.num_computed_tokens + self.num_scheduled_known();
         for i in self.num_settled_blocks..end / pool.block_size() {
             if self.name_block(i, pool) {
                 fresh.push(self.block_table.blocks()[i]);
@@ -177,11 +230,17 @@ impl Sequence {
         }
     }
 
+    /// Forgets what was scheduled for it.
+    pub fn unschedule(&mut self) {
+        self.num_scheduled_tokens = 0;
+        self.draft.clear();
+    }
+
     /// Gives its blocks back and forgets that anything was computed.
     pub fn release_blocks(&mut self, pool: &mut BlockPool) {
         self.block_table.release(pool);
         self.num_computed_tokens = 0;
-        self.num_scheduled_tokens = 0;
+        self.unschedule();
         self.num_settled_blocks = 0;
         if self.num_output_tokens() == 0 {
             self.num_cached_tokens = 0;
@@ -216,6 +275,7 @@ impl Sequence {
             num_cached_tokens: self.num_cached_tokens,
             queue: scheduled.saturating_sub(self.arrival),
             prefill: first_token.saturating_sub(scheduled),
+            expected_ttft: self.expected_ttft,
         }
     }
 }

@@ -8,11 +8,12 @@
 //! counts only among one tenant's requests, so that nobody takes all by calling everything urgent. Source: Sheng et al.,
 //! "Fairness in serving large language models" (virtual token counter), 2024.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Sequence;
+use super::forecast::Load;
+use super::{Sequence, SequenceId};
 use crate::request::Priority;
 
 /// Waiting for so long counts as much as one class.
@@ -32,6 +33,8 @@ struct Tenant {
     served: u64,
     num_running: usize,
     queues: [VecDeque<Sequence>; NUM_CLASSES],
+    /// What the sequences of each queue bring.
+    loads: [Load; NUM_CLASSES],
 }
 
 /// The queue of every tenant. See the module.
@@ -40,6 +43,8 @@ pub(super) struct Waiting {
     /// Never shrinks: tenants are those that the server's settings name.
     tenants: Vec<Tenant>,
     indices: HashMap<Arc<str>, usize>,
+    /// Of those that wait and were never given work.
+    deadlines: BTreeSet<(Duration, SequenceId)>,
     /// What the last tenant had been served when it left and nobody was there any more.
     floor: u64,
 }
@@ -54,8 +59,8 @@ impl Waiting {
         queues.flatten()
     }
 
-    /// Queues a new sequence.
-    pub(super) fn add(&mut self, mut sequence: Sequence) {
+    /// Finds the tenant of a new sequence and settles what it has been served, before the sequence is queued.
+    pub(super) fn enter(&mut self, sequence: &mut Sequence) {
         let next = self.tenants.len();
         let index = *self.indices.entry(sequence.tenant.clone()).or_insert(next);
         if index == next {
@@ -69,16 +74,72 @@ impl Waiting {
             *served = least.saturating_sub(HEAD_START).max(*served);
         }
         sequence.tenant_idx = index;
-        let queues = &mut self.tenants[index].queues;
-        queues[sequence.priority as usize].push_back(sequence);
+    }
+
+    /// Queues a new sequence that has [entered](Self::enter).
+    pub(super) fn add(&mut self, sequence: Sequence) {
+        if let Some(deadline) = sequence.deadline {
+            self.deadlines.insert((deadline, sequence.id));
+        }
+        let (tenant, class) = (
+            &mut self.tenants[sequence.tenant_idx],
+            sequence.priority as usize,
+        );
+        tenant.loads[class] += sequence.load;
+        tenant.queues[class].push_back(sequence);
+    }
+
+    /// What comes before a new sequence that has [entered](Self::enter): of its own tenant all that is as urgent, of others
+    /// what they are served until they have had as much.
+    pub(super) fn ahead_of(&self, sequence: &Sequence) -> Load {
+        let sum = |loads: &[Load]| loads.iter().fold(Load::default(), |sum, &load| sum + load);
+        let own = &self.tenants[sequence.tenant_idx];
+        let mut ahead = sum(&own.loads[..=sequence.priority as usize]);
+        let reach = own.served as f64 + ahead.num_rows;
+        let batch = Priority::Batch as usize;
+        for (index, other) in self.tenants.iter().enumerate() {
+            if index == sequence.tenant_idx {
+                continue;
+            }
+            let (urgent, patient) = other.loads.split_at(batch);
+            let rivals = match sequence.is_batch() {
+                true => {
+                    ahead += sum(urgent);
+                    sum(patient)
+                }
+                false => sum(urgent),
+            };
+            let before = (reach - other.served as f64) / rivals.num_rows.max(1.0);
+            ahead += rivals * before.clamp(0.0, 1.0);
+        }
+        ahead
+    }
+
+    /// Takes out the sequences whose deadlines have passed before they were given any work.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<SequenceId> {
+        let mut expired = Vec::new();
+        while let Some(&(deadline, id)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            expired.push(id);
+        }
+        if !expired.is_empty() {
+            self.remove(|sequence| expired.contains(&sequence.id));
+        }
+        expired
     }
 
     /// Puts back a sequence that was running, before those that were not.
     pub(super) fn put_back(&mut self, mut sequence: Sequence, now: Duration) {
         sequence.waiting_since = now;
-        let tenant = &mut self.tenants[sequence.tenant_idx];
+        let (tenant, class) = (
+            &mut self.tenants[sequence.tenant_idx],
+            sequence.priority as usize,
+        );
         tenant.num_running -= 1;
-        tenant.queues[sequence.priority as usize].push_front(sequence);
+        tenant.loads[class] += sequence.load;
+        tenant.queues[class].push_front(sequence);
     }
 
     /// The queue whose head is next: its tenant and class.
@@ -111,7 +172,11 @@ impl Waiting {
         let (index, class) = self.next(now)?;
         let tenant = &mut self.tenants[index];
         let mut sequence = tenant.queues[class].pop_front()?;
+        tenant.lift_load(class, sequence.load);
         tenant.num_running += 1;
+        if let Some(deadline) = sequence.deadline {
+            self.deadlines.remove(&(deadline, sequence.id));
+        }
         sequence.priority = sequence.class_at(now);
         sequence.waiting_since = now;
         Some(sequence)
@@ -132,8 +197,20 @@ impl Waiting {
     /// Takes out every waiting sequence for which `is_gone` holds.
     pub(super) fn remove(&mut self, mut is_gone: impl FnMut(&Sequence) -> bool) {
         for index in 0..self.tenants.len() {
-            for queue in &mut self.tenants[index].queues {
-                queue.retain(|sequence| !is_gone(sequence));
+            let tenant = &mut self.tenants[index];
+            for class in 0..NUM_CLASSES {
+                let mut load = Load::default();
+                tenant.queues[class].retain(|sequence| {
+                    let is_gone = is_gone(sequence);
+                    if is_gone {
+                        load += sequence.load;
+                        if let Some(deadline) = sequence.deadline {
+                            self.deadlines.remove(&(deadline, sequence.id));
+                        }
+                    }
+                    !is_gone
+                });
+                tenant.lift_load(class, load);
             }
             self.note_left(index);
         }
@@ -155,13 +232,19 @@ impl Waiting {
         self.tenants[sequence.tenant_idx].served += num_tokens as u64;
     }
 
+    /// Each tenant's share of `max_num_seqs` places.
+    pub(super) fn share(&self, max_num_seqs: usize) -> usize {
+        let num_there = self.tenants.iter().filter(|t| t.is_there()).count();
+        (max_num_seqs / num_there.max(1)).max(1)
+    }
+
     /// Whether `running` should give way to `head`: it is batch work and the head is not, or its tenant runs more than its
-    /// share of `max_num_seqs` while the head's runs less, and has been served more.
+    /// `share` of places while the head's runs less, and has been served more.
     pub(super) fn gives_way(
         &self,
         running: &Sequence,
         head: &Sequence,
-        max_num_seqs: usize,
+        share: usize,
         now: Duration,
     ) -> bool {
         match (running.is_batch(), head.class_at(now) == Priority::Batch) {
@@ -173,8 +256,6 @@ impl Waiting {
             &self.tenants[running.tenant_idx],
             &self.tenants[head.tenant_idx],
         );
-        let num_there = self.tenants.iter().filter(|t| t.is_there()).count();
-        let share = (max_num_seqs / num_there.max(1)).max(1);
         theirs.num_running > share && ours.num_running < share && theirs.served > ours.served
     }
 
@@ -188,8 +269,24 @@ impl Waiting {
                     tenant.num_running
                 ));
             }
+            for (queue, load) in tenant.queues.iter().zip(&tenant.loads) {
+                if (load.num_sequences - queue.len() as f64).abs() > 1e-3 {
+                    return Err(format!(
+                        "tenant {index}: a load of {} sequences, {} wait",
+                        load.num_sequences,
+                        queue.len()
+                    ));
+                }
+            }
         }
-        Ok(())
+        let is_due = |s: &&Sequence| s.deadline.is_some() && s.num_output_tokens() == 0;
+        match self.iter().filter(is_due).count() < self.deadlines.len() {
+            true => Err(format!(
+                "{} deadlines of sequences that do not wait",
+                self.deadlines.len()
+            )),
+            false => Ok(()),
+        }
     }
 }
 
@@ -201,6 +298,15 @@ impl Tenant {
     /// Whether anything of it waits or runs.
     fn is_there(&self) -> bool {
         self.num_running > 0 || self.num_waiting() > 0
+    }
+
+    /// Takes away what a queue's sequences brought that have left it.
+    fn lift_load(&mut self, class: usize, load: Load) {
+        match self.queues[class].is_empty() {
+            // Exactly nothing, whatever rounding has left.
+            true => self.loads[class] = Load::default(),
+            false => self.loads[class] -= load,
+        }
     }
 
     fn rank(&self, class: Priority) -> Rank {
@@ -217,7 +323,7 @@ impl Sequence {
     /// Its class, raised by what it has waited.
     fn class_at(&self, now: Duration) -> Priority {
         let waited = now.saturating_sub(self.waiting_since);
-        let steps = (waited.as_nanos() / AGEING.as_nanos()).min(NUM_CLASSES as u128);
-        self.priority.raised(steps as usize)
+        let steps = waited.as_secs() / AGEING.as_secs();
+        self.priority.raised(steps.min(NUM_CLASSES as u64) as usize)
     }
 }

@@ -184,6 +184,7 @@ impl Account {
                 ttft_ms: ms(ttft),
             };
             self.record.queue_ms = Some(self.timings.queue_ms);
+            self.record.expected_ttft_ms = engine.expected_ttft.map(ms);
             self.record.ttft_ms = Some(self.timings.ttft_ms);
         }
     }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::engine::{EngineError, SubmitError};
+use crate::telemetry::Outcome;
 use crate::text::{ChatError, TemplateError, TokenizerError};
 
 /// An error as the client sees it.
@@ -111,6 +112,24 @@ impl ApiError {
         )
     }
 
+    /// 429 for more than can be served now.
+    fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self {
+            code: Some("overloaded"),
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+        }
+    }
+
+    /// How a request is booked that ends with it.
+    pub fn outcome(&self) -> Outcome {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Rejected,
+            StatusCode::GATEWAY_TIMEOUT => Outcome::Deadline,
+            _ => Outcome::Error,
+        }
+    }
+
     /// 500.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
@@ -166,11 +185,7 @@ impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         let message = error.to_string();
         match error {
-            SubmitError::QueueFull { retry_after } => Self {
-                code: Some("overloaded"),
-                retry_after: Some(retry_after),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
-            },
+            SubmitError::QueueFull { retry_after } => Self::overloaded(message, retry_after),
             SubmitError::Draining | SubmitError::Stopped => Self::unavailable(message),
         }
     }
@@ -180,6 +195,17 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::ShutDown => Self::unavailable(error.to_string()),
+            EngineError::Refused(refusal) => {
+                Self::overloaded(error.to_string(), refusal.retry_after)
+            }
+            EngineError::Deadline => Self {
+                code: Some("deadline"),
+                ..Self::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "server_error",
+                    error.to_string(),
+                )
+            },
             EngineError::Step(_) | EngineError::NoToken | EngineError::Panic => {
                 Self::internal(error.to_string())
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{Account, Timings, Usage};
+use super::error::ApiError;
 use super::framing::Framing;
 use crate::engine::{EngineError, Event, EventStream};
 use crate::request::{FinishReason, SampledToken};
@@ -127,16 +128,17 @@ impl Generation {
     }
 
     /// Books the end.
-    pub fn close(&mut self, end: Result<FinishReason, u16>) {
+    pub fn close(&mut self, end: Result<FinishReason, &ApiError>) {
         match end {
             Ok(reason) => {
                 let outcome = match reason {
                     FinishReason::Stop => Outcome::Stop,
                     FinishReason::Length => Outcome::Length,
+                    FinishReason::Deadline => Outcome::Deadline,
                 };
                 self.account.close(outcome, 200);
             }
-            Err(status) => self.account.close(Outcome::Error, status),
+            Err(error) => self.account.close(error.outcome(), error.status.as_u16()),
         }
     }
 

@@ -26,6 +26,7 @@ mod sampling;
 mod sse;
 mod state;
 mod tokenize;
+mod urgency;
 
 pub use auth::ApiKey;
 pub use run::{Ended, serve};

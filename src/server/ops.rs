@@ -56,6 +56,7 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
             let request = GenerateRequest {
                 tenant: DEFAULT_TENANT.into(),
                 priority: Priority::Standard,
+                deadline: None,
                 prompt: vec![0],
                 sampling: SamplingParams::greedy(),
                 stop,

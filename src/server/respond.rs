@@ -21,7 +21,7 @@ pub(super) async fn respond(
     received: Arc<Received>,
     kind: Kind,
     generate: Generate,
-    request: GenerateRequest,
+    mut request: GenerateRequest,
     prompt_chars: usize,
 ) -> Result<Response, ApiError> {
     let model = &state.model;
@@ -44,6 +44,9 @@ pub(super) async fn respond(
     );
     let num_prompt_tokens = request.prompt.len();
     let min_tokens = request.stop.min_tokens;
+    // The client counts from when it asked.
+    let elapsed = received.at.elapsed();
+    request.deadline = request.deadline.map(|time| time.saturating_sub(elapsed));
     let events = model.engine.submit(request)?;
     let account = Account::new(&state, received, caller, num_prompt_tokens, prompt_chars);
     let generation = Generation::new(events, tokenizer, stops, &framing, min_tokens, account);
@@ -62,7 +65,7 @@ async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Respo
             Ok(delta) => delta,
             Err(error) => {
                 let error = ApiError::from(error);
-                generation.close(Err(error.status.as_u16()));
+                generation.close(Err(&error));
                 return Err(error);
             }
         };

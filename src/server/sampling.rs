@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use super::error::ApiError;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
 use super::framing::Framing;
 use super::state::ServedModel;
+use super::urgency;
 use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
 use crate::text::StopMatcher;
 
@@ -79,6 +81,7 @@ pub(super) const SHARED: &[Field] = &[
     ("metadata", Honoured),
     ("logprobs", Honoured),
     ("priority", Honoured),
+    ("deadline_ms", Honoured),
     // Accepted where they ask for nothing.
     ("n", Only(&["1"])),
     ("best_of", Only(&["1"])),
@@ -89,7 +92,6 @@ pub(super) const SHARED: &[Field] = &[
     ("service_tier", Only(&["\"auto\"", "\"default\""])),
     ("response_format", Only(&[r#"{"type":"text"}"#])),
     ("bad_words", Only(&["[]"])),
-    ("deadline_ms", NEVER),
     ("prompt_logprobs", NEVER),
     ("allowed_token_ids", NEVER),
     ("truncate_prompt_tokens", NEVER),
@@ -125,6 +127,7 @@ pub(super) struct Generate {
     min_tokens: usize,
     stop_token_ids: Vec<u32>,
     priority: Priority,
+    deadline: Option<Duration>,
 }
 
 impl Generate {
@@ -156,6 +159,7 @@ impl Generate {
             let message = format!("max_tokens is {b}, but max_completion_tokens is {a}: send one");
             return Err(ApiError::field("max_tokens", message));
         }
+        let priority = urgency::priority(fields)?;
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         Ok(Self {
             framing: Framing::take(fields)?,
@@ -164,7 +168,8 @@ impl Generate {
             max_tokens: max_completion.or(max_tokens),
             min_tokens: fields.integer("min_tokens", 0, i64::MAX)?.unwrap_or(0) as usize,
             stop_token_ids,
-            priority: priority(fields)?,
+            priority,
+            deadline: urgency::deadline(fields, model, priority)?,
             sampling: sampling(fields, model, logprobs)?,
         })
     }
@@ -222,27 +227,11 @@ impl Generate {
         Ok(GenerateRequest {
             tenant: tenant.into(),
             priority: self.priority,
+            deadline: self.deadline,
             prompt,
             sampling: self.sampling.clone(),
             stop,
         })
-    }
-}
-
-/// A class by its name, or vLLM's number for those that are all alike.
-fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
-    let Some(value) = fields.opt::<Value>("priority")? else {
-        return Ok(Priority::default());
-    };
-    match value.as_str() {
-        Some("interactive") => Ok(Priority::Interactive),
-        Some("standard") => Ok(Priority::Standard),
-        Some("batch") => Ok(Priority::Batch),
-        None if value == 0 => Ok(Priority::Standard),
-        _ => Err(ApiError::field(
-            "priority",
-            format!("priority is {value}, but must be \"interactive\", \"standard\" or \"batch\""),
-        )),
     }
 }
 

@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::generation::{Delta, Generation};
 use super::respond::provenance;
 use crate::engine::EngineError;
+use crate::request::{FinishReason, SampledToken};
 
 const COMMENT: &[u8] = b": waiting\n\n";
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -46,7 +47,7 @@ pub(super) async fn respond(
     let pending = match timeout(keep_alive, generation.next()).await {
         Ok(Some(Err(error))) => {
             let error = ApiError::from(error);
-            generation.close(Err(error.status.as_u16()));
+            generation.close(Err(&error));
             return Err(error);
         }
         Ok(next) => next,
@@ -98,10 +99,15 @@ impl Stream {
             let mut frame = Vec::with_capacity(512);
             match next {
                 Ok(delta) => self.frame_delta(&delta, &mut frame),
+                // The headers have gone: the stream ends as an answer does, without one.
+                Err(EngineError::Deadline) => {
+                    self.frame_part("", &[], Some(FinishReason::Deadline), &mut frame);
+                    self.frame_end(FinishReason::Deadline, &mut frame);
+                }
                 Err(error) => {
                     self.is_done = true;
                     let error = ApiError::from(error);
-                    self.generation.close(Err(error.status.as_u16()));
+                    self.generation.close(Err(&error));
                     event(&mut frame, &error.body());
                     frame.extend_from_slice(DONE);
                 }
@@ -120,16 +126,31 @@ impl Stream {
         if delta.text.is_empty() && delta.finish.is_none() && !has_details {
             return;
         }
+        let tokens = std::slice::from_ref(&delta.token);
+        self.frame_part(&delta.text, tokens, delta.finish, frame);
+        self.generation.handed_on(delta);
+        if let Some(finish) = delta.finish {
+            self.frame_end(finish, frame);
+        }
+    }
+
+    /// Frames a chunk, and before the first one who speaks.
+    fn frame_part(
+        &mut self,
+        text: &str,
+        tokens: &[SampledToken],
+        finish: Option<FinishReason>,
+        frame: &mut Vec<u8>,
+    ) {
         if self.is_first
             && let Some(role) = self.body.role_chunk(self.generation.usage())
         {
             event(frame, &role);
         }
-        let tokens = std::slice::from_ref(&delta.token);
         let part = Part {
-            text: &delta.text,
+            text,
             tokens,
-            finish: delta.finish,
+            finish,
         };
         let chunk = self.body.chunk(
             &part,
@@ -137,18 +158,19 @@ impl Stream {
             self.generation.usage(),
         );
         event(frame, &chunk);
-        self.generation.handed_on(delta);
-        if let Some(finish) = delta.finish {
-            self.is_done = true;
-            self.generation.close(Ok(finish));
-            if let Some(usage) = self
-                .body
-                .usage_chunk(self.generation.usage(), self.generation.timings())
-            {
-                event(frame, &usage);
-            }
-            frame.extend_from_slice(DONE);
+    }
+
+    /// Closes the books, and frames what comes after the last chunk.
+    fn frame_end(&mut self, finish: FinishReason, frame: &mut Vec<u8>) {
+        self.is_done = true;
+        self.generation.close(Ok(finish));
+        if let Some(usage) = self
+            .body
+            .usage_chunk(self.generation.usage(), self.generation.timings())
+        {
+            event(frame, &usage);
         }
+        frame.extend_from_slice(DONE);
     }
 }
 

@@ -22,6 +22,8 @@ pub struct ServedModel {
     pub chat_template: Result<ChatTemplate, String>,
     /// Sampling where a request says nothing.
     pub defaults: SamplingDefaults,
+    /// In which time the first token must come, where a request does not say.
+    pub default_deadline: Option<Duration>,
     /// Tokens of prompt and answer together.
     pub max_model_len: usize,
     /// Its engine.

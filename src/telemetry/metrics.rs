@@ -34,17 +34,20 @@ pub enum Outcome {
     Cancelled,
     /// The engine failed.
     Error,
-    /// Refused before any work: a bad field or key, the queue full, draining.
+    /// Refused before any work: a bad field or key, the queue full, no first token in time, draining.
     Rejected,
+    /// Its deadline passed in the queue.
+    Deadline,
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Stop,
         Self::Length,
         Self::Cancelled,
         Self::Error,
         Self::Rejected,
+        Self::Deadline,
     ];
 
     /// The label's value.
@@ -55,6 +58,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Error => "error",
             Self::Rejected => "rejected",
+            Self::Deadline => "deadline",
         }
     }
 }
@@ -89,6 +93,8 @@ pub struct EngineMetrics {
     iteration_tokens: Histogram,
     preemptions: Counter,
     wasted: Counter,
+    drafted: [Counter; 2],
+    accepted: [Counter; 2],
 }
 
 /// One reading of the scheduler.
@@ -102,6 +108,10 @@ pub struct EngineGauges {
     pub kv_usage: f64,
     /// Preemptions since the start.
     pub num_preemptions: u64,
+    /// Drafted tokens computed since the start.
+    pub num_drafted: u64,
+    /// And how many of them were right.
+    pub num_accepted: u64,
 }
 
 /// What the front reports of each request.
@@ -117,7 +127,7 @@ pub struct RequestMetrics {
     generation_tokens: Counter,
     prefix_queries: Counter,
     prefix_hits: Counter,
-    requests: [Counter; 5],
+    requests: [Counter; 6],
 }
 
 impl Telemetry {
@@ -139,6 +149,9 @@ impl Telemetry {
     pub fn engine(&self, model: &str) -> EngineMetrics {
         let gauges =
             |names: [&'static str; 2]| names.map(|name| gauge!(name, "model" => model.to_owned()));
+        let counters = |names: [&'static str; 2]| {
+            names.map(|name| counter!(name, "model" => model.to_owned()))
+        };
         with_local_recorder(&self.recorder, || EngineMetrics {
             running: gauges(["flambeau_num_requests_running", "vllm:num_requests_running"]),
             waiting: gauges(["flambeau_num_requests_waiting", "vllm:num_requests_waiting"]),
@@ -146,6 +159,14 @@ impl Telemetry {
             iteration_tokens: histogram!("flambeau_iteration_tokens", "model" => model.to_owned()),
             preemptions: counter!("flambeau_num_preemptions_total", "model" => model.to_owned()),
             wasted: counter!("flambeau_cancelled_tokens_wasted_total", "model" => model.to_owned()),
+            drafted: counters([
+                "flambeau_num_draft_tokens_total",
+                "vllm:spec_decode_num_draft_tokens_total",
+            ]),
+            accepted: counters([
+                "flambeau_num_accepted_tokens_total",
+                "vllm:spec_decode_num_accepted_tokens_total",
+            ]),
         })
     }
 
@@ -214,6 +235,8 @@ impl EngineMetrics {
             self.running[i].set(gauges.num_running as f64);
             self.waiting[i].set(gauges.num_waiting as f64);
             self.kv_usage[i].set(gauges.kv_usage);
+            self.drafted[i].absolute(gauges.num_drafted);
+            self.accepted[i].absolute(gauges.num_accepted);
         }
         self.preemptions.absolute(gauges.num_preemptions);
     }

@@ -33,6 +33,7 @@ pub struct RequestRecord {
     pub finish_reason: Option<&'static str>,
     pub queue_ms: Option<f64>,
     pub ttft_ms: Option<f64>,
+    pub expected_ttft_ms: Option<f64>,
     pub latency_ms: f64,
     pub cache: Option<&'static str>,
     pub cache_hit: bool,

@@ -35,7 +35,7 @@ pub fn load(activations: Activations, cpu: &Cpu) -> (ModelConfig, Arc<Weights>) 
 pub fn limits(num_blocks: usize, kv_dtype: KvDtype) -> Limits {
     Limits {
         max_num_batched_tokens: 512,
-        max_samples: 64,
+        max_samples: 96,
         max_model_len: num_blocks * 16,
         num_blocks,
         block_size: 16,

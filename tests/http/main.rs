@@ -12,6 +12,7 @@ mod chat;
 mod client;
 mod completions;
 mod crowd;
+mod deadlines;
 mod disconnect;
 mod drain;
 mod echo;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
@@ -41,6 +41,7 @@ enum Model {
 pub struct Setup {
     pub engine: EngineConfig,
     pub options: ServerOptions,
+    pub default_deadline: Option<Duration>,
     model: Model,
     gate: Option<Gatekeeper>,
     /// How often an executor can be built.
@@ -57,6 +58,7 @@ impl Setup {
                     max_model_len: 512,
                     prefix_cache: true,
                     target_itl: None,
+                    speculation: true,
                 },
                 num_blocks: 2048,
                 block_size: 16,
@@ -67,6 +69,7 @@ impl Setup {
                 request_log: RequestLog::off(),
                 ..ServerOptions::default()
             },
+            default_deadline: None,
             model,
             gate: None,
             max_builds: usize::MAX,
@@ -116,6 +119,7 @@ impl Setup {
     pub async fn start(self) -> Server {
         let telemetry = Telemetry::new().unwrap();
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
+        let default_deadline = self.default_deadline;
         let builds = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&builds);
         let factory = Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
@@ -129,6 +133,7 @@ impl Setup {
             tokenizer: Arc::new(tokenizer()),
             chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
             defaults: SamplingDefaults::default(),
+            default_deadline,
             max_model_len: config.scheduler.max_model_len,
             engine: engine.clone(),
             metrics: telemetry.requests("test", "primary"),

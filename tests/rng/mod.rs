@@ -1,6 +1,7 @@
 //! A seeded random source for tests: a seed tells a whole run.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+#[derive(Debug)]
 pub struct Rng(pub u64);
 
 impl Rng {

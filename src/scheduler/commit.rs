@@ -1,0 +1,117 @@
+//! The end of a step: what it drew becomes known, or, where it failed, what it was to do is given up.
+
+use std::time::Duration;
+
+use super::{Scheduler, Sequence, SequenceId};
+use crate::request::{FinishReason, SampledToken, Timing};
+
+/// A token that a step gave a sequence.
+#[derive(Debug)]
+pub struct Committed {
+    /// The sequence.
+    pub id: SequenceId,
+    /// Its new token; `None` where the model gave nothing to draw from, which ends the sequence too.
+    pub token: Option<SampledToken>,
+    /// Set with the first token.
+    pub timing: Option<Timing>,
+    /// Set when the token ended it. Blocks of an ended sequence are free again.
+    pub finish: Option<FinishReason>,
+}
+
+impl Committed {
+    fn is_last(&self) -> bool {
+        self.finish.is_some() || self.token.is_none()
+    }
+}
+
+impl Scheduler {
+    /// Takes in the tokens drawn for the plan's sample rows, in their order, and appends what they led to.
+    pub fn commit(
+        &mut self,
+        sampled: Vec<Option<SampledToken>>,
+        now: Duration,
+        committed: &mut Vec<Committed>,
+    ) {
+        assert_eq!(
+            sampled.len(),
+            self.plan.samples.len(),
+            "one token a sample row: this is a bug"
+        );
+        self.cost
+            .learn(self.budget.size(), now.saturating_sub(self.planned_at));
+        for block in self.fresh.drain(..) {
+            self.pool.mark_written(block);
+        }
+        let mut sampled = sampled.into_iter();
+        let max_model_len = self.config.max_model_len;
+        let (pool, waiting) = (&mut self.pool, &mut self.waiting);
+        self.running.retain_mut(|sequence| {
+            let rows = sampled.by_ref().take(sequence.num_samples());
+            let num_drafted = sequence.draft.scheduled().len();
+            sequence.num_computed_tokens += sequence.num_scheduled_known();
+            let num_before = committed.len();
+            sequence.take_tokens(rows, now, max_model_len, committed);
+            self.num_drafted += num_drafted as u64;
+            self.num_accepted += (committed.len() - num_before).saturating_sub(1) as u64;
+            sequence.unschedule();
+            sequence.settle_blocks(pool);
+            let is_over = committed[num_before..]
+                .last()
+                .is_some_and(Committed::is_last);
+            if is_over {
+                let finish = committed.last().and_then(|event| event.finish);
+                let has_stopped = finish != Some(FinishReason::Length);
+                (self.admission).ended(sequence.num_output_tokens(), has_stopped);
+                sequence.release_blocks(pool);
+                waiting.end(sequence);
+            }
+            !is_over
+        });
+    }
+
+    /// Gives up the step in flight, which failed: removes its sequences and forgets the blocks it was to complete.
+    pub fn abandon_step(&mut self) {
+        for block in self.fresh.drain(..) {
+            self.pool.forget(block);
+        }
+        let failed = std::mem::take(&mut self.plan.sequences);
+        self.remove(|id| failed.contains(&id));
+        // The others may count on blocks that the step was to fill or to copy. They find again what is written.
+        while let Some(last) = self.running.len().checked_sub(1) {
+            self.preempt(last);
+        }
+        self.plan.clear();
+    }
+}
+
+impl Sequence {
+    /// Takes in what the rows of a step drew, as far as the rows after the first were drafted right.
+    fn take_tokens(
+        &mut self,
+        mut rows: impl Iterator<Item = Option<SampledToken>>,
+        now: Duration,
+        max_model_len: usize,
+        committed: &mut Vec<Committed>,
+    ) {
+        for (i, token) in rows.by_ref().enumerate() {
+            let timing = (self.num_output_tokens() == 0).then(|| self.timing(now));
+            let token_id = token.as_ref().map(|token| token.token_id);
+            let finish = token_id.and_then(|id| self.push(id, max_model_len));
+            // The next row was computed after the drafted token: it counts if that is the one that was drawn.
+            let is_foreseen = token_id.is_some_and(|id| self.draft.foresaw(i, id));
+            let event = Committed {
+                id: self.id,
+                token,
+                timing,
+                finish,
+            };
+            let goes_on = is_foreseen && !event.is_last();
+            committed.push(event);
+            if !goes_on {
+                break;
+            }
+            self.num_computed_tokens += 1;
+        }
+        rows.for_each(drop);
+    }
+}

@@ -1,0 +1,226 @@
+//! When a request will get its first token, told by playing through the steps until then.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::{Add, AddAssign, Mul, SubAssign};
+use std::time::Duration;
+
+use super::budget::within_reach;
+use super::cost::{CostModel, StepSize};
+use super::{SchedulerConfig, Sequence};
+
+/// What requests bring with them, as sums, so that a queue of thousands is looked at in no time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Load {
+    pub num_sequences: f64,
+    /// Token rows until they have their first token.
+    pub num_rows: f64,
+    /// Tokens that they may be given.
+    pub max_outputs: f64,
+}
+
+impl Add for Load {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.num_sequences += other.num_sequences;
+        self.num_rows += other.num_rows;
+        self.max_outputs += other.max_outputs;
+    }
+}
+
+impl SubAssign for Load {
+    fn sub_assign(&mut self, other: Self) {
+        *self += other * -1.0;
+    }
+}
+
+impl Mul<f64> for Load {
+    type Output = Self;
+
+    fn mul(self, factor: f64) -> Self {
+        Self {
+            num_sequences: self.num_sequences * factor,
+            num_rows: self.num_rows * factor,
+            max_outputs: self.max_outputs * factor,
+        }
+    }
+}
+
+/// Sequences of a queue that are played through one by one; the others take as long on average.
+const MAX_PLAYED: f64 = 256.0;
+
+/// The steps to come. Prompts are computed one after the other beside the decodes, each as soon as it has a place. Each token may
+/// be a sequence's last with the same chance: the lengths are the quantiles of that distribution, taken in an order that
+/// spreads them (multiples of the golden ratio), for what counts is when the first of many is done.
+#[derive(Clone, Debug)]
+pub(super) struct Forecast<'a> {
+    cost: &'a CostModel,
+    max_num_batched_tokens: usize,
+    target: Option<Duration>,
+    num_places: usize,
+    /// The chance of a token to be the last.
+    stop_rate: f64,
+    num_decodes: u32,
+    /// The steps after which those that decode are done.
+    ends: BinaryHeap<Reverse<u64>>,
+    /// Cached tokens that a decode attends to, on average.
+    context: usize,
+    /// Prompt rows that fill no step yet.
+    num_rows: f64,
+    step: u64,
+    seconds: f64,
+}
+
+impl<'a> Forecast<'a> {
+    /// Starts from what is running, of which `num_places` may run, and ends with a token at the chance of `stop_rate`.
+    pub fn new(
+        config: &SchedulerConfig,
+        cost: &'a CostModel,
+        running: &[Sequence],
+        num_places: usize,
+        stop_rate: f64,
+    ) -> Self {
+        let context: usize = running.iter().map(|s| s.tokens.len()).sum();
+        let mut forecast = Self {
+            cost,
+            max_num_batched_tokens: config.max_num_batched_tokens,
+            target: config.target_itl,
+            num_places: num_places.max(1),
+            stop_rate,
+            num_decodes: 0,
+            ends: BinaryHeap::new(),
+            context: context / running.len().max(1),
+            num_rows: 0.0,
+            step: 0,
+            seconds: 0.0,
+        };
+        let (decodes, prompts): (Vec<&Sequence>, Vec<&Sequence>) =
+            running.iter().partition(|s| s.num_uncomputed_tokens() == 1);
+        for sequence in decodes {
+            forecast.decode(sequence.max_outputs_left(config.max_model_len) as f64);
+        }
+        for sequence in prompts {
+            forecast.prompt(sequence.num_uncomputed_tokens() as f64);
+            forecast.decode(sequence.max_outputs_left(config.max_model_len) as f64);
+        }
+        forecast
+    }
+
+    /// The time until a request of `num_rows` rows that comes after `ahead` has its first token.
+    pub fn first_token(mut self, ahead: Load, num_rows: usize) -> Duration {
+        let count = ahead.num_sequences.round();
+        if count >= 1.0 {
+            let each = ahead * (1.0 / ahead.num_sequences);
+            let start = self.seconds;
+            let num_played = count.min(MAX_PLAYED);
+            for _ in 0..num_played as usize {
+                self.admit(each.num_rows);
+                self.decode(each.max_outputs);
+            }
+            self.seconds += (self.seconds - start) * (count / num_played - 1.0);
+        }
+        self.admit(num_rows as f64);
+        self.flush();
+        Duration::from_secs_f64(self.seconds.min(1e6))
+    }
+
+    /// Prompt rows that are computed in so long a time, beside what runs.
+    pub fn rows_within(&self, time: Duration) -> usize {
+        let per_step = self.rows_per_step();
+        let each = self.cost.predict(self.size(per_step));
+        (time.as_secs_f64() / each.as_secs_f64().max(1e-9) * per_step as f64) as usize
+    }
+
+    /// A prompt that has to wait for a place.
+    fn admit(&mut self, num_rows: f64) {
+        while self.ends.len() >= self.num_places {
+            self.flush();
+            if let Some(&Reverse(end)) = self.ends.peek() {
+                self.run(end.saturating_sub(self.step).max(1), 0);
+            }
+        }
+        self.prompt(num_rows);
+    }
+
+    /// Computes a prompt, but for the rows that leave room in their step.
+    fn prompt(&mut self, num_rows: f64) {
+        self.num_rows += num_rows;
+        loop {
+            let per_step = self.rows_per_step();
+            let num_steps = (self.num_rows / per_step as f64) as u64;
+            if num_steps == 0 {
+                return;
+            }
+            let until_end = match self.ends.peek() {
+                Some(&Reverse(end)) => end.saturating_sub(self.step).max(1),
+                None => num_steps,
+            };
+            let num_steps = num_steps.min(until_end);
+            self.num_rows -= num_steps as f64 * per_step as f64;
+            self.run(num_steps, per_step);
+        }
+    }
+
+    /// Ends a step that has room left.
+    fn flush(&mut self) {
+        if self.num_rows > 0.0 {
+            let num_rows = std::mem::take(&mut self.num_rows).ceil();
+            self.run(1, num_rows as usize);
+        }
+    }
+
+    /// Gives a sequence a place for as many steps as it is given tokens, at most `max_outputs`.
+    fn decode(&mut self, max_outputs: f64) {
+        const GOLDEN: f64 = 0.618_033_988_749_895;
+        self.num_decodes += 1;
+        let quantile = (f64::from(self.num_decodes) * GOLDEN).fract();
+        let num_outputs = (-quantile).ln_1p() / (-self.stop_rate).ln_1p();
+        let num_steps = num_outputs.min(max_outputs).max(1.0) as u64;
+        self.ends.push(Reverse(self.step + num_steps));
+    }
+
+    /// Prompt rows that a step has room for.
+    fn rows_per_step(&self) -> usize {
+        let most = self
+            .max_num_batched_tokens
+            .saturating_sub(self.ends.len())
+            .max(1);
+        match self.target.filter(|_| !self.ends.is_empty()) {
+            Some(target) => {
+                let target = within_reach(target, self.cost.predict(self.size(0)));
+                let num_computed = self.context / 2;
+                self.cost
+                    .rows_within(self.size(0), num_computed, most, target)
+                    .max(1)
+            }
+            None => most,
+        }
+    }
+
+    fn size(&self, num_rows: usize) -> StepSize {
+        let num_decodes = self.ends.len();
+        StepSize {
+            num_tokens: num_decodes + num_rows,
+            num_attended: num_decodes * self.context + num_rows * self.context / 2,
+            num_samples: num_decodes,
+        }
+    }
+
+    /// Lets steps pass, and those go that are done.
+    fn run(&mut self, num_steps: u64, num_rows: usize) {
+        let each = self.cost.predict(self.size(num_rows));
+        self.seconds += num_steps as f64 * each.as_secs_f64();
+        self.step += num_steps;
+        while self.ends.peek().is_some_and(|end| end.0 <= self.step) {
+            self.ends.pop();
+        }
+    }
+}

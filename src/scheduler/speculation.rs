@@ -1,0 +1,115 @@
+//! Speculation: a step computes drafted tokens after a sequence's known ones, as if they were known, and draws a token at
+//! each. As long as what is drawn is what was drafted, the step has given several tokens in place of one.
+//!
+//! Answers stay what they are: a token is drawn from the same logits, with the same noise, whether the tokens before it were
+//! known or drafted. (Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, accept with a
+//! probability; with noise that is a function of the position there is nothing to decide.)
+//!
+//! A drafted row is computed where it raises the tokens that are expected a second: where the chance that it is of use, over
+//! what it costs, is more than what the step gives anyway. So drafts stop by themselves where they often fail, and where the
+//! step is full of others' rows.
+
+use super::budget::Budget;
+use super::drafter::Drafter;
+use super::{CostModel, Sequence};
+use crate::kv::BlockPool;
+
+/// Drafted rows a step, at most.
+pub(super) const MAX_DRAFTED_ROWS: usize = 32;
+/// Drafted rows a sequence, at most.
+const MAX_DRAFT_LEN: usize = 15;
+/// The weight of a drafted token in a sequence's accept rate.
+const RATE_STEP: f64 = 0.15;
+/// What a sequence's accept rate starts from.
+const FIRST_RATE: f64 = 0.5;
+
+/// What is drafted after a sequence's tokens.
+#[derive(Debug)]
+pub(super) struct Draft {
+    tokens: Vec<u32>,
+    /// How many of `tokens` the step in flight computes.
+    num_scheduled: usize,
+    /// How often a drafted token was right, of late, where all before it were.
+    accept_rate: f64,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            tokens: Vec::new(),
+            num_scheduled: 0,
+            accept_rate: FIRST_RATE,
+        }
+    }
+}
+
+impl Draft {
+    /// The tokens that the step in flight computes.
+    pub fn scheduled(&self) -> &[u32] {
+        &self.tokens[..self.num_scheduled]
+    }
+
+    /// Forgets the tokens.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.num_scheduled = 0;
+    }
+
+    /// Learns from the `i`th token drawn; false where the draft said another, or nothing more. Drafts that were not computed
+    /// teach as well, by their first token, so that a sequence whose drafts have become good gets them computed again.
+    pub fn foresaw(&mut self, i: usize, token_id: u32) -> bool {
+        let Some(&drafted) = self.tokens.get(i) else {
+            return false;
+        };
+        let was_right = drafted == token_id;
+        self.accept_rate += RATE_STEP * (f64::from(u8::from(was_right)) - self.accept_rate);
+        was_right && i < self.num_scheduled
+    }
+}
+
+/// Drafts for the sequences of a step.
+#[derive(Debug)]
+pub(super) struct Speculation {
+    drafter: Box<dyn Drafter>,
+}
+
+impl Speculation {
+    pub fn new(drafter: Box<dyn Drafter>) -> Self {
+        Self { drafter }
+    }
+
+    /// Adds drafted rows to a step of decodes.
+    pub fn extend_step(
+        &mut self,
+        running: &mut [Sequence],
+        max_model_len: usize,
+        pool: &mut BlockPool,
+        budget: &mut Budget,
+        cost: &CostModel,
+    ) {
+        let mut num_rows_left = MAX_DRAFTED_ROWS;
+        for sequence in running.iter_mut().filter(|s| s.is_sampled_this_step()) {
+            let num_known = sequence.tokens.len();
+            // At load not even a draft that is sure to be right pays, and nobody has to look for one.
+            if num_rows_left == 0 || !budget.is_draft_worth(1.0, num_known, cost) {
+                return;
+            }
+            let limit = (sequence.max_outputs_left(max_model_len) - 1).min(MAX_DRAFT_LEN);
+            let draft = &mut sequence.draft;
+            self.drafter
+                .draft(&sequence.tokens, limit, &mut draft.tokens);
+            let limit = draft.tokens.len().min(num_rows_left);
+            let mut chance = draft.accept_rate;
+            while draft.num_scheduled < limit
+                && budget.is_draft_worth(chance, num_known + draft.num_scheduled, cost)
+                && (sequence.block_table).grow_to(num_known + draft.num_scheduled + 1, pool)
+            {
+                budget.draft(chance, num_known + draft.num_scheduled);
+                draft.num_scheduled += 1;
+                chance *= draft.accept_rate;
+            }
+            num_rows_left -= draft.num_scheduled;
+            sequence.num_scheduled_tokens += draft.num_scheduled;
+        }
+    }
+}

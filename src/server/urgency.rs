@@ -1,0 +1,44 @@
+//! How urgent a request says it is: whom it comes before, and when its first token must come.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::fields::Fields;
+use super::state::ServedModel;
+use crate::request::Priority;
+
+/// A day.
+const MAX_DEADLINE_MS: i64 = 86_400_000;
+
+/// A class by its name, or vLLM's number for those that are all alike.
+pub(super) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
+    let Some(value) = fields.opt::<Value>("priority")? else {
+        return Ok(Priority::default());
+    };
+    match value.as_str() {
+        Some("interactive") => Ok(Priority::Interactive),
+        Some("standard") => Ok(Priority::Standard),
+        Some("batch") => Ok(Priority::Batch),
+        None if value == 0 => Ok(Priority::Standard),
+        _ => Err(ApiError::field(
+            "priority",
+            format!("priority is {value}, but must be \"interactive\", \"standard\" or \"batch\""),
+        )),
+    }
+}
+
+/// The request's own, or the server's, which batch work is free of.
+pub(super) fn deadline(
+    fields: &mut Fields,
+    model: &ServedModel,
+    priority: Priority,
+) -> Result<Option<Duration>, ApiError> {
+    let own = fields.integer("deadline_ms", 1, MAX_DEADLINE_MS)?;
+    let own = own.map(|ms| Duration::from_millis(ms as u64));
+    let default = model
+        .default_deadline
+        .filter(|_| priority != Priority::Batch);
+    Ok(own.or(default))
+}

@@ -1,0 +1,156 @@
+//! Deadlines, in virtual time.
+
+mod rng;
+mod virtual_time;
+
+use std::time::Duration;
+
+use flambeau::scheduler::SchedulerConfig;
+use rng::Rng;
+use virtual_time::{
+    CHAT, Client, Fate, SECOND, merged, percentile, poisson, with_lengths_of_chats,
+};
+
+fn serve(clients: &[Client]) -> Vec<Fate> {
+    let config = SchedulerConfig {
+        max_num_seqs: 16,
+        max_num_batched_tokens: 128,
+        max_model_len: 2048,
+        prefix_cache: true,
+        target_itl: Some(Duration::from_millis(60)),
+        speculation: false,
+    };
+    virtual_time::serve(config, 2048, clients)
+}
+
+/// `num` chats, for so much of what the machine can do.
+fn chats(rng: &mut Rng, num: usize, load: f64, kind: &Client) -> Vec<Client> {
+    let clients = poisson(rng, num, SECOND.div_f64(load * CAPACITY), kind);
+    with_lengths_of_chats(rng, clients)
+}
+
+/// What this machine does in a second, roughly: 220 prompt rows and 64 outputs a request.
+const CAPACITY: f64 = 3.3;
+
+const TTFT: Duration = Duration::from_secs(2);
+const ITL: Duration = Duration::from_millis(80);
+
+#[test]
+fn first_tokens_come_when_they_are_expected() {
+    for load in [0.5, 1.0, 3.0] {
+        let kind = Client {
+            // Nobody is refused, and everybody is told.
+            deadline: Some(3600 * SECOND),
+            ..CHAT
+        };
+        // Until it has seen a few dozen requests it can only guess.
+        let fates = &serve(&chats(&mut Rng(11), 400, load, &kind))[50..];
+        let errors = fates.iter().map(|fate| {
+            let seconds = |time: Option<Duration>| time.expect("all are served").as_secs_f64();
+            (seconds(fate.expected) / seconds(fate.ttft) - 1.0).abs()
+        });
+        let errors: Vec<f64> = errors.collect();
+        let (p50, p90) = (percentile(errors.clone(), 50), percentile(errors, 90));
+        println!("load {load}: error P50 {p50:.3}, P90 {p90:.3}");
+        assert!(p90 <= 0.25, "load {load}: {p90}");
+    }
+}
+
+/// Answers in time a second, of chats that have a deadline or none.
+fn goodput(load: f64, deadline: Option<Duration>) -> (f64, Vec<Client>, Vec<Fate>) {
+    let kind = Client { deadline, ..CHAT };
+    let clients = chats(&mut Rng(12), (300.0 * load) as usize, load, &kind);
+    let fates = serve(&clients);
+    let in_time = fates
+        .iter()
+        .filter(|fate| fate.is_in_time(TTFT, ITL))
+        .count();
+    let seconds = clients.last().expect("somebody comes").at.as_secs_f64();
+    (in_time as f64 / seconds, clients, fates)
+}
+
+#[test]
+fn at_five_times_the_load_as_many_answers_come_in_time_as_at_the_best_one() {
+    let fifo = [0.5, 0.7, 0.8, 0.9, 1.0, 1.2].map(|load| goodput(load, None).0);
+    let peak = fifo.into_iter().fold(0.0, f64::max);
+    let collapsed = goodput(5.0, None).0;
+    let (kept, clients, fates) = goodput(5.0, Some(TTFT));
+    println!(
+        "in time a second: {fifo:.2?} without deadlines, {collapsed:.2} at 5 x, {kept:.2} with deadlines"
+    );
+    assert!(collapsed < 0.5 * peak, "overload was meant to hurt");
+    assert!(kept >= 0.9 * peak);
+    let taken: Vec<_> = clients
+        .iter()
+        .zip(&fates)
+        .filter(|(_, f)| f.num_refusals == 0)
+        .collect();
+    let is_late = |fate: &Fate| fate.ttft.is_none_or(|ttft| ttft > TTFT);
+    let num_late = taken.iter().filter(|(_, fate)| is_late(fate)).count();
+    println!("{} taken, {num_late} of them late", taken.len());
+    assert!(num_late * 50 <= taken.len());
+}
+
+#[test]
+fn the_lengths_that_are_taken_are_those_that_are_offered() {
+    let (_, clients, fates) = goodput(5.0, Some(TTFT));
+    let taken = clients
+        .iter()
+        .zip(&fates)
+        .filter(|(_, fate)| fate.num_refusals == 0);
+    let taken: Vec<Client> = taken.map(|(client, _)| client.clone()).collect();
+    for len in [|c: &Client| c.prompt_len, |c: &Client| c.answer_len] {
+        let mean = |of: &[Client]| of.iter().map(len).sum::<usize>() as f64 / of.len() as f64;
+        let ratio = mean(&taken) / mean(&clients);
+        println!("lengths taken over lengths offered: {ratio:.3}");
+        assert!((0.9..=1.1).contains(&ratio));
+    }
+}
+
+#[test]
+fn who_comes_back_when_told_to_is_taken() {
+    let mut rng = Rng(13);
+    let obedient = Client {
+        deadline: Some(TTFT),
+        obeys: true,
+        ..CHAT
+    };
+    let careless = Client {
+        obeys: false,
+        ..obedient.clone()
+    };
+    for (label, others) in [("all obey", &obedient), ("few obey", &careless)] {
+        let others = chats(&mut rng, 600, 4.0, others);
+        let all = merged(&[&others, &chats(&mut rng, 150, 1.0, &obedient)]);
+        let fates = serve(&all);
+        let told = fates.iter().zip(&all);
+        let told = told.filter(|(fate, client)| client.obeys && fate.num_refusals > 0);
+        let told: Vec<&Fate> = told.map(|(fate, _)| fate).collect();
+        let is_taken = |fate: &&&Fate| fate.num_refusals == 1 && fate.ttft <= Some(TTFT);
+        let num_taken = told.iter().filter(is_taken).count();
+        println!(
+            "{label}: {num_taken} of {} taken when they came back",
+            told.len()
+        );
+        assert!(
+            told.len() > 50 && num_taken * 100 >= 95 * told.len(),
+            "{label}"
+        );
+    }
+}
+
+#[test]
+fn a_deadline_that_passes_in_the_queue_ends_a_request() {
+    let busy = Client {
+        prompt_len: 1500,
+        max_tokens: 500,
+        ..CHAT
+    };
+    // Taken, because the machine is thought to be faster than it is: nothing has been measured yet.
+    let hopeful = Client {
+        deadline: Some(10 * SECOND),
+        ..CHAT
+    };
+    let fates = serve(&[vec![busy; 16], vec![hopeful]].concat());
+    assert!(fates[16].has_expired, "{:?}", fates[16]);
+}
