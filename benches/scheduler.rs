@@ -212,6 +212,7 @@ fn serve_once(runtime: &tokio::runtime::Runtime) -> anyhow::Result<Duration> {
     let config = EngineConfig {
         scheduler: CONFIG,
         num_blocks: NUM_BLOCKS,
+        num_host_blocks: 0,
         block_size: BLOCK_SIZE,
         max_waiting: 0,
         has_tenants: false,

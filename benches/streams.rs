@@ -121,6 +121,7 @@ async fn start(
             speculation: true,
         },
         num_blocks: streams * max_model_len.div_ceil(BLOCK_SIZE),
+        num_host_blocks: 0,
         block_size: BLOCK_SIZE,
         max_waiting: 64,
         has_tenants: false,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flambeau::engine::Executor;
 use flambeau::engine::fake::FakeExecutor;
-use flambeau::kv::{BlockId, BlockPool};
+use flambeau::kv::{BlockId, BlockMove, BlockPool};
 use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
 use flambeau::scheduler::{Committed, Drafter, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use rng::Rng;
@@ -81,6 +81,8 @@ struct Totals {
     cached_tokens: usize,
     evictions: u64,
     copies: usize,
+    saves: u64,
+    loads: u64,
     drafted: u64,
     accepted: u64,
 }
@@ -102,7 +104,12 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(seed: u64, config: SchedulerConfig, num_blocks: usize, block_size: usize) -> Self {
+    fn new(
+        seed: u64,
+        config: SchedulerConfig,
+        (num_blocks, num_host_blocks): (usize, usize),
+        block_size: usize,
+    ) -> Self {
         let mut rng = Rng(seed);
         let beginnings = (0..4)
             .map(|_| tokens(&mut rng, config.max_model_len / 2))
@@ -112,9 +119,13 @@ impl Simulation {
             rng,
             config,
             block_size,
-            scheduler: Scheduler::new(config, BlockPool::new(num_blocks, block_size))
-                .with_drafter(Box::new(Prophet(Rng(seed)))),
-            executor: FakeExecutor::new(num_blocks, block_size, VOCAB),
+            scheduler: Scheduler::new(
+                config,
+                BlockPool::new(num_blocks, block_size).with_host_arena(num_host_blocks),
+            )
+            .with_drafter(Box::new(Prophet(Rng(seed)))),
+            executor: FakeExecutor::new(num_blocks, block_size, VOCAB)
+                .with_host_arena(num_host_blocks),
             open: HashMap::new(),
             beginnings,
             totals: Totals::default(),
@@ -148,6 +159,8 @@ impl Simulation {
         assert_eq!(scheduler.kv_usage(), 0.0, "seed {seed}: blocks leaked");
         self.totals.preemptions = scheduler.num_preemptions();
         self.totals.evictions = scheduler.pool().num_evictions();
+        self.totals.saves = scheduler.pool().num_saves();
+        self.totals.loads = scheduler.pool().num_loads();
         self.totals.drafted = scheduler.num_drafted();
         self.totals.accepted = scheduler.num_accepted();
         self.totals
@@ -226,7 +239,8 @@ impl Simulation {
                 "seed {seed}, step {step}: {block:?} is written again"
             );
         }
-        self.totals.copies += plan.block_copies.len();
+        let is_copy = |block_move: &&BlockMove| matches!(block_move, BlockMove::Copy { .. });
+        self.totals.copies += plan.block_moves.iter().filter(is_copy).count();
         if self.rng.below(200) == 0 {
             for id in &plan.sequences {
                 self.open.remove(id).unwrap();
@@ -306,7 +320,12 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         };
         // From a pool that barely holds one sequence to one that holds a few.
         let num_blocks = per_sequence + rng.below(per_sequence * 4);
-        let totals = Simulation::new(seed, config, num_blocks, block_size).run(2_100);
+        let num_host_blocks = match is_on(3) {
+            true => 1 + rng.below(per_sequence * 8),
+            false => 0,
+        };
+        let blocks = (num_blocks, num_host_blocks);
+        let totals = Simulation::new(seed, config, blocks, block_size).run(2_100);
         if !config.prefix_cache {
             assert_eq!((totals.cached_tokens, totals.copies), (0, 0));
         }
@@ -322,6 +341,8 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         all.cached_tokens += totals.cached_tokens;
         all.evictions += totals.evictions;
         all.copies += totals.copies;
+        all.saves += totals.saves;
+        all.loads += totals.loads;
         all.drafted += totals.drafted;
         all.accepted += totals.accepted;
     }
@@ -336,17 +357,20 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         cached_tokens,
         evictions,
         copies,
+        saves,
+        loads,
         drafted,
         accepted,
         ..
     } = all;
     println!(
-        "{cancelled} cancelled, {failed} failed, {refused} refused, {expired} expired, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies, {accepted} of {drafted} drafted tokens right"
+        "{cancelled} cancelled, {failed} failed, {refused} refused, {expired} expired, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies, {saves} saves, {loads} loads, {accepted} of {drafted} drafted tokens right"
     );
     assert!(preemptions > 1_000, "the pools were meant to be too small");
     assert!(cancelled > 1_000 && failed > 1_000);
     assert!(refused > 1_000 && expired > 10);
     assert!(cached_tokens > 20_000 && evictions > 10_000 && copies > 1_000);
+    assert!(saves > 5_000 && loads > 1_000);
     assert!(accepted > 10_000 && drafted > accepted + 1_000);
 }
 
@@ -462,7 +486,7 @@ fn a_failed_step_misleads_nobody_who_was_not_in_it() {
     add(&mut scheduler, 3, &second, 1, "b");
     let plan = scheduler.schedule(Duration::ZERO);
     assert_eq!(plan.sequences, [SequenceId(2)]);
-    assert_eq!(plan.block_copies.len(), 1);
+    assert_eq!(plan.block_moves.len(), 1);
     scheduler.abandon_step();
     scheduler.check().unwrap();
     let mut answers = HashMap::new();

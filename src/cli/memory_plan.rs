@@ -17,6 +17,8 @@ pub(super) struct MemoryPlan {
     pub weights: u64,
     /// Blocks of the KV cache.
     pub num_blocks: usize,
+    /// Blocks of the arena for what is thrown out of it.
+    pub num_host_blocks: usize,
     /// Tokens a block.
     pub block_size: usize,
     /// What keys and values are rounded to.
@@ -78,6 +80,7 @@ impl MemoryPlan {
                 })
                 .sum(),
             num_blocks,
+            num_host_blocks: usize::try_from(config.kv_offload_memory.0)? / block_bytes,
             block_size: config.block_size,
             kv_dtype,
             kv_bytes_per_token,
@@ -93,7 +96,11 @@ impl MemoryPlan {
     }
 
     fn kv_bytes(&self) -> u64 {
-        (self.num_blocks * self.block_size * self.kv_bytes_per_token) as u64
+        self.bytes_of(self.num_blocks + self.num_host_blocks)
+    }
+
+    fn bytes_of(&self, num_blocks: usize) -> u64 {
+        (num_blocks * self.block_size * self.kv_bytes_per_token) as u64
     }
 }
 
@@ -103,12 +110,20 @@ impl fmt::Display for MemoryPlan {
         writeln!(
             f,
             "KV cache       {} = {} blocks of {} tokens ({} a token in {})",
-            ByteSize(self.kv_bytes()),
+            ByteSize(self.bytes_of(self.num_blocks)),
             self.num_blocks,
             self.block_size,
             ByteSize(self.kv_bytes_per_token as u64),
             self.kv_dtype
         )?;
+        if self.num_host_blocks > 0 {
+            writeln!(
+                f,
+                "KV offload     {} = {} blocks",
+                ByteSize(self.bytes_of(self.num_host_blocks)),
+                self.num_host_blocks
+            )?;
+        }
         writeln!(f, "max_model_len  {} tokens", self.max_model_len)?;
         let mut lengths: Vec<usize> = [512, 2048, 8192, 32_768]
             .into_iter()

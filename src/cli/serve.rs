@@ -246,6 +246,7 @@ impl Loaded {
             max_samples: scheduler.max_samples(),
             max_model_len: plan.max_model_len,
             num_blocks: plan.num_blocks,
+            num_host_blocks: plan.num_host_blocks,
             block_size: plan.block_size,
             kv_dtype: plan.kv_dtype,
         };
@@ -263,6 +264,7 @@ impl Loaded {
         let engine = EngineConfig {
             scheduler,
             num_blocks: plan.num_blocks,
+            num_host_blocks: plan.num_host_blocks,
             block_size: plan.block_size,
             max_waiting: config.max_queued_requests,
             has_tenants: config.num_tenants() > 1,

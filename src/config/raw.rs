@@ -75,6 +75,10 @@ pub struct RawConfig {
     /// Memory for the KV cache [default: 1GiB]
     #[arg(long, env = "FLAMBEAU_KV_CACHE_MEMORY")]
     pub kv_cache_memory: Option<ByteSize>,
+    /// Memory for blocks that are thrown out of the KV cache, from where they come back faster than they are computed again
+    /// [default: none]
+    #[arg(long, env = "FLAMBEAU_KV_OFFLOAD_MEMORY")]
+    pub kv_offload_memory: Option<ByteSize>,
     /// What keys and values are rounded to in the KV cache: f16, bf16, or int8 (about half the memory) [default: f16]
     #[arg(long, env = "FLAMBEAU_KV_CACHE_DTYPE", value_name = "DTYPE")]
     pub kv_cache_dtype: Option<String>,

@@ -36,6 +36,8 @@ pub struct Config {
     pub block_size: usize,
     /// Memory for the KV cache.
     pub kv_cache_memory: ByteSize,
+    /// Memory for blocks that are thrown out of it.
+    pub kv_offload_memory: ByteSize,
     /// What keys and values are rounded to.
     pub kv_cache_dtype: KvCacheDtype,
     /// Whether common beginnings share blocks.
@@ -134,6 +136,7 @@ impl RawConfig {
             )?,
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
             kv_cache_memory: self.kv_cache_memory.unwrap_or(ByteSize(1 << 30)),
+            kv_offload_memory: self.kv_offload_memory.unwrap_or(ByteSize(0)),
             prefix_cache: self.prefix_cache.unwrap_or(true),
             speculation: self.speculation.unwrap_or(true),
             kv_cache_dtype: kv_cache_dtype(self.kv_cache_dtype.as_deref())?,

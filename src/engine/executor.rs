@@ -25,7 +25,7 @@ pub struct ExecutorError(pub String);
 /// `launch` may return before the work is done, so that a device can be kept one step ahead; `collect` waits for it.
 /// A panic in either is caught by the engine, which fails what is open and builds a new executor.
 pub trait Executor {
-    /// Starts computing `plan`: copies its blocks, in order, then computes its rows. The plan may be rebuilt once this
+    /// Starts computing `plan`: moves its blocks, in order, then computes its rows. The plan may be rebuilt once this
     /// returns.
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError>;
 

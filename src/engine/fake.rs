@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{Executor, ExecutorError, StepOutput, Ticket};
+use crate::kv::{BlockId, BlockMove};
 use crate::request::{SampledToken, TokenLogprobs};
 use crate::scheduler::{SampleRow, StepPlan};
 
@@ -17,6 +18,7 @@ pub struct FakeExecutor {
     vocab_size: u32,
     block_size: usize,
     cache: Vec<u32>,
+    host: Vec<u32>,
     hook: Option<Hook>,
     in_flight: Option<StepOutput>,
 }
@@ -28,9 +30,16 @@ impl FakeExecutor {
             vocab_size,
             block_size,
             cache: vec![u32::MAX; num_blocks * block_size],
+            host: Vec::new(),
             hook: None,
             in_flight: None,
         }
+    }
+
+    /// Adds an arena of `num_slots` blocks that are thrown out of the cache.
+    pub fn with_host_arena(mut self, num_slots: usize) -> Self {
+        self.host = vec![u32::MAX; num_slots * self.block_size];
+        self
     }
 
     /// Calls `hook` before each step.
@@ -92,10 +101,22 @@ impl Executor for FakeExecutor {
         if let Some(hook) = &mut self.hook {
             hook(plan)?;
         }
-        for &(from, to) in &plan.block_copies {
-            let (from, to) = (from as usize, to as usize);
-            let tokens = from * self.block_size..(from + 1) * self.block_size;
-            self.cache.copy_within(tokens, to * self.block_size);
+        let tokens = |block: BlockId| {
+            let start = block.0 as usize * self.block_size;
+            start..start + self.block_size
+        };
+        for &block_move in &plan.block_moves {
+            match block_move {
+                BlockMove::Copy { from, to } => {
+                    self.cache.copy_within(tokens(from), tokens(to).start);
+                }
+                BlockMove::Save { block, slot } => {
+                    self.host[tokens(slot)].copy_from_slice(&self.cache[tokens(block)]);
+                }
+                BlockMove::Load { slot, block } => {
+                    self.cache[tokens(block)].copy_from_slice(&self.host[tokens(slot)]);
+                }
+            }
         }
         for (&token, &slot) in plan.token_ids.iter().zip(&plan.slot_mapping) {
             self.cache[slot as usize] = token;

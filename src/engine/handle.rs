@@ -22,6 +22,8 @@ pub struct EngineConfig {
     pub scheduler: SchedulerConfig,
     /// Blocks of the KV cache.
     pub num_blocks: usize,
+    /// Blocks of the host's arena, where what is thrown out of the cache goes; 0 for none.
+    pub num_host_blocks: usize,
     /// Tokens a block.
     pub block_size: usize,
     /// Requests that may wait beyond those that run; more are refused.
@@ -96,7 +98,8 @@ impl EngineHandle {
         let (ended_tx, ended_rx) = oneshot::channel();
         let scheduler = Scheduler::new(
             config.scheduler,
-            BlockPool::new(config.num_blocks, config.block_size),
+            BlockPool::new(config.num_blocks, config.block_size)
+                .with_host_arena(config.num_host_blocks),
         );
         let loop_status = Arc::clone(&status);
         std::thread::Builder::new()
@@ -185,6 +188,15 @@ impl EngineHandle {
             .completion_interval_ms
             .load(Ordering::Relaxed);
         Duration::from_secs(interval.div_ceil(1000).clamp(1, 60))
+    }
+
+    /// Forgets what the prefix cache and the host hold, before the next step, and says how many blocks that were. What runs
+    /// goes on.
+    pub async fn reset_cache(&self) -> Result<usize, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.shared.inbox.send(Message::ResetCache(reply));
+        sent.map_err(|_| SubmitError::Stopped)?;
+        answer.await.map_err(|_| SubmitError::Stopped)
     }
 
     /// Refuses new requests from now on; those accepted go on.

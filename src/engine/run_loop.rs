@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::handle::Status;
 use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput};
 use crate::scheduler::{Committed, Scheduler, Sequence, SequenceId, StepPlan};
@@ -19,6 +21,7 @@ pub(super) enum Message {
         sequence: Box<Sequence>,
         sink: EventSink,
     },
+    ResetCache(oneshot::Sender<usize>),
     Stop,
 }
 
@@ -108,6 +111,10 @@ impl EngineLoop {
         while let Some(message) = next {
             match message {
                 Message::Stop => return false,
+                Message::ResetCache(reply) => {
+                    // Whoever asked may have left.
+                    let _ = reply.send(self.scheduler.clear_prefix_cache());
+                }
                 Message::Submit { sequence, sink } => self.take(*sequence, sink),
             }
             next = self.inbox.try_recv().ok();
@@ -144,6 +151,8 @@ impl EngineLoop {
             num_preemptions: self.scheduler.num_preemptions(),
             num_drafted: self.scheduler.num_drafted(),
             num_accepted: self.scheduler.num_accepted(),
+            num_saves: self.scheduler.pool().num_saves(),
+            num_loads: self.scheduler.pool().num_loads(),
         });
     }
 
@@ -228,6 +237,7 @@ impl EngineLoop {
         for (_, sink) in self.sinks.drain() {
             sink.fail(EngineError::Panic);
         }
+        self.scheduler.abandon_step();
         self.scheduler.remove(|_| true);
         self.scheduler.clear_prefix_cache();
         let rebuilt = catch_unwind(AssertUnwindSafe(|| {

@@ -1,8 +1,9 @@
 //! The pool of KV blocks, their reference counts, and which of them can be found by what they hold.
 
-use super::BlockHash;
+use super::host_arena::HostArena;
 use super::idle_list::IdleList;
 use super::prefix_tree::PrefixTree;
+use super::{BlockHash, BlockMove};
 
 /// Index of a block in the KV buffers, `0..num_blocks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,12 +16,19 @@ pub struct BlockId(pub u32);
 #[derive(Debug)]
 pub struct BlockPool {
     block_size: usize,
-    ref_counts: Vec<u32>,
+    pub(super) ref_counts: Vec<u32>,
     /// A stack.
-    free: Vec<BlockId>,
-    idle: IdleList,
-    tree: PrefixTree,
+    pub(super) free: Vec<BlockId>,
+    pub(super) idle: IdleList,
+    pub(super) tree: PrefixTree,
+    pub(super) host: HostArena,
+    /// What the next step has to do first.
+    moves: Vec<BlockMove>,
+    /// Blocks whose content the next step brings about.
+    fresh: Vec<BlockId>,
     num_evictions: u64,
+    num_saves: u64,
+    num_loads: u64,
 }
 
 impl BlockPool {
@@ -36,8 +44,20 @@ impl BlockPool {
             free: (0..num_blocks).rev().map(BlockId).collect(),
             idle: IdleList::new(num_blocks as usize),
             tree: PrefixTree::new(num_blocks as usize, block_size),
+            host: HostArena::new(0),
+            moves: Vec::new(),
+            fresh: Vec::new(),
             num_evictions: 0,
+            num_saves: 0,
+            num_loads: 0,
         }
+    }
+
+    /// Saves what is thrown out of the cache in an arena of `num_slots` blocks on the host.
+    #[must_use]
+    pub fn with_host_arena(mut self, num_slots: usize) -> Self {
+        self.host = HostArena::new(num_slots);
+        self
     }
 
     /// Gives no block a name, so that none is ever found by its content.
@@ -63,6 +83,21 @@ impl BlockPool {
     /// Blocks with a name.
     pub fn num_named(&self) -> usize {
         self.tree.len()
+    }
+
+    /// Blocks on the host.
+    pub fn num_saved(&self) -> usize {
+        self.host.len()
+    }
+
+    /// Blocks copied to the host, ever.
+    pub fn num_saves(&self) -> u64 {
+        self.num_saves
+    }
+
+    /// Blocks copied back from the host, ever.
+    pub fn num_loads(&self) -> u64 {
+        self.num_loads
     }
 
     /// Times a name was given up because its block was needed.
@@ -95,7 +130,12 @@ impl BlockPool {
             .oldest()
             .expect("the number was checked: this is a bug");
         self.idle.remove(block);
-        self.tree.remove(block);
+        let is_written = self.tree.is_written(block);
+        let hash = self.tree.remove(block).filter(|_| is_written);
+        if let Some(slot) = hash.and_then(|hash| self.host.put(hash)) {
+            self.moves.push(BlockMove::Save { block, slot });
+            self.num_saves += 1;
+        }
         self.num_evictions += 1;
         block
     }
@@ -146,7 +186,71 @@ impl BlockPool {
         tokens: &[u32],
     ) -> bool {
         debug_assert!(self.ref_counts[block.0 as usize] > 0);
-        self.tree.insert(block, parent, hash, tokens)
+        let is_new = self.tree.insert(block, parent, hash, tokens);
+        if is_new {
+            self.fresh.push(block);
+        }
+        is_new
+    }
+
+    /// Brings content back from the host into a held block without a name, before the next step's rows are computed, and
+    /// names the block. False where the host doesn't have it.
+    pub fn load(
+        &mut self,
+        block: BlockId,
+        parent: BlockHash,
+        hash: BlockHash,
+        tokens: &[u32],
+    ) -> bool {
+        if !self.host.touch(hash) || !self.name(block, parent, hash, tokens) {
+            return false;
+        }
+        let slot = self.host.take(hash);
+        let slot = slot.expect("it was there a moment ago: this is a bug");
+        self.moves.push(BlockMove::Load { slot, block });
+        self.num_loads += 1;
+        true
+    }
+
+    /// Notes that what the host has is going to be loaded, so that it makes no room for anything before; false where the
+    /// host doesn't have it.
+    pub fn touch_saved(&mut self, hash: BlockHash) -> bool {
+        self.host.touch(hash)
+    }
+
+    /// Whether content of this name is in the cache or on the host.
+    pub fn is_known(&self, hash: BlockHash) -> bool {
+        self.find(hash).is_some() || self.host.contains(hash)
+    }
+
+    /// Copies a block's content before the next step's rows are computed.
+    pub fn copy(&mut self, from: BlockId, to: BlockId) {
+        self.moves.push(BlockMove::Copy { from, to });
+    }
+
+    /// What the next step has to do first, in this order.
+    pub fn moves(&self) -> &[BlockMove] {
+        &self.moves
+    }
+
+    /// The step is done: what it was to bring about is there.
+    pub fn step_done(&mut self) {
+        self.moves.clear();
+        for block in self.fresh.drain(..) {
+            self.tree.mark_written(block);
+        }
+    }
+
+    /// The step failed: nobody knows what is in the blocks and slots that it was to fill.
+    pub fn step_failed(&mut self) {
+        for block in std::mem::take(&mut self.fresh) {
+            self.forget(block);
+        }
+        for block_move in std::mem::take(&mut self.moves) {
+            if let BlockMove::Save { slot, .. } = block_move {
+                self.host.forget(slot);
+            }
+        }
     }
 
     /// Whether a block's content may be in use by several: it must not be written to any more.
@@ -154,13 +258,8 @@ impl BlockPool {
         self.tree.is_written(block)
     }
 
-    /// Notes that a block's content is in the cache.
-    pub fn mark_written(&mut self, block: BlockId) {
-        self.tree.mark_written(block);
-    }
-
     /// Takes a block's name away, because its content is not what the name says.
-    pub fn forget(&mut self, block: BlockId) {
+    fn forget(&mut self, block: BlockId) {
         if self.tree.contains(block) {
             self.tree.remove(block);
             if self.ref_counts[block.0 as usize] == 0 {
@@ -175,37 +274,7 @@ impl BlockPool {
         for block in 0..self.ref_counts.len() as u32 {
             self.forget(BlockId(block));
         }
-    }
-
-    /// Checks the pool against the blocks that all tables hold (`held`, with repeats for shared ones).
-    pub fn check(&self, held: impl Iterator<Item = BlockId>) -> Result<(), String> {
-        let mut expected = vec![0u32; self.ref_counts.len()];
-        for block in held {
-            expected[block.0 as usize] += 1;
-        }
-        if let Some(i) = (0..expected.len()).find(|&i| expected[i] != self.ref_counts[i]) {
-            return Err(format!(
-                "block {i}: {} references counted, {} held",
-                self.ref_counts[i], expected[i]
-            ));
-        }
-        let mut free = vec![false; expected.len()];
-        for block in self.free.iter().copied().chain(self.idle.iter()) {
-            let seen = std::mem::replace(&mut free[block.0 as usize], true);
-            if seen || expected[block.0 as usize] > 0 {
-                return Err(format!("{block:?} is free twice, or free and held"));
-            }
-        }
-        if let Some(i) = (0..expected.len()).find(|&i| !free[i] && expected[i] == 0) {
-            return Err(format!("block {i} is lost: neither free nor held"));
-        }
-        if let Some(block) = self.free.iter().find(|block| self.tree.contains(**block)) {
-            return Err(format!("{block:?} is free and has a name"));
-        }
-        if let Some(block) = self.idle.iter().find(|block| !self.tree.contains(*block)) {
-            return Err(format!("{block:?} is idle without a name"));
-        }
-        self.tree.check()
+        self.host.clear();
     }
 }
 
@@ -243,8 +312,8 @@ mod tests {
         assert!(pool.allocate(2, &mut table));
         for (i, &block) in table.iter().enumerate() {
             assert!(pool.name(block, root, name(i as u32), &[i as u32; 2]));
-            pool.mark_written(block);
         }
+        pool.step_done();
         pool.release(table[1]);
         pool.release(table[0]);
         assert_eq!((pool.num_free(), pool.num_named()), (3, 2));
@@ -262,6 +331,37 @@ mod tests {
         pool.release(table[0]);
         assert_eq!((pool.num_free(), pool.num_named()), (1, 0));
         pool.check(other.iter().copied()).unwrap();
+    }
+
+    #[test]
+    fn what_is_thrown_out_comes_back_from_the_host() {
+        let mut pool = BlockPool::new(1, 2).with_host_arena(1);
+        let root = BlockHash::scope("");
+        let (a, b) = (root.child(&[1, 1]), root.child(&[2, 2]));
+        let mut table = Vec::new();
+        assert!(pool.allocate(1, &mut table) && pool.name(table[0], root, a, &[1, 1]));
+        pool.step_done();
+        pool.release(table[0]);
+        // The one block is needed for other content.
+        table.clear();
+        assert!(pool.allocate(1, &mut table));
+        let (block, slot) = (table[0], BlockId(0));
+        assert_eq!(pool.moves(), [BlockMove::Save { block, slot }]);
+        assert!(pool.name(block, root, b, &[2, 2]) && !pool.load(block, root, a, &[1, 1]));
+        pool.step_done();
+        pool.release(block);
+        table.clear();
+        // Content that is about to be wanted makes no room for what is thrown out meanwhile.
+        assert!(pool.touch_saved(a) && pool.is_known(a) && pool.allocate(1, &mut table));
+        assert!(
+            !pool.load(block, root, a, &[1, 1]),
+            "one slot holds one block"
+        );
+        assert!(pool.load(block, root, b, &[2, 2]));
+        assert_eq!(pool.moves().last(), Some(&BlockMove::Load { slot, block }));
+        pool.step_failed();
+        assert!(pool.moves().is_empty() && !pool.is_known(a) && !pool.is_known(b));
+        pool.check(table.iter().copied()).unwrap();
     }
 
     #[test]

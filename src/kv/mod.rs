@@ -8,13 +8,20 @@
 //! * `free + idle + held = num_blocks`, always;
 //! * a table grows whole or not at all, so a failed growth leaves nothing to undo;
 //! * a block with a name is full, and nobody writes to it any more.
+//!
+//! What is thrown out of the cache may go to a second arena on the host, and comes back from there as it was. Which blocks are
+//! copied where is planned here, in order ([`BlockMove`]), and done before a step computes its rows.
 
 mod block_hash;
+mod block_move;
 mod block_pool;
 mod block_table;
+mod check;
+mod host_arena;
 mod idle_list;
 mod prefix_tree;
 
 pub use block_hash::{BlockHash, HashChain};
+pub use block_move::BlockMove;
 pub use block_pool::{BlockId, BlockPool};
 pub use block_table::BlockTable;

@@ -98,11 +98,9 @@ impl PrefixTree {
         }
     }
 
-    /// Takes a block's name away.
-    pub(super) fn remove(&mut self, block: BlockId) {
-        let Some(node) = self.nodes[block.0 as usize].take() else {
-            return;
-        };
+    /// Takes a block's name away, and tells it.
+    pub(super) fn remove(&mut self, block: BlockId) -> Option<BlockHash> {
+        let node = self.nodes[block.0 as usize].take()?;
         self.blocks.remove(&node.hash);
         if let Some(older) = node.older {
             self.node(older).newer = node.newer;
@@ -116,6 +114,7 @@ impl PrefixTree {
                 self.newest_child.remove(&node.parent);
             }
         }
+        Some(node.hash)
     }
 
     /// The written block after `parent` that shares most tokens with the beginning of `tokens`, and how many.

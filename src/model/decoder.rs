@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::buffers::Buffers;
 use super::weights::{LayerWeights, Linear};
@@ -12,7 +12,7 @@ use crate::ops::{
     AttentionBatch, KvCache, KvDtype, LinearPart, QkNorm, RopeTable, Slots, add_assign, embedding,
     gather_rows, matmul, paged_attention, rms_norm, rope_store, silu_mul,
 };
-use crate::scheduler::StepPlan;
+use crate::scheduler::{BlockMove, StepPlan};
 
 /// What the buffers are made for.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct Limits {
     pub max_model_len: usize,
     /// Blocks of the KV cache.
     pub num_blocks: usize,
+    /// Blocks of the host's arena; 0 for none.
+    pub num_host_blocks: usize,
     /// Tokens a block; a multiple of 16.
     pub block_size: usize,
     /// What keys and values are rounded to.
@@ -39,6 +41,8 @@ pub struct Decoder {
     buffers: Buffers,
     /// One a layer.
     kv_caches: Vec<KvCache>,
+    /// Where blocks go that are thrown out of the cache: one a layer, or none.
+    host_caches: Vec<KvCache>,
     limits: Limits,
     cpu: Cpu,
 }
@@ -70,25 +74,29 @@ impl Decoder {
             r.style,
         )?;
         let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
-        let kv_cache = |_| {
+        let kv_cache = |num_blocks: usize| {
             KvCache::new(
                 limits.kv_dtype,
-                limits.num_blocks,
+                num_blocks,
                 config.num_kv_heads,
                 limits.block_size,
                 config.head_dim,
                 &Device::Cpu,
             )
         };
-        let kv_caches = (0..config.num_layers)
-            .map(kv_cache)
-            .collect::<Result<_>>()?;
+        let arena = |num_blocks: usize| {
+            let num_layers = if num_blocks > 0 { config.num_layers } else { 0 };
+            let layers = (0..num_layers).map(|_| kv_cache(num_blocks));
+            layers.collect::<Result<Vec<_>>>()
+        };
+        let (kv_caches, host_caches) = (arena(limits.num_blocks)?, arena(limits.num_host_blocks)?);
         Ok(Self {
             config,
             weights,
             rope,
             buffers,
             kv_caches,
+            host_caches,
             limits: *limits,
             cpu,
         })
@@ -116,9 +124,7 @@ impl Decoder {
         };
         let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
         let sampled_batch = step.batch.select(&sampled_rows)?;
-        for kv_cache in &self.kv_caches {
-            kv_cache.copy_blocks(&plan.block_copies)?;
-        }
+        self.move_blocks(&plan.block_moves)?;
         let hidden = self.buffers.hidden.narrow(0, 0, plan.num_tokens())?;
         embedding(&hidden, &plan.token_ids, &self.weights.embedding, &self.cpu)?;
 
@@ -137,6 +143,28 @@ impl Decoder {
             self.feed_forward(layer, &hidden)?;
         }
         self.lm_head(&hidden).map(Some)
+    }
+
+    /// Copies blocks within the cache, and to and from the host's arena.
+    fn move_blocks(&self, moves: &[BlockMove]) -> Result<()> {
+        for &block_move in moves {
+            for (i, cache) in self.kv_caches.iter().enumerate() {
+                let host = || match self.host_caches.get(i) {
+                    Some(host) => Ok(host),
+                    None => bail!("{block_move:?}: there is no host arena"),
+                };
+                match block_move {
+                    BlockMove::Copy { from, to } => cache.copy_block(from.0, to.0)?,
+                    BlockMove::Save { block, slot } => {
+                        host()?.copy_block_from(cache, block.0, slot.0)?;
+                    }
+                    BlockMove::Load { slot, block } => {
+                        cache.copy_block_from(host()?, slot.0, block.0)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Projects the rows' queries, keys and values and stores the last two; the queries are ready for attention.

@@ -39,9 +39,6 @@ impl Scheduler {
         );
         self.cost
             .learn(self.budget.size(), now.saturating_sub(self.planned_at));
-        for block in self.fresh.drain(..) {
-            self.pool.mark_written(block);
-        }
         let mut sampled = sampled.into_iter();
         let max_model_len = self.config.max_model_len;
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);
@@ -67,13 +64,12 @@ impl Scheduler {
             }
             !is_over
         });
+        self.pool.step_done();
     }
 
     /// Gives up the step in flight, which failed: removes its sequences and forgets the blocks it was to complete.
     pub fn abandon_step(&mut self) {
-        for block in self.fresh.drain(..) {
-            self.pool.forget(block);
-        }
+        self.pool.step_failed();
         let failed = std::mem::take(&mut self.plan.sequences);
         self.remove(|id| failed.contains(&id));
         // The others may count on blocks that the step was to fill or to copy. They find again what is written.

@@ -23,6 +23,7 @@ mod sequence;
 mod speculation;
 mod waiting;
 
+pub use crate::kv::BlockMove;
 pub use admission::Refusal;
 pub use commit::Committed;
 pub use cost::{CostModel, StepSize};

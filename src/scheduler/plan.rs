@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Sequence, SequenceId};
+use crate::kv::BlockMove;
 use crate::request::SamplingParams;
 
 /// One row whose logits are needed, and how to draw from them.
@@ -28,8 +29,8 @@ pub struct SampleRow {
 /// A row may read keys and values that other rows of the same step store: in each layer all rows store before any attends.
 #[derive(Clone, Debug, Default)]
 pub struct StepPlan {
-    /// Blocks to copy, in this order and before any row is computed, as `(from, to)`.
-    pub block_copies: Vec<(u32, u32)>,
+    /// Blocks to copy, in this order and before any row is computed.
+    pub block_moves: Vec<BlockMove>,
     /// Input tokens, `[T]`.
     pub token_ids: Vec<u32>,
     /// Position of each in its sequence, `[T]`.
@@ -68,7 +69,7 @@ impl StepPlan {
 
     /// Empties it, keeping the memory.
     pub fn clear(&mut self) {
-        self.block_copies.clear();
+        self.block_moves.clear();
         self.token_ids.clear();
         self.positions.clear();
         self.slot_mapping.clear();

@@ -20,7 +20,7 @@ use super::budget::Budget;
 use super::speculation::{MAX_DRAFTED_ROWS, Speculation};
 use super::waiting::Waiting;
 use super::{CostModel, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
-use crate::kv::{BlockId, BlockPool};
+use crate::kv::BlockPool;
 
 /// The limits a scheduler keeps.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +60,6 @@ pub struct Scheduler {
     pub(super) waiting: Waiting,
     pub(super) running: Vec<Sequence>,
     pub(super) plan: StepPlan,
-    /// Blocks that the step in flight completes.
-    pub(super) fresh: Vec<BlockId>,
     /// Running sequences whose prompts are under way, by index.
     prompts: Vec<usize>,
     pub(super) budget: Budget,
@@ -98,7 +96,6 @@ impl Scheduler {
             waiting: Waiting::default(),
             running: Vec::new(),
             plan: StepPlan::default(),
-            fresh: Vec::new(),
             prompts: Vec::new(),
             budget: Budget::default(),
             cost: CostModel::default(),
@@ -140,6 +137,7 @@ impl Scheduler {
             self.waiting.charge(sequence, sequence.num_scheduled_tokens);
             self.plan.push(sequence, self.pool.block_size());
         }
+        self.plan.block_moves.extend_from_slice(self.pool.moves());
         &self.plan
     }
 
@@ -158,7 +156,7 @@ impl Scheduler {
                 .grow_to(sequence.tokens.len(), &mut self.pool)
             {
                 self.budget.decode(sequence);
-                sequence.name_blocks(&mut self.pool, &mut self.fresh);
+                sequence.name_blocks(&mut self.pool);
                 i += 1;
             } else {
                 // May be this very sequence, when it is the last itself.
@@ -225,7 +223,7 @@ impl Scheduler {
         let sequence = &mut self.running[i];
         sequence.share_cached_blocks(&mut self.pool);
         self.budget.prompt_chunk(sequence, &self.cost);
-        sequence.name_blocks(&mut self.pool, &mut self.fresh);
+        sequence.name_blocks(&mut self.pool);
     }
 
     /// Admits as many as the step has room for.
@@ -245,13 +243,14 @@ impl Scheduler {
         }
         let head = self.waiting.head_mut(now)?;
         head.share_cached_blocks(&mut self.pool);
+        head.touch_saved_blocks(&mut self.pool);
         if !head.block_table.grow_to(head.tokens.len(), &mut self.pool) {
             head.release_blocks(&mut self.pool);
             return None;
         }
-        let copy = head.copy_similar_block(&self.pool);
-        let copy = copy.map(|(from, to)| (from.0, to.0));
-        self.plan.block_copies.extend(copy);
+        // Now that it has blocks of its own, they can be filled.
+        head.share_cached_blocks(&mut self.pool);
+        head.copy_similar_block(&mut self.pool);
         let admitted = self.waiting.admit(now)?;
         let is_batch = admitted.is_batch();
         let place = self.running.partition_point(|s| s.is_batch() <= is_batch);
@@ -274,9 +273,12 @@ impl Scheduler {
         }
     }
 
-    /// Forgets what cached blocks hold; sequences keep theirs.
-    pub fn clear_prefix_cache(&mut self) {
+    /// Forgets what cached blocks and the host hold; sequences keep theirs.
+    /// Says how many blocks had a name.
+    pub fn clear_prefix_cache(&mut self) -> usize {
+        let num_known = self.pool.num_named() + self.pool.num_saved();
         self.pool.forget_all();
+        num_known
     }
 
     /// Removes every sequence for which `is_gone` holds, waiting or running, and frees its blocks.

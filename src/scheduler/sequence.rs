@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::forecast::Load;
 use super::speculation::Draft;
-use crate::kv::{BlockHash, BlockId, BlockPool, BlockTable, HashChain};
+use crate::kv::{BlockHash, BlockPool, BlockTable, HashChain};
 use crate::request::{
     FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
 };
@@ -145,11 +145,11 @@ impl Sequence {
         self.hashes.before(num_full).child(rest)
     }
 
-    /// Tokens that it finds cached at this moment.
+    /// Tokens that it finds cached, or saved on the host, at this moment.
     pub(super) fn count_cached(&self, pool: &BlockPool) -> usize {
         let num_most = (self.tokens.len() - 1) / pool.block_size();
-        let is_cached = |&i: &usize| pool.find(self.hashes.block(i)).is_some();
-        (0..num_most).take_while(is_cached).count() * pool.block_size()
+        let is_known = |&i: &usize| pool.is_known(self.hashes.block(i));
+        (0..num_most).take_while(is_known).count() * pool.block_size()
     }
 
     /// Stop tokens that may not be drawn yet (`min_tokens`) after `num_drafted` drafted tokens.
@@ -161,30 +161,53 @@ impl Sequence {
         }
     }
 
-    /// Takes over cached blocks with the next of its tokens, also ones that are computed in the step being planned. Its
-    /// last token is left to compute, for its logits are wanted. It must hold no half-computed block.
+    /// Takes over cached blocks with the next of its tokens, also ones that are computed in the step being planned, and has
+    /// its own blocks filled with what the host has of them. Its last token is left to compute, for its logits are wanted.
+    /// It must hold no half-computed block.
     pub fn share_cached_blocks(&mut self, pool: &mut BlockPool) {
         let block_size = pool.block_size();
         while self.num_computed_tokens.is_multiple_of(block_size)
             && self.num_computed_tokens + block_size < self.tokens.len()
         {
             let i = self.num_computed_tokens / block_size;
-            let Some(block) = pool.find(self.hashes.block(i)) else {
+            if let Some(block) = pool.find(self.hashes.block(i)) {
+                self.block_table.share(i, block, pool);
+            } else if !self.load_block(i, pool) {
                 break;
-            };
-            self.block_table.share(i, block, pool);
+            }
             self.note_cached(block_size);
         }
     }
 
-    /// Finds a cached block that shares the first of the tokens that are next, to be copied into its own block before the
-    /// step: from where, to where. As for [`Sequence::share_cached_blocks`].
-    pub fn copy_similar_block(&mut self, pool: &BlockPool) -> Option<(BlockId, BlockId)> {
+    fn load_block(&self, i: usize, pool: &mut BlockPool) -> bool {
+        let Some(&own) = self.block_table.blocks().get(i) else {
+            return false;
+        };
+        let block_size = pool.block_size();
+        let tokens = &self.tokens[i * block_size..(i + 1) * block_size];
+        pool.load(own, self.hashes.before(i), self.hashes.block(i), tokens)
+    }
+
+    /// Keeps what the host has of its next tokens from making room for others while it gets its blocks.
+    pub fn touch_saved_blocks(&self, pool: &mut BlockPool) {
+        let block_size = pool.block_size();
+        let next = self.num_computed_tokens / block_size..(self.tokens.len() - 1) / block_size;
+        for i in next {
+            if !pool.touch_saved(self.hashes.block(i)) {
+                break;
+            }
+        }
+    }
+
+    /// Has the cached block copied into its own that shares most of the tokens that are next, if there is one. As for
+    /// [`Sequence::share_cached_blocks`].
+    pub fn copy_similar_block(&mut self, pool: &mut BlockPool) {
         let i = self.num_computed_tokens / pool.block_size();
         let next = &self.tokens[self.num_computed_tokens..self.tokens.len() - 1];
-        let (block, num_tokens) = pool.most_similar(self.hashes.before(i), next)?;
-        self.note_cached(num_tokens);
-        Some((block, self.block_table.blocks()[i]))
+        if let Some((block, num_tokens)) = pool.most_similar(self.hashes.before(i), next) {
+            pool.copy(block, self.block_table.blocks()[i]);
+            self.note_cached(num_tokens);
+        }
     }
 
     fn note_cached(&mut self, num_tokens: usize) {
@@ -194,22 +217,19 @@ impl Sequence {
         }
     }
 
-    /// Names the blocks that the scheduled tokens complete, so that others find them already in this step; appends the
-    /// named ones to `fresh`.
-    pub fn name_blocks(&self, pool: &mut BlockPool, fresh: &mut Vec<BlockId>) {
+    /// Names the blocks that the scheduled tokens complete, so that others find them already in this step.
+    pub fn name_blocks(&self, pool: &mut BlockPool) {
         let end = self.num_computed_tokens + self.num_scheduled_known();
         for i in self.num_settled_blocks..end / pool.block_size() {
-            if self.name_block(i, pool) {
-                fresh.push(self.block_table.blocks()[i]);
-            }
+            self.name_block(i, pool);
         }
     }
 
-    fn name_block(&self, i: usize, pool: &mut BlockPool) -> bool {
+    fn name_block(&self, i: usize, pool: &mut BlockPool) {
         let block_size = pool.block_size();
         let tokens = &self.tokens[i * block_size..(i + 1) * block_size];
         let (parent, hash) = (self.hashes.before(i), self.hashes.block(i));
-        pool.name(self.block_table.blocks()[i], parent, hash, tokens)
+        pool.name(self.block_table.blocks()[i], parent, hash, tokens);
     }
 
     /// Once a step is done: where another block bears the name of one it has completed, it holds that one instead, for
@@ -221,10 +241,7 @@ impl Sequence {
                     self.block_table.share(i, block, pool);
                 }
                 Some(_) => {}
-                None => {
-                    self.name_block(i, pool);
-                    pool.mark_written(self.block_table.blocks()[i]);
-                }
+                None => self.name_block(i, pool),
             }
             self.num_settled_blocks = i + 1;
         }

@@ -73,6 +73,12 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
     }
 }
 
+/// `POST /admin/cache/reset`: forgets all that the prefix cache and its arena on the host hold.
+pub(super) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+    let num_blocks = state.model.engine.reset_cache().await?;
+    Ok(Json(json!({"num_blocks": num_blocks})))
+}
+
 /// Prometheus text.
 pub(super) async fn metrics(State(state): State<AppState>) -> Response {
     (

@@ -33,6 +33,7 @@ pub(super) fn router(state: AppState) -> Router {
         .route("/detokenize", post(tokenize::detokenize))
         .route("/metrics", get(ops::metrics))
         .route("/version", get(ops::version))
+        .route("/admin/cache/reset", post(ops::reset_cache))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(state.clone(), read_body))

@@ -95,6 +95,8 @@ pub struct EngineMetrics {
     wasted: Counter,
     drafted: [Counter; 2],
     accepted: [Counter; 2],
+    saves: Counter,
+    loads: Counter,
 }
 
 /// One reading of the scheduler.
@@ -112,6 +114,10 @@ pub struct EngineGauges {
     pub num_drafted: u64,
     /// And how many of them were right.
     pub num_accepted: u64,
+    /// Blocks copied to the host's arena since the start.
+    pub num_saves: u64,
+    /// And back.
+    pub num_loads: u64,
 }
 
 /// What the front reports of each request.
@@ -159,6 +165,8 @@ impl Telemetry {
             iteration_tokens: histogram!("flambeau_iteration_tokens", "model" => model.to_owned()),
             preemptions: counter!("flambeau_num_preemptions_total", "model" => model.to_owned()),
             wasted: counter!("flambeau_cancelled_tokens_wasted_total", "model" => model.to_owned()),
+            saves: counter!("flambeau_kv_offloaded_blocks_total", "model" => model.to_owned()),
+            loads: counter!("flambeau_kv_reloaded_blocks_total", "model" => model.to_owned()),
             drafted: counters([
                 "flambeau_num_draft_tokens_total",
                 "vllm:spec_decode_num_draft_tokens_total",
@@ -239,6 +247,8 @@ impl EngineMetrics {
             self.accepted[i].absolute(gauges.num_accepted);
         }
         self.preemptions.absolute(gauges.num_preemptions);
+        self.saves.absolute(gauges.num_saves);
+        self.loads.absolute(gauges.num_loads);
     }
 
     /// A step of `num_tokens` rows was computed.

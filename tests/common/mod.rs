@@ -38,6 +38,7 @@ pub fn limits(num_blocks: usize, kv_dtype: KvDtype) -> Limits {
         max_samples: 96,
         max_model_len: num_blocks * 16,
         num_blocks,
+        num_host_blocks: 0,
         block_size: 16,
         kv_dtype,
     }
@@ -71,6 +72,7 @@ impl Engine {
         let engine = EngineConfig {
             scheduler,
             num_blocks: limits.num_blocks,
+            num_host_blocks: limits.num_host_blocks,
             block_size: limits.block_size,
             max_waiting: 256,
             has_tenants: false,
@@ -107,6 +109,13 @@ impl Engine {
         self.ended.blocking_recv().unwrap().unwrap();
         self.telemetry.handle().render()
     }
+}
+
+/// The value of a metric that has one series.
+pub fn metric(metrics: &str, name: &str) -> f64 {
+    let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with('{');
+    let line = metrics.lines().find(of_name).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// What a request was told.

@@ -46,6 +46,7 @@ pub fn limits() -> Limits {
     Limits {
         max_num_batched_tokens: 512,
         max_samples: 512,
+        num_host_blocks: 0,
         max_model_len: 512,
         num_blocks: NUM_BLOCKS,
         block_size: BLOCK_SIZE,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use flambeau::engine::{Executor, ExecutorError, StepOutput, Ticket};
+use flambeau::kv::BlockMove;
 use flambeau::request::{SampledToken, TokenLogprobs};
 use flambeau::scheduler::{SampleRow, StepPlan};
 
@@ -50,7 +51,11 @@ impl Echo {
 
 impl Executor for Echo {
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
-        for &(from, to) in &plan.block_copies {
+        for block_move in &plan.block_moves {
+            let &BlockMove::Copy { from, to } = block_move else {
+                panic!("there is no host arena here: {block_move:?}");
+            };
+            let (from, to) = (from.0, to.0);
             let block_size = self.block_size as u32;
             for i in 0..block_size {
                 if let Some(&token) = self.cache.get(&(from * block_size + i)) {

@@ -64,6 +64,30 @@ async fn tenants_share_nothing_and_the_keys_of_one_tenant_everything() {
 }
 
 #[tokio::test]
+async fn a_reset_forgets_everything_and_needs_a_key() {
+    let mut setup = Setup::echo();
+    setup.options.api_keys = vec![ApiKey::new("one", "key-1")];
+    let server = setup.start().await;
+    ask(&server, "key-1", PROMPT).await;
+    assert_eq!(server.post("/admin/cache/reset", "").await.status(), 401);
+    assert_eq!(num_cached(&ask(&server, "key-1", PROMPT).await), 32);
+    for num_blocks in [2, 0] {
+        let mut client = server.connect().await;
+        let headers = [("authorization", "Bearer key-1")];
+        client
+            .send("POST", "/admin/cache/reset", &headers, b"")
+            .await
+            .unwrap();
+        let reply = client.reply().await.unwrap();
+        assert_eq!(
+            (reply.status(), reply.json()),
+            (200, json!({"num_blocks": num_blocks}))
+        );
+    }
+    assert_eq!(num_cached(&ask(&server, "key-1", PROMPT).await), 0);
+}
+
+#[tokio::test]
 async fn without_the_cache_every_prompt_is_computed() {
     let mut setup = Setup::echo();
     setup.engine.scheduler.prefix_cache = false;

@@ -61,6 +61,7 @@ impl Setup {
                     speculation: true,
                 },
                 num_blocks: 2048,
+                num_host_blocks: 0,
                 block_size: 16,
                 max_waiting: 64,
                 has_tenants: false,
