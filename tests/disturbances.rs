@@ -183,7 +183,9 @@ fn disturbed(
             continue;
         }
         match client.stream.blocking_recv().unwrap() {
-            Event::Failed(EngineError::Refused(_) | EngineError::Deadline) => {
+            Event::Failed(
+                EngineError::Busy { .. } | EngineError::TooLong { .. } | EngineError::Deadline,
+            ) => {
                 assert!(client.has_deadline && client.answer.tokens.is_empty());
                 clients.swap_remove(at);
                 outcomes.too_late += 1;

@@ -5,22 +5,25 @@ mod virtual_time;
 
 use std::time::Duration;
 
-use flambeau::scheduler::SchedulerConfig;
+use flambeau::kv::BlockPool;
+use flambeau::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
+use flambeau::scheduler::{Refusal, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use rng::Rng;
 use virtual_time::{
     CHAT, Client, Fate, SECOND, merged, percentile, poisson, with_lengths_of_chats,
 };
 
+const CONFIG: SchedulerConfig = SchedulerConfig {
+    max_num_seqs: 16,
+    max_num_batched_tokens: 128,
+    max_model_len: 2048,
+    prefix_cache: true,
+    target_itl: Some(Duration::from_millis(60)),
+    speculation: false,
+};
+
 fn serve(clients: &[Client]) -> Vec<Fate> {
-    let config = SchedulerConfig {
-        max_num_seqs: 16,
-        max_num_batched_tokens: 128,
-        max_model_len: 2048,
-        prefix_cache: true,
-        target_itl: Some(Duration::from_millis(60)),
-        speculation: false,
-    };
-    virtual_time::serve(config, 2048, clients)
+    virtual_time::serve(CONFIG, 2048, clients)
 }
 
 /// `num` chats, for so much of what the machine can do.
@@ -137,6 +140,72 @@ fn who_comes_back_when_told_to_is_taken() {
             "{label}"
         );
     }
+}
+
+#[test]
+fn what_one_tenant_is_promised_holds_up_no_other() {
+    let mut rng = Rng(14);
+    let told = Client {
+        deadline: Some(TTFT),
+        obeys: true,
+        ..CHAT
+    };
+    let crowd = Client {
+        tenant: "crowd",
+        ..told.clone()
+    };
+    // Two requests a second of impossible haste, besides.
+    let hasty = Client {
+        deadline: Some(Duration::from_millis(1)),
+        ..crowd.clone()
+    };
+    let quiet = chats(&mut rng, 60, 0.2, &told);
+    let (crowd, hasty) = (
+        chats(&mut rng, 900, 4.0, &crowd),
+        chats(&mut rng, 180, 0.6, &hasty),
+    );
+    let all = merged(&[&quiet, &crowd, &hasty]);
+    let fates = serve(&all);
+    let own = all
+        .iter()
+        .zip(&fates)
+        .filter(|(client, _)| client.tenant == "quiet");
+    let (num, num_at_once) = own.fold((0, 0), |(num, at_once), (_, fate)| {
+        let is_at_once = fate.num_refusals == 0 && fate.ttft <= Some(TTFT) && fate.ttft.is_some();
+        (num + 1, at_once + usize::from(is_at_once))
+    });
+    println!("{num_at_once} of {num} of the quiet tenant are served at once");
+    assert!(num_at_once * 100 >= 90 * num);
+}
+
+#[test]
+fn a_prompt_that_takes_longer_than_its_deadline_is_told_so() {
+    let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(2048, 16));
+    let request = |len: u32, deadline| GenerateRequest {
+        tenant: "a".into(),
+        priority: Priority::Standard,
+        deadline,
+        prompt: (0..len).collect(),
+        sampling: SamplingParams::greedy(),
+        stop: StopCriteria {
+            max_tokens: 10,
+            ..StopCriteria::default()
+        },
+    };
+    let mut add = |id, len, deadline| {
+        let id = SequenceId(id);
+        let sequence = Sequence::new(id, request(len, deadline), Duration::ZERO, 16);
+        scheduler.add(sequence, Duration::ZERO)
+    };
+    assert_eq!(add(0, 100, None), Ok(()));
+    // 1,900 tokens take 0.4 s by the first guess.
+    let refusal = add(1, 1900, Some(Duration::from_millis(100)));
+    assert!(
+        matches!(refusal, Err(Refusal::TooLong { .. })),
+        "{refusal:?}"
+    );
+    assert_eq!(add(2, 1900, Some(10 * SECOND)), Ok(()));
+    assert_eq!(add(3, 100, Some(Duration::ZERO)), Err(Refusal::Late));
 }
 
 #[test]

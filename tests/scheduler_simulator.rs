@@ -205,7 +205,7 @@ impl Simulation {
         // The smallest id of a random residue: HashMap order must not steer a seeded run.
         let residue = self.rng.next() % 8;
         if let Some(&id) = self.open.keys().filter(|id| id.0 % 8 == residue).min() {
-            self.scheduler.remove(|candidate| candidate == id);
+            self.scheduler.cancel(|candidate| candidate == id);
             self.open.remove(&id);
             self.totals.cancelled += 1;
         }
@@ -221,6 +221,9 @@ impl Simulation {
             let request = self.open.remove(&id).unwrap();
             assert!(request.output.is_empty(), "{id:?} was under way");
             self.totals.expired += 1;
+        }
+        if self.rng.below(500) == 0 {
+            self.scheduler.clear_prefix_cache();
         }
         self.scheduler.schedule(now);
         self.check("planned");

@@ -161,6 +161,10 @@ impl RawConfig {
                 format!("{} is not a multiple of 16", config.block_size),
             ));
         }
+        if config.kv_offload_memory.0 > 0 && !config.prefix_cache {
+            let message = "without prefix_cache no block is found again: leave one of the two out";
+            return Err(ConfigError::value("kv_offload_memory", message));
+        }
         if config.max_num_batched_tokens < config.max_num_seqs {
             let message = format!(
                 "{} is below max_num_seqs ({}): every running sequence needs a token a step",
@@ -336,6 +340,14 @@ mod tests {
                 ..RawConfig::default()
             })
             .starts_with("kv_cache_dtype: ")
+        );
+        assert!(
+            message(RawConfig {
+                kv_offload_memory: Some(ByteSize(1 << 30)),
+                prefix_cache: Some(false),
+                ..RawConfig::default()
+            })
+            .starts_with("kv_offload_memory: ")
         );
         assert!(
             message(RawConfig {

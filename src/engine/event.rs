@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -27,15 +28,45 @@ pub enum EngineError {
     /// It would not have had its first token in time, and was not taken.
     #[error(
         "the first token is expected in {:.1} s, which is later than the request allows; retry after {} s",
-        .0.first_token.as_secs_f64(), .0.retry_after.as_secs()
+        .first_token.as_secs_f64(), .retry_after.as_secs()
     )]
-    Refused(Refusal),
-    /// It waited until its deadline had passed, and nothing was computed for it.
-    #[error("the deadline passed while the request was waiting for its turn")]
+    Busy {
+        /// When it would have come.
+        first_token: Duration,
+        /// When the same request is going to be taken.
+        retry_after: Duration,
+    },
+    /// Its prompt takes longer than there is time, also when nobody else asks.
+    #[error(
+        "the prompt alone takes about {:.1} s, which is longer than the request's deadline_ms, or the server's, allows",
+        .first_token.as_secs_f64()
+    )]
+    TooLong {
+        /// When the first token would have come.
+        first_token: Duration,
+    },
+    /// Its deadline passed before anything was computed for it.
+    #[error("the deadline passed before the request had its turn")]
     Deadline,
     /// The server stopped before it was done.
     #[error("the server shut down before this request was finished")]
     ShutDown,
+}
+
+impl From<Refusal> for EngineError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy {
+                first_token,
+                retry_after,
+            } => Self::Busy {
+                first_token,
+                retry_after,
+            },
+            Refusal::TooLong { first_token } => Self::TooLong { first_token },
+            Refusal::Late => Self::Deadline,
+        }
+    }
 }
 
 /// One message of a request's stream.

@@ -30,6 +30,8 @@ enum StepFailure {
     Panicked(String),
 }
 
+/// Messages taken in before a step.
+const MAX_MESSAGES: usize = 256;
 const SINK: &str = "a running sequence has a sink: this is a bug";
 
 /// Everything the thread owns.
@@ -95,41 +97,55 @@ impl EngineLoop {
 
     /// Takes in what has arrived, waiting for it when there is nothing else to do. False when the loop is to end.
     fn receive(&mut self) -> bool {
-        let mut next = if self.sinks.is_empty() {
+        // Who has left is no part of the crowd that newcomers are measured against.
+        self.remove_cancelled();
+        if self.sinks.is_empty() {
             self.publish();
-            match self.inbox.recv() {
-                Ok(message) => {
-                    // Idle time says nothing about how fast places get free.
-                    self.last_finish = self.status.started.elapsed();
-                    Some(message)
-                }
-                Err(mpsc::RecvError) => return false,
+            let Ok(message) = self.inbox.recv() else {
+                return false;
+            };
+            // Idle time says nothing about how fast places get free.
+            self.last_finish = self.status.started.elapsed();
+            if !self.take_in(message) {
+                return false;
             }
-        } else {
-            self.inbox.try_recv().ok()
-        };
-        while let Some(message) = next {
-            match message {
-                Message::Stop => return false,
-                Message::ResetCache(reply) => {
-                    // Whoever asked may have left.
-                    let _ = reply.send(self.scheduler.clear_prefix_cache());
-                }
-                Message::Submit { sequence, sink } => self.take(*sequence, sink),
+        }
+        // Bounded, so that a crowd that is refused and comes again cannot hold up those who are served.
+        for _ in 0..MAX_MESSAGES {
+            let Ok(message) = self.inbox.try_recv() else {
+                break;
+            };
+            if !self.take_in(message) {
+                return false;
             }
-            next = self.inbox.try_recv().ok();
         }
         true
     }
 
-    /// Queues a sequence, unless it is refused.
-    fn take(&mut self, sequence: Sequence, sink: EventSink) {
+    /// False when the loop is to end.
+    fn take_in(&mut self, message: Message) -> bool {
+        match message {
+            Message::Stop => return false,
+            Message::ResetCache(reply) => {
+                // Whoever asked may have left.
+                let _ = reply.send(self.scheduler.clear_prefix_cache());
+            }
+            Message::Submit { sequence, sink } => self.admit(*sequence, sink),
+        }
+        true
+    }
+
+    /// Queues a sequence, unless it is refused or nobody waits for it any more.
+    fn admit(&mut self, sequence: Sequence, sink: EventSink) {
+        if sink.is_cancelled() {
+            return;
+        }
         let id = sequence.id;
         match self.scheduler.add(sequence, self.status.started.elapsed()) {
             Ok(()) => {
                 self.sinks.insert(id, sink);
             }
-            Err(refusal) => sink.fail(EngineError::Refused(refusal)),
+            Err(refusal) => sink.fail(refusal.into()),
         }
     }
 
@@ -161,7 +177,7 @@ impl EngineLoop {
         let before = self.sinks.len();
         self.sinks.retain(|_, sink| !sink.is_cancelled());
         if self.sinks.len() < before {
-            self.scheduler.remove(|id| !self.sinks.contains_key(&id));
+            self.scheduler.cancel(|id| !self.sinks.contains_key(&id));
         }
     }
 

@@ -9,16 +9,27 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::forecast::{Forecast, Load};
+use super::promises::Promises;
+use super::waiting::NUM_CLASSES;
 use super::{Scheduler, Sequence, SequenceId};
-use crate::kv::BlockHash;
 
-/// A request that would not get its first token in time.
+/// Why a request that has a deadline is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// When the first token would have come, from now.
-    pub first_token: Duration,
-    /// In how many whole seconds the same request is going to be taken.
-    pub retry_after: Duration,
+pub enum Refusal {
+    /// Too much is ahead of it.
+    Busy {
+        /// When the first token would have come, from now.
+        first_token: Duration,
+        /// In how many whole seconds the same request is going to be taken.
+        retry_after: Duration,
+    },
+    /// Its prompt takes longer than there is time, whatever else there is to do.
+    TooLong {
+        /// When the first token would come if nobody else asked.
+        first_token: Duration,
+    },
+    /// The deadline has passed already.
+    Late,
 }
 
 /// Newcomers are taken when they are expected within this part of the time they have: expectations are not exact, and who
@@ -27,29 +38,20 @@ const HEADROOM: f64 = 0.8;
 /// The prompts of late whose lengths are kept, and the share of them that counts as the shorter ones.
 const NUM_OFFERED: usize = 128;
 const SHORTER: f64 = 0.99;
+/// The part of the time that a prompt as long as the longer ones may take.
+const LONGER_PART: f64 = 0.75;
+/// Tokens until two thirds of what is known of the lengths of answers are forgotten.
+const MEMORY: f64 = 8192.0;
+/// Nobody is told to come back later than this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// Promises allow for so much slower progress than is expected.
-const SLIP: f64 = 1.1;
-/// How much later than promised a request may come back.
-const GRACE: Duration = Duration::from_secs(3);
-/// Promises kept.
-const MAX_PROMISES: usize = 4096;
-
-/// A request that may come back.
-#[derive(Debug)]
-struct Promise {
-    key: BlockHash,
-    due: Duration,
-    load: Load,
-}
-
+const SLIP: f64 = 1.6;
 /// What is known of how requests end and whether they come back.
 #[derive(Debug)]
 pub(super) struct Admission {
-    promises: Vec<Promise>,
+    promises: Promises,
     /// Rows of the prompts that came last.
     offered: VecDeque<usize>,
-    /// The part of promises that somebody came back for, of late.
-    return_rate: f64,
     /// Tokens given, of late, and how many of them ended an answer before it was as long as it might be.
     num_tokens: f64,
     num_stops: f64,
@@ -58,9 +60,8 @@ pub(super) struct Admission {
 impl Default for Admission {
     fn default() -> Self {
         Self {
-            promises: Vec::new(),
+            promises: Promises::default(),
             offered: VecDeque::new(),
-            return_rate: 1.0,
             // A guess, as if from four answers of 256 tokens.
             num_tokens: 1024.0,
             num_stops: 4.0,
@@ -71,9 +72,12 @@ impl Default for Admission {
 impl Admission {
     /// Learns from a sequence that is over; `has_stopped` is false where it was as long as it might be.
     pub fn ended(&mut self, num_outputs: usize, has_stopped: bool) {
-        const KEEP: f64 = 1.0 - 1.0 / 64.0;
-        self.num_tokens = self.num_tokens * KEEP + num_outputs as f64;
-        self.num_stops = self.num_stops * KEEP + f64::from(u8::from(has_stopped));
+        // One that left before it was given anything says nothing.
+        if num_outputs > 0 {
+            let keep = (-(num_outputs as f64) / MEMORY).exp();
+            self.num_tokens = self.num_tokens * keep + num_outputs as f64;
+            self.num_stops = self.num_stops * keep + f64::from(u8::from(has_stopped));
+        }
     }
 
     /// Takes note of a prompt's rows, and says how many the longer ones have, of late.
@@ -98,50 +102,6 @@ impl Admission {
             false => most,
         }
     }
-
-    /// Takes a request back to whom this time was promised.
-    pub fn redeem(&mut self, key: BlockHash, now: Duration) -> bool {
-        self.lapse(now);
-        // Clients may round, and clocks differ.
-        let is_due = |promise: &Promise| {
-            promise.key == key && promise.due <= now + Duration::from_millis(500)
-        };
-        let Some(i) = self.promises.iter().position(is_due) else {
-            return false;
-        };
-        self.promises.swap_remove(i);
-        self.note_return(1.0);
-        true
-    }
-
-    /// What is promised and due until then, as far as it is going to come.
-    pub fn promised_until(&self, until: Duration) -> Load {
-        let due = self.promises.iter().filter(|promise| promise.due <= until);
-        let all = due.fold(Load::default(), |sum, promise| sum + promise.load);
-        all * self.return_rate
-    }
-
-    /// Promises a time; who asks again and again has one promise.
-    pub fn promise(&mut self, key: BlockHash, due: Duration, load: Load) {
-        let known = self.promises.iter_mut().find(|promise| promise.key == key);
-        if let Some(promise) = known {
-            promise.due = due;
-        } else if self.promises.len() < MAX_PROMISES {
-            self.promises.push(Promise { key, due, load });
-        }
-    }
-
-    fn lapse(&mut self, now: Duration) {
-        let before = self.promises.len();
-        self.promises.retain(|promise| promise.due + GRACE >= now);
-        for _ in self.promises.len()..before {
-            self.note_return(0.0);
-        }
-    }
-
-    fn note_return(&mut self, came: f64) {
-        self.return_rate += (came - self.return_rate) / 32.0;
-    }
 }
 
 impl Scheduler {
@@ -150,13 +110,9 @@ impl Scheduler {
     pub fn add(&mut self, mut sequence: Sequence, now: Duration) -> Result<(), Refusal> {
         debug_assert!((1..self.config.max_model_len).contains(&sequence.tokens.len()));
         self.waiting.enter(&mut sequence);
-        let num_rows = sequence.num_uncomputed_tokens() - sequence.count_cached(&self.pool);
+        let num_cached = sequence.count_cached(&self.pool);
         let most = sequence.max_outputs_left(self.config.max_model_len);
-        sequence.load = Load {
-            num_sequences: 1.0,
-            num_rows: num_rows as f64,
-            max_outputs: most as f64,
-        };
+        sequence.load = Load::of(&sequence, num_cached, most);
         if let Some(left) = sequence.time_left(now) {
             self.decide(&mut sequence, left, now)?;
         }
@@ -171,73 +127,97 @@ impl Scheduler {
         left: Duration,
         now: Duration,
     ) -> Result<(), Refusal> {
-        let num_rows = sequence.load.num_rows as usize;
-        let longer = self.admission.note_offered(num_rows);
+        if left.is_zero() {
+            return Err(Refusal::Late);
+        }
+        let own = sequence.load;
         let key = sequence.prompt_hash(self.pool.block_size());
-        let is_promised = self.admission.redeem(key, now);
-        let ahead = self.waiting.ahead_of(sequence);
-        let promised = match is_promised {
-            true => Load::default(),
-            false => self.admission.promised_until(now + left),
+        let longer = self.admission.note_offered(own.num_rows as usize);
+        let is_due = self.admission.promises.is_due(sequence, key, now);
+        let ahead =
+            |promised: &[[Load; NUM_CLASSES]]| self.waiting.ahead_of(sequence, promised, now);
+        let forecast = self.forecast(sequence, ahead(&[]) + own, now);
+        let first_token = forecast.clone().first_token(ahead(&[]), own);
+
+        let limit = left.mul_f64(HEADROOM);
+        // They may take that much of the time, else nobody would be taken who is in a hurry.
+        let longer = longer.min(forecast.rows_within(limit.mul_f64(LONGER_PART)));
+        let as_if_longer = own * (longer as f64 / own.num_rows).max(1.0);
+        let after = |promised: &[[Load; NUM_CLASSES]]| {
+            forecast.clone().first_token(ahead(promised), as_if_longer)
         };
-        let forecast = self.forecast(ahead + sequence.load);
-        let first_token = forecast.clone().first_token(ahead, num_rows);
-        sequence.expected_ttft = Some(now.saturating_sub(sequence.arrival()) + first_token);
-        let (limit, with_longer) = match is_promised {
-            true => (left, first_token),
-            false => {
-                let limit = left.mul_f64(HEADROOM);
-                // They may take half of the time, else nobody would be taken who is in a hurry.
-                let num_rows = num_rows.max(longer.min(forecast.rows_within(limit.mul_f64(0.75))));
-                (
-                    limit,
-                    forecast.clone().first_token(ahead + promised, num_rows),
-                )
-            }
+        let promises = &self.admission.promises;
+        let is_in_time = match is_due {
+            true => first_token <= left,
+            false => after(&promises.until(now + left, key)) <= limit,
         };
+        let alone = Forecast::new(&self.config, &self.cost, &[], 1, 0.0, |_| true);
+        let alone = alone.first_token(Load::default(), own);
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
         // with what is true.
         let is_alone = self.running.is_empty() && self.waiting.len() == 0;
-        if with_longer <= limit || is_alone {
+        let later = match is_in_time || is_alone {
+            true => None,
+            false => Some(after(&promises.until(Duration::MAX, key)).mul_f64(SLIP)),
+        };
+
+        sequence.expected_ttft = Some(now.saturating_sub(sequence.arrival()) + first_token);
+        let Some(later) = later else {
+            if is_due {
+                self.admission.promises.redeem(sequence, key);
+            }
             return Ok(());
+        };
+        if alone > left {
+            return Err(Refusal::TooLong { first_token: alone });
         }
-        let after_all = ahead + self.admission.promised_until(Duration::MAX);
-        let later = forecast.first_token(after_all, num_rows).max(with_longer);
-        let later = later.mul_f64(SLIP).saturating_sub(left.mul_f64(HEADROOM));
-        let retry_after = later.as_secs_f64();
-        let retry_after = Duration::from_secs(retry_after.ceil().max(1.0) as u64);
-        self.admission
-            .promise(key, now + retry_after, sequence.load);
-        Err(Refusal {
+        let retry_after = later.saturating_sub(limit).min(MAX_RETRY_AFTER);
+        let due = now + Duration::from_secs(retry_after.as_secs() + 1);
+        let due = self.admission.promises.promise(sequence, key, due);
+        let retry_after = due.saturating_sub(now).as_secs_f64().ceil().max(1.0);
+        Err(Refusal::Busy {
             first_token,
-            retry_after,
+            retry_after: Duration::from_secs_f64(retry_after),
         })
     }
 
-    /// The steps to come, where `more` is to run beside what does.
-    fn forecast(&self, more: Load) -> Forecast<'_> {
+    /// The steps to come until `sequence` has had its turn, where `more` is to run beside what does.
+    fn forecast(&self, sequence: &Sequence, more: Load, now: Duration) -> Forecast<'_> {
+        let share = self.waiting.share(self.config.max_num_seqs);
+        let stays = |other: &&Sequence| !self.waiting.gives_way(other, sequence, share, now);
+        let running: Vec<&Sequence> = self.running.iter().filter(stays).collect();
         // As many run as there are places, or as their blocks allow.
         let outputs = |most: f64| self.admission.mean_outputs(most);
-        let tokens = |sequence: &Sequence| {
+        let tokens = |sequence: &&Sequence| {
             let most = sequence.max_outputs_left(self.config.max_model_len);
             sequence.tokens.len() as f64 + outputs(most as f64)
         };
-        let num_tokens: f64 = self.running.iter().map(tokens).sum();
+        let num_tokens: f64 = running.iter().map(tokens).sum();
         let num_outputs = outputs(more.max_outputs / more.num_sequences) * more.num_sequences;
         let num_tokens = num_tokens + more.num_rows + num_outputs;
-        let each = num_tokens / (self.running.len() as f64 + more.num_sequences);
+        let each = num_tokens / (running.len() as f64 + more.num_sequences);
         let capacity = (self.pool.num_blocks() * self.pool.block_size()) as f64;
+        let rank = self.waiting.rank(sequence, now);
         Forecast::new(
             &self.config,
             &self.cost,
-            &self.running,
+            &running,
             self.config.max_num_seqs.min((capacity / each) as usize),
             self.admission.stop_rate(),
+            |other| self.waiting.rank(other, now) <= rank,
         )
     }
 
     /// Takes out the sequences whose deadlines passed before they were given any work.
     pub fn expire(&mut self, now: Duration) -> Vec<SequenceId> {
-        self.waiting.expire(now)
+        let mut expired = self.waiting.expire(now);
+        let is_late = |s: &&Sequence| s.time_left(now).is_some_and(|left| left.is_zero());
+        let admitted = self.running.iter().filter(|s| !s.was_scheduled());
+        let late: Vec<SequenceId> = admitted.filter(is_late).map(|s| s.id).collect();
+        if !late.is_empty() {
+            self.remove(|id| late.contains(&id));
+            expired.extend(late);
+        }
+        expired
     }
 }

@@ -37,8 +37,20 @@ impl Scheduler {
             self.plan.samples.len(),
             "one token a sample row: this is a bug"
         );
-        self.cost
-            .learn(self.budget.size(), now.saturating_sub(self.planned_at));
+        debug_assert!(
+            (self
+                .running
+                .iter()
+                .filter(|s| s.num_scheduled_tokens > 0)
+                .map(|s| s.id))
+            .eq(self.plan.sequences.iter().copied()),
+            "nobody comes or goes while a step is computed: this is a bug"
+        );
+        // A step that moves blocks says little about what its rows take.
+        if self.plan.block_moves.is_empty() {
+            let time = now.saturating_sub(self.planned_at);
+            self.cost.learn(self.budget.size(), time);
+        }
         let mut sampled = sampled.into_iter();
         let max_model_len = self.config.max_model_len;
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);

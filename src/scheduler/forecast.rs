@@ -15,6 +15,8 @@ pub(super) struct Load {
     pub num_sequences: f64,
     /// Token rows until they have their first token.
     pub num_rows: f64,
+    /// Cached tokens that those rows attend to, summed over rows.
+    pub num_attended: f64,
     /// Tokens that they may be given.
     pub max_outputs: f64,
 }
@@ -32,6 +34,7 @@ impl AddAssign for Load {
     fn add_assign(&mut self, other: Self) {
         self.num_sequences += other.num_sequences;
         self.num_rows += other.num_rows;
+        self.num_attended += other.num_attended;
         self.max_outputs += other.max_outputs;
     }
 }
@@ -49,7 +52,22 @@ impl Mul<f64> for Load {
         Self {
             num_sequences: self.num_sequences * factor,
             num_rows: self.num_rows * factor,
+            num_attended: self.num_attended * factor,
             max_outputs: self.max_outputs * factor,
+        }
+    }
+}
+
+impl Load {
+    /// Of one sequence, which may be given `max_outputs` tokens, once `num_cached` of its tokens are in the cache.
+    pub fn of(sequence: &Sequence, num_cached: usize, max_outputs: usize) -> Self {
+        let mut size = StepSize::default();
+        size.add_rows(sequence.tokens.len() - num_cached, num_cached);
+        Self {
+            num_sequences: 1.0,
+            num_rows: size.num_tokens as f64,
+            num_attended: size.num_attended as f64,
+            max_outputs: max_outputs as f64,
         }
     }
 }
@@ -73,20 +91,23 @@ pub(super) struct Forecast<'a> {
     ends: BinaryHeap<Reverse<u64>>,
     /// Cached tokens that a decode attends to, on average.
     context: usize,
-    /// Prompt rows that fill no step yet.
+    /// Prompt rows that fill no step yet, and the cached tokens that each attends to, on average.
     num_rows: f64,
+    attended: f64,
     step: u64,
     seconds: f64,
 }
 
 impl<'a> Forecast<'a> {
-    /// Starts from what is running, of which `num_places` may run, and ends with a token at the chance of `stop_rate`.
+    /// Starts from what is running, of which `num_places` may run, and ends with a token at the chance of `stop_rate`. Prompts
+    /// for which `comes_first` does not hold keep their places and no more.
     pub fn new(
         config: &SchedulerConfig,
         cost: &'a CostModel,
-        running: &[Sequence],
+        running: &[&Sequence],
         num_places: usize,
         stop_rate: f64,
+        comes_first: impl Fn(&Sequence) -> bool,
     ) -> Self {
         let context: usize = running.iter().map(|s| s.tokens.len()).sum();
         let mut forecast = Self {
@@ -99,35 +120,42 @@ impl<'a> Forecast<'a> {
             ends: BinaryHeap::new(),
             context: context / running.len().max(1),
             num_rows: 0.0,
+            attended: 0.0,
             step: 0,
             seconds: 0.0,
         };
-        let (decodes, prompts): (Vec<&Sequence>, Vec<&Sequence>) =
-            running.iter().partition(|s| s.num_uncomputed_tokens() == 1);
+        let (decodes, prompts): (Vec<&Sequence>, Vec<&Sequence>) = running
+            .iter()
+            .copied()
+            .partition(|s| s.num_uncomputed_tokens() == 1);
         for sequence in decodes {
             forecast.decode(sequence.max_outputs_left(config.max_model_len) as f64);
         }
         for sequence in prompts {
-            forecast.prompt(sequence.num_uncomputed_tokens() as f64);
-            forecast.decode(sequence.max_outputs_left(config.max_model_len) as f64);
+            let max_outputs = sequence.max_outputs_left(config.max_model_len);
+            let load = Load::of(sequence, sequence.num_computed_tokens, max_outputs);
+            if comes_first(sequence) {
+                forecast.prompt(load);
+            }
+            forecast.decode(load.max_outputs);
         }
         forecast
     }
 
-    /// The time until a request of `num_rows` rows that comes after `ahead` has its first token.
-    pub fn first_token(mut self, ahead: Load, num_rows: usize) -> Duration {
+    /// The time until a request that comes after `ahead` has its first token.
+    pub fn first_token(mut self, ahead: Load, own: Load) -> Duration {
         let count = ahead.num_sequences.round();
         if count >= 1.0 {
             let each = ahead * (1.0 / ahead.num_sequences);
             let start = self.seconds;
             let num_played = count.min(MAX_PLAYED);
             for _ in 0..num_played as usize {
-                self.admit(each.num_rows);
+                self.admit(each);
                 self.decode(each.max_outputs);
             }
             self.seconds += (self.seconds - start) * (count / num_played - 1.0);
         }
-        self.admit(num_rows as f64);
+        self.admit(own);
         self.flush();
         Duration::from_secs_f64(self.seconds.min(1e6))
     }
@@ -140,19 +168,21 @@ impl<'a> Forecast<'a> {
     }
 
     /// A prompt that has to wait for a place.
-    fn admit(&mut self, num_rows: f64) {
+    fn admit(&mut self, load: Load) {
         while self.ends.len() >= self.num_places {
             self.flush();
             if let Some(&Reverse(end)) = self.ends.peek() {
                 self.run(end.saturating_sub(self.step).max(1), 0);
             }
         }
-        self.prompt(num_rows);
+        self.prompt(load);
     }
 
     /// Computes a prompt, but for the rows that leave room in their step.
-    fn prompt(&mut self, num_rows: f64) {
-        self.num_rows += num_rows;
+    fn prompt(&mut self, load: Load) {
+        let num_attended = self.num_rows * self.attended + load.num_attended;
+        self.num_rows += load.num_rows;
+        self.attended = num_attended / self.num_rows.max(1.0);
         loop {
             let per_step = self.rows_per_step();
             let num_steps = (self.num_rows / per_step as f64) as u64;
@@ -196,7 +226,7 @@ impl<'a> Forecast<'a> {
         match self.target.filter(|_| !self.ends.is_empty()) {
             Some(target) => {
                 let target = within_reach(target, self.cost.predict(self.size(0)));
-                let num_computed = self.context / 2;
+                let num_computed = self.attended as usize;
                 self.cost
                     .rows_within(self.size(0), num_computed, most, target)
                     .max(1)
@@ -209,7 +239,7 @@ impl<'a> Forecast<'a> {
         let num_decodes = self.ends.len();
         StepSize {
             num_tokens: num_decodes + num_rows,
-            num_attended: num_decodes * self.context + num_rows * self.context / 2,
+            num_attended: num_decodes * self.context + num_rows * self.attended as usize,
             num_samples: num_decodes,
         }
     }

@@ -18,6 +18,7 @@ mod cost;
 mod drafter;
 mod forecast;
 mod plan;
+mod promises;
 mod queue;
 mod sequence;
 mod speculation;

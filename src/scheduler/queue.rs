@@ -281,13 +281,20 @@ impl Scheduler {
         num_known
     }
 
+    /// A sequence's reader has had enough of it, or left: takes it out, as [`Scheduler::remove`].
+    pub fn cancel(&mut self, is_cancelled: impl Fn(SequenceId) -> bool) {
+        for sequence in self.running.iter().filter(|s| is_cancelled(s.id)) {
+            self.admission.ended(sequence.num_output_tokens(), true);
+        }
+        self.remove(is_cancelled);
+    }
+
     /// Removes every sequence for which `is_gone` holds, waiting or running, and frees its blocks.
     pub fn remove(&mut self, mut is_gone: impl FnMut(SequenceId) -> bool) {
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);
         self.running.retain_mut(|sequence| {
             let is_gone = is_gone(sequence.id);
             if is_gone {
-                self.admission.ended(sequence.num_output_tokens(), true);
                 sequence.release_blocks(pool);
                 waiting.end(sequence);
             }

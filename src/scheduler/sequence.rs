@@ -98,6 +98,11 @@ impl Sequence {
         self.arrival
     }
 
+    /// Whether it was ever given work.
+    pub(super) fn was_scheduled(&self) -> bool {
+        self.first_scheduled.is_some()
+    }
+
     /// Tokens known but not yet in the cache.
     pub fn num_uncomputed_tokens(&self) -> usize {
         self.tokens.len() - self.num_computed_tokens
@@ -192,10 +197,11 @@ impl Sequence {
     pub fn touch_saved_blocks(&self, pool: &mut BlockPool) {
         let block_size = pool.block_size();
         let next = self.num_computed_tokens / block_size..(self.tokens.len() - 1) / block_size;
-        for i in next {
-            if !pool.touch_saved(self.hashes.block(i)) {
-                break;
-            }
+        let is_known = |i: &usize| pool.is_known(self.hashes.block(*i));
+        let known: Vec<usize> = next.take_while(is_known).collect();
+        // The first ones last: what has to go all the same are the last ones, without which the others are of use.
+        for &i in known.iter().rev() {
+            pool.touch_saved(self.hashes.block(i));
         }
     }
 

@@ -87,7 +87,7 @@ impl Speculation {
         budget: &mut Budget,
         cost: &CostModel,
     ) {
-        let mut num_rows_left = MAX_DRAFTED_ROWS;
+        let (mut num_rows_left, num_running) = (MAX_DRAFTED_ROWS, running.len());
         for sequence in running.iter_mut().filter(|s| s.is_sampled_this_step()) {
             let num_known = sequence.tokens.len();
             // At load not even a draft that is sure to be right pays, and nobody has to look for one.
@@ -98,10 +98,12 @@ impl Speculation {
             let draft = &mut sequence.draft;
             self.drafter
                 .draft(&sequence.tokens, limit, &mut draft.tokens);
-            let limit = draft.tokens.len().min(num_rows_left);
+            let limit = draft.tokens.len().min(limit).min(num_rows_left);
             let mut chance = draft.accept_rate;
             while draft.num_scheduled < limit
                 && budget.is_draft_worth(chance, num_known + draft.num_scheduled, cost)
+                // Nobody loses a block to a draft.
+                && pool.num_free() > num_running
                 && (sequence.block_table).grow_to(num_known + draft.num_scheduled + 1, pool)
             {
                 budget.draft(chance, num_known + draft.num_scheduled);

@@ -21,7 +21,7 @@ const AGEING: Duration = Duration::from_secs(60);
 /// Tokens that a tenant is ahead of the others after a pause: enough for a few requests of somebody who asks now and then.
 const HEAD_START: u64 = 2048;
 
-const NUM_CLASSES: usize = 3;
+pub(super) const NUM_CLASSES: usize = 3;
 
 /// Orders requests of all tenants: what comes first is the least.
 pub(super) type Rank = (bool, u64, Priority);
@@ -90,25 +90,33 @@ impl Waiting {
     }
 
     /// What comes before a new sequence that has [entered](Self::enter): of its own tenant all that is as urgent, of others
-    /// what they are served until they have had as much.
-    pub(super) fn ahead_of(&self, sequence: &Sequence) -> Load {
-        let sum = |loads: &[Load]| loads.iter().fold(Load::default(), |sum, &load| sum + load);
-        let own = &self.tenants[sequence.tenant_idx];
-        let mut ahead = sum(&own.loads[..=sequence.priority as usize]);
-        let reach = own.served as f64 + ahead.num_rows;
-        let batch = Priority::Batch as usize;
+    /// what they are served until they have had as much. `promised` is what else is to come, by tenant and class.
+    pub(super) fn ahead_of(
+        &self,
+        sequence: &Sequence,
+        promised: &[[Load; NUM_CLASSES]],
+        now: Duration,
+    ) -> Load {
+        let up_to = |index: usize, class: Priority| {
+            let promised = promised.get(index).copied().unwrap_or_default();
+            let promised = promised[..=class as usize].iter();
+            promised.fold(self.tenants[index].load_up_to(class, now), |sum, &load| {
+                sum + load
+            })
+        };
+        let mut ahead = up_to(sequence.tenant_idx, sequence.priority);
+        let reach = self.tenants[sequence.tenant_idx].served as f64 + ahead.num_rows;
         for (index, other) in self.tenants.iter().enumerate() {
             if index == sequence.tenant_idx {
                 continue;
             }
-            let (urgent, patient) = other.loads.split_at(batch);
-            let rivals = match sequence.is_batch() {
-                true => {
-                    ahead += sum(urgent);
-                    sum(patient)
-                }
-                false => sum(urgent),
-            };
+            let mut rivals = up_to(index, Priority::Standard);
+            if sequence.is_batch() {
+                ahead += rivals;
+                let urgent = rivals;
+                rivals = up_to(index, Priority::Batch);
+                rivals -= urgent;
+            }
             let before = (reach - other.served as f64) / rivals.num_rows.max(1.0);
             ahead += rivals * before.clamp(0.0, 1.0);
         }
@@ -138,6 +146,11 @@ impl Waiting {
             sequence.priority as usize,
         );
         tenant.num_running -= 1;
+        if let Some(deadline) = sequence.deadline
+            && !sequence.was_scheduled()
+        {
+            self.deadlines.insert((deadline, sequence.id));
+        }
         tenant.loads[class] += sequence.load;
         tenant.queues[class].push_front(sequence);
     }
@@ -298,6 +311,19 @@ impl Tenant {
     /// Whether anything of it waits or runs.
     fn is_there(&self) -> bool {
         self.num_running > 0 || self.num_waiting() > 0
+    }
+
+    /// What is as urgent as `class`, or has waited until it is.
+    fn load_up_to(&self, class: Priority, now: Duration) -> Load {
+        let queues = self.queues.iter().zip(&self.loads).enumerate();
+        queues.fold(Load::default(), |sum, (own, (queue, &load))| {
+            if own <= class as usize {
+                return sum + load;
+            }
+            // Those that were there first have waited longest.
+            let num_risen = queue.partition_point(|sequence| sequence.class_at(now) <= class);
+            sum + load * (num_risen as f64 / queue.len().max(1) as f64)
+        })
     }
 
     /// Takes away what a queue's sequences brought that have left it.

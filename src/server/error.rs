@@ -124,7 +124,7 @@ impl ApiError {
     /// How a request is booked that ends with it.
     pub fn outcome(&self) -> Outcome {
         match self.status {
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Rejected,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_REQUEST => Outcome::Rejected,
             StatusCode::GATEWAY_TIMEOUT => Outcome::Deadline,
             _ => Outcome::Error,
         }
@@ -195,9 +195,13 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::ShutDown => Self::unavailable(error.to_string()),
-            EngineError::Refused(refusal) => {
-                Self::overloaded(error.to_string(), refusal.retry_after)
+            EngineError::Busy { retry_after, .. } => {
+                Self::overloaded(error.to_string(), retry_after)
             }
+            EngineError::TooLong { .. } => Self {
+                code: Some("deadline"),
+                ..Self::field("deadline_ms", error.to_string())
+            },
             EngineError::Deadline => Self {
                 code: Some("deadline"),
                 ..Self::new(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flambeau::kv::BlockPool;
 use flambeau::request::{GenerateRequest, Priority, SampledToken, SamplingParams, StopCriteria};
-use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+use flambeau::scheduler::{Refusal, Scheduler, SchedulerConfig, Sequence, SequenceId};
 
 use super::rng::Rng;
 
@@ -99,9 +99,11 @@ pub fn serve(config: SchedulerConfig, num_blocks: usize, clients: &[Client]) -> 
                 }
                 Err(refusal) => {
                     fates[i].num_refusals += 1;
-                    assert!(refusal.retry_after >= SECOND && refusal.first_token > Duration::ZERO);
-                    if clients[i].obeys {
-                        to_come.push(Reverse((now + refusal.retry_after, i)));
+                    if let Refusal::Busy { retry_after, .. } = refusal
+                        && clients[i].obeys
+                    {
+                        assert!(retry_after >= SECOND);
+                        to_come.push(Reverse((now + retry_after, i)));
                     }
                 }
             }

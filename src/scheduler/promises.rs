@@ -1,0 +1,122 @@
+//! When requests that were refused may come again.
+
+use std::time::Duration;
+
+use super::Sequence;
+use super::forecast::Load;
+use super::waiting::NUM_CLASSES;
+use crate::kv::BlockHash;
+
+/// How much later than promised a request may come back.
+const GRACE: Duration = Duration::from_secs(3);
+/// How much earlier, for clients may round and clocks differ.
+const EARLY: Duration = Duration::from_millis(500);
+/// Promises kept for each tenant.
+const MAX_PER_TENANT: usize = 4096;
+
+/// A request that may come back.
+#[derive(Debug)]
+struct Promise {
+    key: BlockHash,
+    class: usize,
+    due: Duration,
+    load: Load,
+}
+
+/// One tenant's promises.
+#[derive(Debug)]
+struct Tenant {
+    promises: Vec<Promise>,
+    /// The part of them that somebody came back for, of late.
+    return_rate: f64,
+}
+
+/// What is promised to whom. A promise belongs to a prompt: who brings the same one back at its time is taken before newcomers
+/// of the tenant.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    /// By the tenant's index in the queue.
+    tenants: Vec<Tenant>,
+}
+
+impl Promises {
+    fn tenant(&mut self, sequence: &Sequence) -> &mut Tenant {
+        let new = || Tenant {
+            promises: Vec::new(),
+            return_rate: 1.0,
+        };
+        let len = self.tenants.len().max(sequence.tenant_idx + 1);
+        self.tenants.resize_with(len, new);
+        &mut self.tenants[sequence.tenant_idx]
+    }
+
+    /// Whether this is the time that the prompt of this name was promised.
+    pub fn is_due(&mut self, sequence: &Sequence, key: BlockHash, now: Duration) -> bool {
+        let tenant = self.tenant(sequence);
+        tenant.lapse(now);
+        let mut promises = tenant.promises.iter();
+        promises.any(|promise| promise.key == key && promise.due <= now + EARLY)
+    }
+
+    /// Somebody came back and is taken.
+    pub fn redeem(&mut self, sequence: &Sequence, key: BlockHash) {
+        let tenant = self.tenant(sequence);
+        if let Some(i) = tenant
+            .promises
+            .iter()
+            .position(|promise| promise.key == key)
+        {
+            tenant.promises.swap_remove(i);
+            tenant.note_return(1.0);
+        }
+    }
+
+    /// What is promised to others and due until then, as far as it is going to come: by tenant and class.
+    pub fn until(&self, until: Duration, except: BlockHash) -> Vec<[Load; NUM_CLASSES]> {
+        let loads = self.tenants.iter().map(|tenant| {
+            let mut loads = [Load::default(); NUM_CLASSES];
+            for promise in &tenant.promises {
+                if promise.due <= until && promise.key != except {
+                    loads[promise.class] += promise.load * tenant.return_rate;
+                }
+            }
+            loads
+        });
+        loads.collect()
+    }
+
+    /// Promises a time, and says which: who asks again and again, or asks the same as another, hears of the same.
+    pub fn promise(&mut self, sequence: &Sequence, key: BlockHash, due: Duration) -> Duration {
+        let tenant = self.tenant(sequence);
+        let known = tenant
+            .promises
+            .iter_mut()
+            .find(|promise| promise.key == key);
+        if let Some(promise) = known {
+            return promise.due;
+        }
+        if tenant.promises.len() < MAX_PER_TENANT {
+            tenant.promises.push(Promise {
+                key,
+                class: sequence.priority as usize,
+                due,
+                load: sequence.load,
+            });
+        }
+        due
+    }
+}
+
+impl Tenant {
+    fn lapse(&mut self, now: Duration) {
+        let before = self.promises.len();
+        self.promises.retain(|promise| promise.due + GRACE >= now);
+        for _ in self.promises.len()..before {
+            self.note_return(0.0);
+        }
+    }
+
+    fn note_return(&mut self, came: f64) {
+        self.return_rate += (came - self.return_rate) / 32.0;
+    }
+}
