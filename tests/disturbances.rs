@@ -243,7 +243,7 @@ fn disturbances_change_no_answer_of_a_tiny_model_whatever_is_on() {
         all.accepted += outcomes.accepted;
     }
     assert!(all.too_late > 20 && all.preemptions > 100, "{all:?}");
-    assert!(all.offloaded > 100 && all.accepted > 100, "{all:?}");
+    assert!(all.offloaded > 100 && all.accepted > 20, "{all:?}");
 }
 
 #[test]

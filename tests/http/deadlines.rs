@@ -4,9 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::client::within;
 use super::gate::{Act, Gate};
 use super::redact::data;
 use super::server::{COMPLETIONS, Server, Setup};
+
+/// What a step takes that is held.
+const SLOW: Duration = Duration::from_millis(40);
 
 fn body(max_tokens: usize, more: Value) -> String {
     let mut body = json!({"prompt": "abc", "max_tokens": max_tokens, "ignore_eos": true});
@@ -15,7 +19,7 @@ fn body(max_tokens: usize, more: Value) -> String {
     body.to_string()
 }
 
-/// One place, taken by somebody who is to be given so many tokens, of which the first has been computed.
+/// One place, taken by somebody who is to be given so many tokens, of which two have been computed, slowly.
 async fn occupied(mut setup: Setup, gate: &mut Gate, max_tokens: usize) -> Server {
     setup.engine.scheduler.max_num_seqs = 1;
     let server = setup.start().await;
@@ -24,13 +28,28 @@ async fn occupied(mut setup: Setup, gate: &mut Gate, max_tokens: usize) -> Serve
     let client = server
         .send("POST", COMPLETIONS, &body(max_tokens, fields))
         .await;
-    gate.pass().await;
+    for _ in 0..2 {
+        gate.begun().await;
+        // So the machine is known to be slow.
+        wait(&server, SLOW).await;
+        gate.decide(Act::Go);
+    }
     gate.begun().await;
     tokio::spawn(async move {
         let mut client = client;
         let _ = client.reply().await;
     });
     server
+}
+
+/// Waits until so many requests are open.
+async fn until_open(server: &Server, num_open: usize) {
+    let looking = async {
+        while server.engine.num_open() != num_open {
+            server.get("/health").await;
+        }
+    };
+    within(looking).await;
 }
 
 async fn wait(server: &Server, time: Duration) {
@@ -45,11 +64,10 @@ async fn who_would_be_served_too_late_is_refused_at_once_and_told_when_to_come()
     let (setup, mut gate) = Setup::gated();
     let server = occupied(setup, &mut gate, 500).await;
     for stream in [false, true] {
-        let fields = json!({"deadline_ms": 1, "stream": stream});
+        let fields = json!({"deadline_ms": 1000, "stream": stream});
         let mut client = server.send("POST", COMPLETIONS, &body(2, fields)).await;
-        while server.engine.num_open() < 2 {
-            server.get("/health").await;
-        }
+        until_open(&server, 2).await;
+        wait(&server, SLOW).await;
         gate.decide(Act::Go);
         let refused = client.reply().await.unwrap();
         assert_eq!(refused.status(), 429);
@@ -80,13 +98,11 @@ async fn a_deadline_that_passes_in_the_queue_is_a_504_or_ends_the_stream() {
     for keep_alive in [Duration::from_secs(60), Duration::from_millis(1)] {
         let (mut setup, mut gate) = Setup::gated();
         setup.options.keep_alive = keep_alive;
-        let server = occupied(setup, &mut gate, 3).await;
+        let server = occupied(setup, &mut gate, 4).await;
         let fields =
             json!({"deadline_ms": 500, "stream": true, "stream_options": {"include_usage": true}});
         let mut client = server.send("POST", COMPLETIONS, &body(2, fields)).await;
-        while server.engine.num_open() < 2 {
-            server.get("/health").await;
-        }
+        until_open(&server, 2).await;
         // It is taken, for the one before it has but two tokens to go; and then the machine stops.
         gate.decide(Act::Go);
         gate.begun().await;
@@ -115,7 +131,7 @@ async fn a_deadline_that_passes_in_the_queue_is_a_504_or_ends_the_stream() {
 #[tokio::test]
 async fn the_servers_deadline_is_for_those_who_name_none_and_wait_for_an_answer() {
     let (mut setup, mut gate) = Setup::gated();
-    setup.default_deadline = Some(Duration::from_millis(1));
+    setup.default_deadline = Some(Duration::from_secs(1));
     let server = occupied(setup, &mut gate, 500).await;
     for (fields, status) in [
         (json!({}), 429),
@@ -124,10 +140,9 @@ async fn the_servers_deadline_is_for_those_who_name_none_and_wait_for_an_answer(
     ] {
         let num_open = server.engine.num_open();
         let mut client = server.send("POST", COMPLETIONS, &body(1, fields)).await;
-        while server.engine.num_open() == num_open {
-            server.get("/health").await;
-        }
+        until_open(&server, num_open + 1).await;
         if status == 429 {
+            wait(&server, SLOW).await;
             gate.decide(Act::Go);
             assert_eq!(client.reply().await.unwrap().status(), status);
             gate.begun().await;
@@ -136,8 +151,6 @@ async fn the_servers_deadline_is_for_those_who_name_none_and_wait_for_an_answer(
         }
     }
     drop(gate);
-    while server.engine.num_open() > 0 {
-        server.get("/health").await;
-    }
+    until_open(&server, 0).await;
     assert_eq!(server.metric(&Server::outcome("rejected")).await, 1.0);
 }
