@@ -8,6 +8,7 @@ One fixed trace of lengths as in chats (log-normal; most are short, some long), 
 several loads around capacity: first come, first served. Then at five times the load of the best of those runs, with
 deadline_ms: some of the clients who are refused come back when Retry-After says. An answer is in time when its first token
 came within --ttft seconds and all of it within --tpot seconds a token more.
+What ends after the last arrival is not counted.
 """
 
 import argparse
@@ -28,7 +29,7 @@ class Request:
         self.num_prompt, self.num_output = length(90, 1.0, 900), length(80, 0.8, 400)
         self.seed, self.obeys = rng.random(), rng.random() < OBEYS
         self.statuses, self.retry_after = [], []
-        self.ttft = self.e2e = None
+        self.ttft = self.e2e = self.end = None
 
     def body(self, deadline):
         rng = random.Random(self.seed)
@@ -57,7 +58,7 @@ class Request:
                 first = first or last
         writer.close()
         if first and b"error" not in line:
-            self.ttft, self.e2e = first - started, last - started
+            self.ttft, self.e2e, self.end = first - started, last - started, last
 
     async def serve(self, at, port, deadline):
         await asyncio.sleep(at - time.monotonic())
@@ -67,7 +68,7 @@ class Request:
             await self.ask(port, deadline)
 
     def is_in_time(self, limits):
-        in_time = self.ttft is not None and self.ttft <= limits.ttft
+        in_time = self.ttft is not None and self.ttft <= limits.ttft and self.end <= self.counts_until
         return in_time and self.e2e <= limits.ttft + limits.tpot * self.num_output
 
 
@@ -79,6 +80,7 @@ def run(limits, rate, deadline):
         nonlocal at
         while (at := at + rng.expovariate(rate)) < limits.seconds:
             requests.append(Request(rng))
+            requests[-1].counts_until = start + limits.seconds
             tasks.append(asyncio.create_task(requests[-1].serve(start + at, limits.port, deadline)))
         await asyncio.gather(*tasks)
     asyncio.run(all_of_them())
@@ -102,17 +104,23 @@ def main():
     # Teaches the server what its steps take.
     run(argparse.Namespace(**(vars(limits) | {"seconds": 5, "seed": 99})), limits.capacity, None)
     best = (0.0, limits.capacity)
-    for load in (0.6, 0.8, 1.0, 1.2):
+    for load in (0.8, 1.0, 1.2, 1.4):
         rate = load * limits.capacity
         requests = run(limits, rate, None)
         goodput = sum(r.is_in_time(limits) for r in requests) / limits.seconds
         print(f"first come, first served, {rate:.2f} a second: {goodput:.2f} in time, mean TTFT {mean(r.ttft for r in requests if r.ttft):.2f} s", flush=True)
         best = max(best, (goodput, rate))
     peak, rate = best
-    for deadline in (None, limits.ttft):
+    for deadline in (limits.ttft, None):
         requests = run(limits, 5 * rate, deadline)
         goodput = sum(r.is_in_time(limits) for r in requests) / limits.seconds
         print(f"{5 * rate:.2f} a second, deadline {deadline}: {goodput:.2f} in time, {goodput / peak:.2f} of the peak", flush=True)
+        if deadline:
+            report(requests, limits)
+
+
+def report(requests, limits):
+    """What became of requests that have deadlines."""
     served = [r for r in requests if r.ttft is not None]
     late = sum(r.ttft > limits.ttft for r in served)
     refusals = [after for r in requests for after in r.retry_after]
@@ -124,7 +132,7 @@ def main():
         print(f"{name}: admitted at once over offered {ratio:.3f}")
     print(f"{len(refusals)} refusals, {sum(after is not None for after in refusals)} with Retry-After, of {mean(filter(None, refusals)):.1f} s on average")
     taken = sum(r.statuses[1] == 200 for r in back)
-    print(f"{taken} of {len(back)} who came back when told were taken ({100 * taken / max(len(back), 1):.1f}%)")
+    print(f"{taken} of {len(back)} who came back when told were taken ({100 * taken / max(len(back), 1):.1f}%)", flush=True)
 
 
 if __name__ == "__main__":
