@@ -111,7 +111,9 @@ class Comparison:
         self.work = Path(arguments.work_dir)
 
     def flambeau(self):
-        command = [self.arguments.flambeau, "serve", "--model", self.file, "--threads", str(self.arguments.threads)]
+        # Neither server drafts: what is compared is the same work.
+        options = ["--threads", str(self.arguments.threads), "--speculation", "false"]
+        command = [self.arguments.flambeau, "serve", "--model", self.file, *options]
         return Server("flambeau", command, "/ready", self.work / "flambeau.log")
 
     def llama(self, clients, context, batch=None):
