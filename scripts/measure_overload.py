@@ -100,6 +100,7 @@ def main():
     parser.add_argument("--ttft", type=float, default=2.0)
     parser.add_argument("--tpot", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--log", help="the server's stdout: compares expected with real times to the first token")
     limits = parser.parse_args()
     # Teaches the server what its steps take.
     run(argparse.Namespace(**(vars(limits) | {"seconds": 5, "seed": 99})), limits.capacity, None)
@@ -121,6 +122,12 @@ def main():
 
 def report(requests, limits):
     """What became of requests that have deadlines."""
+    if limits.log:
+        lines = [json.loads(line) for line in open(limits.log) if line.startswith("{")]
+        told = [line for line in lines if line["expected_ttft_ms"] and line["ttft_ms"]]
+        errors = sorted(abs(line["expected_ttft_ms"] / line["ttft_ms"] - 1) for line in told)
+        at = lambda percent: errors[len(errors) * percent // 100]
+        print(f"expected against real TTFT: error P50 {at(50):.2f}, P90 {at(90):.2f} of {len(errors)}")
     served = [r for r in requests if r.ttft is not None]
     late = sum(r.ttft > limits.ttft for r in served)
     refusals = [after for r in requests for after in r.retry_after]

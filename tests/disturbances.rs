@@ -183,9 +183,7 @@ fn disturbed(
             continue;
         }
         match client.stream.blocking_recv().unwrap() {
-            Event::Failed(
-                EngineError::Busy { .. } | EngineError::TooLong { .. } | EngineError::Deadline,
-            ) => {
+            Event::Failed(EngineError::Refused(_)) => {
                 assert!(client.has_deadline && client.answer.tokens.is_empty());
                 clients.swap_remove(at);
                 outcomes.too_late += 1;

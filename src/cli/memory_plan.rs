@@ -52,6 +52,15 @@ impl MemoryPlan {
                 ByteSize(block_bytes as u64)
             );
         }
+        let num_host_blocks = usize::try_from(config.kv_offload_memory.0)? / block_bytes;
+        if num_host_blocks == 0 && config.kv_offload_memory.0 > 0 {
+            bail!(
+                "kv_offload_memory: {} does not hold one block of {} tokens, which takes {}; give at least that",
+                config.kv_offload_memory,
+                config.block_size,
+                ByteSize(block_bytes as u64)
+            );
+        }
         let max_model_len = match config.max_model_len {
             Some(len) if len > model.context_length => {
                 bail!(
@@ -80,7 +89,7 @@ impl MemoryPlan {
                 })
                 .sum(),
             num_blocks,
-            num_host_blocks: usize::try_from(config.kv_offload_memory.0)? / block_bytes,
+            num_host_blocks,
             block_size: config.block_size,
             kv_dtype,
             kv_bytes_per_token,

@@ -20,8 +20,8 @@ impl fmt::Debug for NamedKey {
 }
 
 impl NamedKey {
-    /// Key `i`, given as `KEY`, `NAME=KEY`, `env:VARIABLE` or `NAME=env:VARIABLE`. What follows the name must be more than `=`, so that the
-    /// padding of a base64 key does not make the key a name.
+    /// Key `i`, given as `KEY`, `NAME=KEY`, `env:VARIABLE` or `NAME=env:VARIABLE`. What follows the name must be more than
+    /// `=`, so that the padding of a base64 key does not make the key a name.
     pub(super) fn parse(i: usize, text: &str) -> Result<Self, ConfigError> {
         let numbered = format!("key-{}", i + 1);
         let named = text.split_once('=').filter(|(name, key)| {

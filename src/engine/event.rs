@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -25,48 +24,12 @@ pub enum EngineError {
     /// The executor panicked and was rebuilt; the log has the message.
     #[error("the engine crashed while this request was open; it is being restarted")]
     Panic,
-    /// It would not have had its first token in time, and was not taken.
-    #[error(
-        "the first token is expected in {:.1} s, which is later than the request allows; retry after {} s",
-        .first_token.as_secs_f64(), .retry_after.as_secs()
-    )]
-    Busy {
-        /// When it would have come.
-        first_token: Duration,
-        /// When the same request is going to be taken.
-        retry_after: Duration,
-    },
-    /// Its prompt takes longer than there is time, also when nobody else asks.
-    #[error(
-        "the prompt alone takes about {:.1} s, which is longer than the request's deadline_ms, or the server's, allows",
-        .first_token.as_secs_f64()
-    )]
-    TooLong {
-        /// When the first token would have come.
-        first_token: Duration,
-    },
-    /// Its deadline passed before anything was computed for it.
-    #[error("the deadline passed before the request had its turn")]
-    Deadline,
+    /// It would not have its first token in time.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The server stopped before it was done.
     #[error("the server shut down before this request was finished")]
     ShutDown,
-}
-
-impl From<Refusal> for EngineError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Busy {
-                first_token,
-                retry_after,
-            } => Self::Busy {
-                first_token,
-                retry_after,
-            },
-            Refusal::TooLong { first_token } => Self::TooLong { first_token },
-            Refusal::Late => Self::Deadline,
-        }
-    }
 }
 
 /// One message of a request's stream.

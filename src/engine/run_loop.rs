@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::handle::Status;
 use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput};
-use crate::scheduler::{Committed, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::scheduler::{Committed, Refusal, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 
 /// What the front sends.
@@ -153,7 +153,7 @@ impl EngineLoop {
     fn expire(&mut self) {
         for id in self.scheduler.expire(self.status.started.elapsed()) {
             if let Some(sink) = self.sinks.remove(&id) {
-                sink.fail(EngineError::Deadline);
+                sink.fail(Refusal::Late.into());
             }
         }
     }

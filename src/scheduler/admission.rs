@@ -1,9 +1,9 @@
 //! Whether a request that has a deadline is taken, and when one that is not taken may come again.
 //!
-//! A request is taken when its first token is expected in time, and would be if its prompt were as long as the longer ones of late:
-//! else, at load, the short would fill the queue up to where the long are never taken. One that is refused is promised a time: when what is ahead of
-//! it will be done, other promises included. Who comes back then, with the same request, finds that newcomers were kept from
-//! its place.
+//! A request is taken when its first token is expected in time, and would be if its prompt were as long as the longer ones of
+//! late: else, at load, the short would fill the queue up to where the long are never taken. One that is refused is promised a
+//! time: when what is ahead of it will be done, other promises included. Who comes back then, with the same request, finds
+//! that newcomers were kept from its place.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,9 +14,13 @@ use super::waiting::NUM_CLASSES;
 use super::{Scheduler, Sequence, SequenceId};
 
 /// Why a request that has a deadline is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Too much is ahead of it.
+    #[error(
+        "the first token is expected in {:.1} s, which is later than the request allows; retry after {} s",
+        .first_token.as_secs_f64(), .retry_after.as_secs()
+    )]
     Busy {
         /// When the first token would have come, from now.
         first_token: Duration,
@@ -24,11 +28,16 @@ pub enum Refusal {
         retry_after: Duration,
     },
     /// Its prompt takes longer than there is time, whatever else there is to do.
+    #[error(
+        "the prompt alone takes about {:.1} s, which is longer than the request's deadline_ms, or the server's, allows",
+        .first_token.as_secs_f64()
+    )]
     TooLong {
         /// When the first token would come if nobody else asked.
         first_token: Duration,
     },
-    /// The deadline has passed already.
+    /// The deadline passed before anything was computed for it.
+    #[error("the deadline passed before the request had its turn")]
     Late,
 }
 
@@ -46,6 +55,7 @@ const MEMORY: f64 = 8192.0;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// Promises allow for so much slower progress than is expected.
 const SLIP: f64 = 1.6;
+
 /// What is known of how requests end and whether they come back.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -151,8 +161,6 @@ impl Scheduler {
             true => first_token <= left,
             false => after(&promises.until(now + left, key)) <= limit,
         };
-        let alone = Forecast::new(&self.config, &self.cost, &[], 1, 0.0, |_| true);
-        let alone = alone.first_token(Load::default(), own);
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
         // with what is true.
         let is_alone = self.running.is_empty() && self.waiting.len() == 0;
@@ -168,6 +176,8 @@ impl Scheduler {
             }
             return Ok(());
         };
+        let alone = Forecast::new(&self.config, &self.cost, &[], 1, 0.0, |_| true);
+        let alone = alone.first_token(Load::default(), own);
         if alone > left {
             return Err(Refusal::TooLong { first_token: alone });
         }

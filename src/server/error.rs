@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::engine::{EngineError, SubmitError};
+use crate::scheduler::Refusal;
 use crate::telemetry::Outcome;
 use crate::text::{ChatError, TemplateError, TokenizerError};
 
@@ -195,14 +196,14 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::ShutDown => Self::unavailable(error.to_string()),
-            EngineError::Busy { retry_after, .. } => {
+            EngineError::Refused(Refusal::Busy { retry_after, .. }) => {
                 Self::overloaded(error.to_string(), retry_after)
             }
-            EngineError::TooLong { .. } => Self {
+            EngineError::Refused(Refusal::TooLong { .. }) => Self {
                 code: Some("deadline"),
                 ..Self::field("deadline_ms", error.to_string())
             },
-            EngineError::Deadline => Self {
+            EngineError::Refused(Refusal::Late) => Self {
                 code: Some("deadline"),
                 ..Self::new(
                     StatusCode::GATEWAY_TIMEOUT,

@@ -20,6 +20,7 @@ use super::generation::{Delta, Generation};
 use super::respond::provenance;
 use crate::engine::EngineError;
 use crate::request::{FinishReason, SampledToken};
+use crate::scheduler::Refusal;
 
 const COMMENT: &[u8] = b": waiting\n\n";
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -100,7 +101,7 @@ impl Stream {
             match next {
                 Ok(delta) => self.frame_delta(&delta, &mut frame),
                 // The headers have gone: the stream ends as an answer does, without one.
-                Err(EngineError::Deadline) => {
+                Err(EngineError::Refused(Refusal::Late)) => {
                     self.frame_part("", &[], Some(FinishReason::Deadline), &mut frame);
                     self.frame_end(FinishReason::Deadline, &mut frame);
                 }
