@@ -15,6 +15,7 @@ mod handle;
 mod places;
 mod run_loop;
 
+pub use crate::scheduler::Refusal;
 pub use event::{EngineError, Event, EventSink, EventStream};
 pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 pub use handle::{EngineConfig, EngineHandle, SubmitError};

@@ -7,8 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::engine::{EngineError, SubmitError};
-use crate::scheduler::Refusal;
+use crate::engine::{EngineError, Refusal, SubmitError};
 use crate::telemetry::Outcome;
 use crate::text::{ChatError, TemplateError, TokenizerError};
 

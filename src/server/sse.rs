@@ -18,9 +18,8 @@ use super::body::{AnswerBody, Part};
 use super::error::ApiError;
 use super::generation::{Delta, Generation};
 use super::respond::provenance;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Refusal};
 use crate::request::{FinishReason, SampledToken};
-use crate::scheduler::Refusal;
 
 const COMMENT: &[u8] = b": waiting\n\n";
 const DONE: &[u8] = b"data: [DONE]\n\n";
