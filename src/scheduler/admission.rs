@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::forecast::{Forecast, Load};
 use super::promises::Promises;
+use super::speculation::DraftYield;
 use super::waiting::NUM_CLASSES;
 use super::{Scheduler, Sequence, SequenceId};
 
@@ -159,14 +160,18 @@ impl Scheduler {
         let promises = &self.admission.promises;
         let is_in_time = match is_due {
             true => first_token <= left,
-            false => after(&promises.until(now + left, key)) <= limit,
+            // Whoever comes back meets what is there by then, and there is to be time left for it.
+            false => (0..=4).map(|i| left * i / 4).all(|later| {
+                let done_by_then = later.div_f64(SLIP);
+                after(&promises.until(now + later, key, now)).saturating_sub(done_by_then) <= limit
+            }),
         };
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
         // with what is true.
         let is_alone = self.running.is_empty() && self.waiting.len() == 0;
         let later = match is_in_time || is_alone {
             true => None,
-            false => Some(after(&promises.until(Duration::MAX, key)).mul_f64(SLIP)),
+            false => Some(after(&promises.until(Duration::MAX, key, now)).mul_f64(SLIP)),
         };
 
         sequence.expected_ttft = Some(now.saturating_sub(sequence.arrival()) + first_token);
@@ -176,7 +181,15 @@ impl Scheduler {
             }
             return Ok(());
         };
-        let alone = Forecast::new(&self.config, &self.cost, &[], 1, 0.0, |_| true);
+        let alone = Forecast::new(
+            &self.config,
+            &self.cost,
+            &[],
+            1,
+            0.0,
+            DraftYield::default(),
+            |_| true,
+        );
         let alone = alone.first_token(Load::default(), own);
         if alone > left {
             return Err(Refusal::TooLong { first_token: alone });
@@ -214,6 +227,7 @@ impl Scheduler {
             &running,
             self.config.max_num_seqs.min((capacity / each) as usize),
             self.admission.stop_rate(),
+            self.draft_yield,
             |other| self.waiting.rank(other, now) <= rank,
         )
     }

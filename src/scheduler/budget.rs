@@ -8,6 +8,15 @@ use super::{SchedulerConfig, Sequence};
 /// Prompts may make a step of decodes longer by this part in any case, so that they advance however tight the target is.
 const LEAST_PART: f64 = 0.5;
 
+/// What a step takes in any case may be this part of what its prompts take: until then it is shared among prompts.
+const SHARED_PART: u32 = 8;
+
+/// How long a step of such decodes may take that several prompts share. Beyond that a shared step saves next to nothing, and
+/// whoever came first would only wait for the others' rows.
+pub(super) fn shared_limit(cost: &CostModel, decodes: StepSize) -> Duration {
+    cost.predict(decodes) + cost.predict(StepSize::default()) * (SHARED_PART - 1)
+}
+
 /// How long a step may take whose decodes alone take `decodes`.
 pub(super) fn within_reach(target: Duration, decodes: Duration) -> Duration {
     target.max(decodes.mul_f64(1.0 + LEAST_PART))
@@ -95,10 +104,12 @@ impl Budget {
     /// Gives a sequence a chunk of its prompt; may be none.
     pub(super) fn prompt_chunk(&mut self, sequence: &mut Sequence, cost: &CostModel) {
         let mut num_rows = sequence.num_uncomputed_tokens().min(self.num_tokens_left);
-        if let Some(target) = self.target.filter(|_| self.has_decodes()) {
-            let target = within_reach(target, cost.predict(self.decodes));
+        let target = self.target.filter(|_| self.has_decodes());
+        let target = target.map(|target| within_reach(target, cost.predict(self.decodes)));
+        let shared = (self.has_prompts).then(|| shared_limit(cost, self.decodes));
+        if let Some(limit) = target.into_iter().chain(shared).min() {
             let (size, num_computed) = (self.size, sequence.num_computed_tokens);
-            let fitting = cost.rows_within(size, num_computed, num_rows, target);
+            let fitting = cost.rows_within(size, num_computed, num_rows, limit);
             self.is_time_up |= fitting < num_rows;
             let least = usize::from(!self.has_prompts).min(num_rows);
             num_rows = fitting.max(least);

@@ -52,6 +52,8 @@ impl Scheduler {
             self.cost.learn(self.budget.size(), time);
         }
         let mut sampled = sampled.into_iter();
+        let (drafted_before, accepted_before) = (self.num_drafted, self.num_accepted);
+        let mut num_decodes = 0;
         let max_model_len = self.config.max_model_len;
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);
         self.running.retain_mut(|sequence| {
@@ -60,8 +62,13 @@ impl Scheduler {
             sequence.num_computed_tokens += sequence.num_scheduled_known();
             let num_before = committed.len();
             sequence.take_tokens(rows, now, max_model_len, committed);
+            let num_given = committed.len() - num_before;
+            if num_given > 0 {
+                sequence.draft.note_given(num_given);
+                num_decodes += 1;
+            }
             self.num_drafted += num_drafted as u64;
-            self.num_accepted += (committed.len() - num_before).saturating_sub(1) as u64;
+            self.num_accepted += num_given.saturating_sub(1) as u64;
             sequence.unschedule();
             sequence.settle_blocks(pool);
             let is_over = committed[num_before..]
@@ -76,6 +83,12 @@ impl Scheduler {
             }
             !is_over
         });
+        self.draft_yield.learn(
+            num_decodes,
+            self.num_drafted - drafted_before,
+            self.num_accepted - accepted_before,
+            self.budget.has_prompts(),
+        );
         self.pool.step_done();
     }
 

@@ -5,8 +5,9 @@ use std::collections::BinaryHeap;
 use std::ops::{Add, AddAssign, Mul, SubAssign};
 use std::time::Duration;
 
-use super::budget::within_reach;
+use super::budget::{shared_limit, within_reach};
 use super::cost::{CostModel, StepSize};
+use super::speculation::DraftYield;
 use super::{SchedulerConfig, Sequence};
 
 /// What requests bring with them, as sums, so that a queue of thousands is looked at in no time.
@@ -86,6 +87,7 @@ pub(super) struct Forecast<'a> {
     num_places: usize,
     /// The chance of a token to be the last.
     stop_rate: f64,
+    drafts: DraftYield,
     num_decodes: u32,
     /// The steps after which those that decode are done.
     ends: BinaryHeap<Reverse<u64>>,
@@ -99,14 +101,15 @@ pub(super) struct Forecast<'a> {
 }
 
 impl<'a> Forecast<'a> {
-    /// Starts from what is running, of which `num_places` may run, and ends with a token at the chance of `stop_rate`. Prompts
-    /// for which `comes_first` does not hold keep their places and no more.
+    /// Starts from what is running, of which `num_places` may run, and ends with a token at the chance of `stop_rate`. Newcomers
+    /// are given as many tokens a step as `drafts` says. Prompts for which `comes_first` does not hold keep their places and no more.
     pub fn new(
         config: &SchedulerConfig,
         cost: &'a CostModel,
         running: &[&Sequence],
         num_places: usize,
         stop_rate: f64,
+        drafts: DraftYield,
         comes_first: impl Fn(&Sequence) -> bool,
     ) -> Self {
         let context: usize = running.iter().map(|s| s.tokens.len()).sum();
@@ -116,6 +119,7 @@ impl<'a> Forecast<'a> {
             target: config.target_itl,
             num_places: num_places.max(1),
             stop_rate,
+            drafts,
             num_decodes: 0,
             ends: BinaryHeap::new(),
             context: context / running.len().max(1),
@@ -129,7 +133,8 @@ impl<'a> Forecast<'a> {
             .copied()
             .partition(|s| s.num_uncomputed_tokens() == 1);
         for sequence in decodes {
-            forecast.decode(sequence.max_outputs_left(config.max_model_len) as f64);
+            let max_outputs = sequence.max_outputs_left(config.max_model_len);
+            forecast.decode(max_outputs as f64, sequence.draft.pace());
         }
         for sequence in prompts {
             let max_outputs = sequence.max_outputs_left(config.max_model_len);
@@ -137,7 +142,7 @@ impl<'a> Forecast<'a> {
             if comes_first(sequence) {
                 forecast.prompt(load);
             }
-            forecast.decode(load.max_outputs);
+            forecast.decode(load.max_outputs, forecast.drafts.pace());
         }
         forecast
     }
@@ -151,7 +156,7 @@ impl<'a> Forecast<'a> {
             let num_played = count.min(MAX_PLAYED);
             for _ in 0..num_played as usize {
                 self.admit(each);
-                self.decode(each.max_outputs);
+                self.decode(each.max_outputs, self.drafts.pace());
             }
             self.seconds += (self.seconds - start) * (count / num_played - 1.0);
         }
@@ -171,8 +176,8 @@ impl<'a> Forecast<'a> {
     fn admit(&mut self, load: Load) {
         while self.ends.len() >= self.num_places {
             self.flush();
-            if let Some(&Reverse(end)) = self.ends.peek() {
-                self.run(end.saturating_sub(self.step).max(1), 0);
+            if let Some(num_steps) = self.num_until_end() {
+                self.run(num_steps, 0);
             }
         }
         self.prompt(load);
@@ -180,6 +185,9 @@ impl<'a> Forecast<'a> {
 
     /// Computes a prompt, but for the rows that leave room in their step.
     fn prompt(&mut self, load: Load) {
+        if self.num_rows + load.num_rows > self.rows_shared() {
+            self.flush();
+        }
         let num_attended = self.num_rows * self.attended + load.num_attended;
         self.num_rows += load.num_rows;
         self.attended = num_attended / self.num_rows.max(1.0);
@@ -189,11 +197,7 @@ impl<'a> Forecast<'a> {
             if num_steps == 0 {
                 return;
             }
-            let until_end = match self.ends.peek() {
-                Some(&Reverse(end)) => end.saturating_sub(self.step).max(1),
-                None => num_steps,
-            };
-            let num_steps = num_steps.min(until_end);
+            let num_steps = num_steps.min(self.num_until_end().unwrap_or(u64::MAX));
             self.num_rows -= num_steps as f64 * per_step as f64;
             self.run(num_steps, per_step);
         }
@@ -207,14 +211,20 @@ impl<'a> Forecast<'a> {
         }
     }
 
-    /// Gives a sequence a place for as many steps as it is given tokens, at most `max_outputs`.
-    fn decode(&mut self, max_outputs: f64) {
+    /// Gives a sequence a place until it is given its last token, at most the one of `max_outputs`, at `pace` tokens a step.
+    fn decode(&mut self, max_outputs: f64, pace: f64) {
         const GOLDEN: f64 = 0.618_033_988_749_895;
         self.num_decodes += 1;
         let quantile = (f64::from(self.num_decodes) * GOLDEN).fract();
         let num_outputs = (-quantile).ln_1p() / (-self.stop_rate).ln_1p();
-        let num_steps = num_outputs.min(max_outputs).max(1.0) as u64;
+        let num_steps = (num_outputs.min(max_outputs) / pace).max(1.0) as u64;
         self.ends.push(Reverse(self.step + num_steps));
+    }
+
+    /// Steps until somebody is done: at least one.
+    fn num_until_end(&self) -> Option<u64> {
+        let Reverse(end) = self.ends.peek()?;
+        Some(end.saturating_sub(self.step).max(1))
     }
 
     /// Prompt rows that a step has room for.
@@ -235,6 +245,14 @@ impl<'a> Forecast<'a> {
         }
     }
 
+    /// Rows of several prompts that share a step.
+    fn rows_shared(&self) -> f64 {
+        let (decodes, most) = (self.size(0), self.max_num_batched_tokens);
+        let limit = shared_limit(self.cost, decodes);
+        let num_computed = self.attended as usize;
+        self.cost.rows_within(decodes, num_computed, most, limit) as f64
+    }
+
     fn size(&self, num_rows: usize) -> StepSize {
         let num_decodes = self.ends.len();
         StepSize {
@@ -246,7 +264,13 @@ impl<'a> Forecast<'a> {
 
     /// Lets steps pass, and those go that are done.
     fn run(&mut self, num_steps: u64, num_rows: usize) {
-        let each = self.cost.predict(self.size(num_rows));
+        let mut size = self.size(num_rows);
+        if num_rows == 0 {
+            let num_drafted = (self.ends.len() as f64 * self.drafts.num_rows).round();
+            size.num_tokens += num_drafted as usize;
+            size.num_samples += num_drafted as usize;
+        }
+        let each = self.cost.predict(size);
         self.seconds += num_steps as f64 * each.as_secs_f64();
         self.step += num_steps;
         while self.ends.peek().is_some_and(|end| end.0 <= self.step) {

@@ -11,6 +11,11 @@ use crate::kv::BlockHash;
 const GRACE: Duration = Duration::from_secs(3);
 /// How much earlier, for clients may round and clocks differ.
 const EARLY: Duration = Duration::from_millis(500);
+/// Who is not back so long after the promised time is not waited for.
+const SOON: Duration = Duration::from_millis(500);
+/// Promises that the return rate is told from, and as how many the guess counts that all come back.
+const MEMORY: f64 = 32.0;
+const PRIOR: f64 = 4.0;
 /// Promises kept for each tenant.
 const MAX_PER_TENANT: usize = 4096;
 
@@ -27,8 +32,9 @@ struct Promise {
 #[derive(Debug)]
 struct Tenant {
     promises: Vec<Promise>,
-    /// The part of them that somebody came back for, of late.
+    /// The part of them that somebody came back for, of late, and how many that says.
     return_rate: f64,
+    num_ended: f64,
 }
 
 /// What is promised to whom. A promise belongs to a prompt: who brings the same one back at its time is taken before newcomers
@@ -44,6 +50,7 @@ impl Promises {
         let new = || Tenant {
             promises: Vec::new(),
             return_rate: 1.0,
+            num_ended: PRIOR,
         };
         let len = self.tenants.len().max(sequence.tenant_idx + 1);
         self.tenants.resize_with(len, new);
@@ -71,16 +78,22 @@ impl Promises {
         }
     }
 
-    /// What is promised to others and due until then, as far as it is going to come: by tenant and class.
-    pub fn until(&self, until: Duration, except: BlockHash) -> Vec<[Load; NUM_CLASSES]> {
+    /// What is promised to others and due until then, as far as it may well come: by tenant and class.
+    pub fn until(
+        &self,
+        until: Duration,
+        except: BlockHash,
+        now: Duration,
+    ) -> Vec<[Load; NUM_CLASSES]> {
         let loads = self.tenants.iter().map(|tenant| {
             let mut loads = [Load::default(); NUM_CLASSES];
             for promise in &tenant.promises {
-                if promise.due <= until && promise.key != except {
-                    loads[promise.class] += promise.load * tenant.return_rate;
+                let is_awaited = promise.due <= until && now <= promise.due + SOON;
+                if is_awaited && promise.key != except {
+                    loads[promise.class] += promise.load;
                 }
             }
-            loads
+            loads.map(|load| load * tenant.most_to_return(load.num_sequences))
         });
         loads.collect()
     }
@@ -116,7 +129,14 @@ impl Tenant {
         }
     }
 
+    /// The part that comes back of so many who may: the expectation and two standard deviations.
+    fn most_to_return(&self, num: f64) -> f64 {
+        let rate = self.return_rate;
+        (rate + 2.0 * (rate * (1.0 - rate) / num.max(1.0)).sqrt()).min(1.0)
+    }
+
     fn note_return(&mut self, came: f64) {
-        self.return_rate += (came - self.return_rate) / 32.0;
+        self.num_ended = (self.num_ended + 1.0).min(MEMORY);
+        self.return_rate += (came - self.return_rate) / self.num_ended;
     }
 }

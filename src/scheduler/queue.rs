@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::budget::Budget;
-use super::speculation::{MAX_DRAFTED_ROWS, Speculation};
+use super::speculation::{DraftYield, MAX_DRAFTED_ROWS, Speculation};
 use super::waiting::Waiting;
 use super::{CostModel, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
 use crate::kv::BlockPool;
@@ -65,6 +65,7 @@ pub struct Scheduler {
     pub(super) budget: Budget,
     pub(super) cost: CostModel,
     speculation: Option<Speculation>,
+    pub(super) draft_yield: DraftYield,
     pub(super) admission: Admission,
     pub(super) planned_at: Duration,
     num_preemptions: u64,
@@ -100,6 +101,7 @@ impl Scheduler {
             budget: Budget::default(),
             cost: CostModel::default(),
             speculation,
+            draft_yield: DraftYield::default(),
             admission: Admission::default(),
             planned_at: Duration::ZERO,
             num_preemptions: 0,

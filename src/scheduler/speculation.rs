@@ -20,6 +20,10 @@ pub(super) const MAX_DRAFTED_ROWS: usize = 32;
 const MAX_DRAFT_LEN: usize = 15;
 /// The weight of a drafted token in a sequence's accept rate.
 const RATE_STEP: f64 = 0.15;
+/// Steps that a sequence's pace is told from.
+const PACE_MEMORY: f64 = 8.0;
+/// Steps that the yield of drafts is told from.
+const YIELD_MEMORY: f64 = 64.0;
 /// What a sequence's accept rate starts from.
 const FIRST_RATE: f64 = 0.5;
 
@@ -31,6 +35,8 @@ pub(super) struct Draft {
     num_scheduled: usize,
     /// How often a drafted token was right, of late, where all before it were.
     accept_rate: f64,
+    /// Tokens that its steps gave the sequence, on average of late.
+    pace: f64,
 }
 
 impl Default for Draft {
@@ -39,6 +45,7 @@ impl Default for Draft {
             tokens: Vec::new(),
             num_scheduled: 0,
             accept_rate: FIRST_RATE,
+            pace: 1.0,
         }
     }
 }
@@ -55,6 +62,16 @@ impl Draft {
         self.num_scheduled = 0;
     }
 
+    /// Tokens that a step gives the sequence.
+    pub fn pace(&self) -> f64 {
+        self.pace
+    }
+
+    /// Learns how many tokens a step gave the sequence.
+    pub fn note_given(&mut self, num_tokens: usize) {
+        self.pace += (num_tokens as f64 - self.pace) / PACE_MEMORY;
+    }
+
     /// Learns from the `i`th token drawn; false where the draft said another, or nothing more. Drafts that were not computed
     /// teach as well, by their first token, so that a sequence whose drafts have become good gets them computed again.
     pub fn foresaw(&mut self, i: usize, token_id: u32) -> bool {
@@ -64,6 +81,37 @@ impl Draft {
         let was_right = drafted == token_id;
         self.accept_rate += RATE_STEP * (f64::from(u8::from(was_right)) - self.accept_rate);
         was_right && i < self.num_scheduled
+    }
+}
+
+/// What drafts do to steps, for each sequence that decodes, on average of late.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct DraftYield {
+    /// Drafted rows of a step without prompts.
+    pub num_rows: f64,
+    /// Tokens beside the one that it is given anyway, in whatever step.
+    num_tokens: f64,
+}
+
+impl DraftYield {
+    /// Tokens a step.
+    pub fn pace(&self) -> f64 {
+        1.0 + self.num_tokens
+    }
+
+    /// Learns from a step.
+    pub fn learn(
+        &mut self,
+        num_sequences: usize,
+        num_drafted: u64,
+        num_accepted: u64,
+        has_prompts: bool,
+    ) {
+        let each = |num: u64| num as f64 / num_sequences.max(1) as f64;
+        self.num_tokens += (each(num_accepted) - self.num_tokens) / YIELD_MEMORY;
+        if !has_prompts {
+            self.num_rows += (each(num_drafted) - self.num_rows) / YIELD_MEMORY;
+        }
     }
 }
 
