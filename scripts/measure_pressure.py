@@ -33,7 +33,7 @@ class Client:
     def ask(self, **fields):
         """The response to a greedy completion, yet to be read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
-        body = json.dumps({"temperature": 0, **fields})
+        body = json.dumps({"temperature": 0} | fields)
         connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         if response.status != 200:
@@ -65,39 +65,48 @@ def percentile(values, percent):
 
 
 def long_prompt(client, runs):
-    alone = client.first_token(client.prompt(4000))[0]
-    print(f"4,000 tokens alone: {alone:.2f} s", flush=True)
-    arrivals = [[] for _ in range(8)]
-
-    def stream(arrivals, prompt):
-        response = client.ask(prompt=prompt, max_tokens=4000, ignore_eos=True, stream=True)
-        while line := response.readline():
-            if line.startswith(b"data: {"):
-                arrivals.append(time.monotonic())
-
-    for own in arrivals:
-        threading.Thread(target=stream, args=(own, client.prompt(100)), daemon=True).start()
-    while min(map(len, arrivals)) < 50:
-        time.sleep(0.1)
-
-    def gaps(start, end):
-        """What passed between tokens of a stream inside the window, ascending."""
-        pairs = (pair for own in arrivals for pair in zip(own, own[1:]))
-        return sorted(b - a for a, b in pairs if start <= a and b <= end)
-
-    start = time.monotonic()
-    time.sleep(8)
-    idle = gaps(start, time.monotonic())
-    base = percentile(idle, 99)
-    print(f"idle: ITL P50 {percentile(idle, 50):.1f} ms, P99 {base:.1f} ms", flush=True)
+    """Each window has its own streams, and is compared with the same streams right before and after it."""
     for _ in range(runs):
+        alone = client.first_token(client.prompt(4000))[0]
+        arrivals = [[] for _ in range(8)]
+
+        def stream(arrivals, fields):
+            response = client.ask(max_tokens=4000, ignore_eos=True, stream=True, temperature=1.0, **fields)
+            while not has_ended and (line := response.readline()):
+                if line.startswith(b"data: {"):
+                    arrivals.append(time.monotonic())
+            response.close()
+
+        has_ended = False
+        threads = []
+        for own in arrivals:
+            fields = {"prompt": client.prompt(100), "seed": client.random.randrange(1 << 30)}
+            threads.append(threading.Thread(target=stream, args=(own, fields)))
+            threads[-1].start()
+        while min(map(len, arrivals)) < 50:
+            time.sleep(0.1)
+
+        def gaps(start, end):
+            """What passed between tokens of a stream inside the window, ascending."""
+            pairs = (pair for own in arrivals for pair in zip(own, own[1:]))
+            return sorted(b - a for a, b in pairs if start <= a and b <= end)
+
+        before = time.monotonic()
+        time.sleep(5)
         start = time.monotonic()
         seconds = client.first_token(client.prompt(4000))[0]
-        found = gaps(start, start + seconds)
+        end = time.monotonic()
+        time.sleep(5)
+        idle = sorted(gaps(before, start) + gaps(end, time.monotonic()))
+        has_ended = True
+        for thread in threads:
+            thread.join()
+        found, base = gaps(start, end), percentile(idle, 99)
         p99, worst = percentile(found, 99), found[-1] * 1e3
         print(
-            f"beside: first token {seconds:.2f} s ({seconds / alone:.2f} x alone), ITL P50 {percentile(found, 50):.1f} ms, "
-            f"P99 {p99:.1f} ms ({p99 / base:.2f} x idle), worst {worst:.1f} ms ({worst / base:.2f} x)",
+            f"idle ITL P50 {percentile(idle, 50):.1f} ms, P99 {base:.1f} ms; beside the prompt P50 {percentile(found, 50):.1f} ms, "
+            f"P99 {p99:.1f} ms ({p99 / base:.2f} x idle P99), worst {worst:.1f} ms ({worst / base:.2f} x); "
+            f"its first token {seconds:.2f} s ({seconds / alone:.2f} x alone)",
             flush=True,
         )
 

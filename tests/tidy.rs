@@ -63,7 +63,7 @@ const UNSAFE: &[&str] = &[
     "src/backend/cpu/mod.rs",
     "src/backend/cpu/pool.rs",
     "src/backend/cpu/self_test.rs",
-    "src/model/gguf/mapping.rs",
+    "src/model/file_map.rs",
     "src/ops/attention/mod.rs",
     "src/ops/attention/task.rs",
     "src/ops/linear/matrix.rs",

@@ -1,4 +1,4 @@
-//! The text side of a model: tokenizer and chat template, from the GGUF file or from files beside it.
+//! The text side of a model: tokenizer and chat template, from a GGUF file, or from the files of a folder.
 
 use std::path::Path;
 
@@ -9,9 +9,14 @@ use crate::model::gguf::Metadata;
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
 
 /// The tokenizer of `folder` (tokenizer.json, tokenizer_config.json), else the one inside the model's file.
-pub fn tokenizer(metadata: Metadata<'_>, folder: Option<&Path>) -> anyhow::Result<Tokenizer> {
-    let Some(folder) = folder else {
-        return Ok(Tokenizer::from_gguf(vocabulary(metadata)?)?);
+pub fn tokenizer(
+    metadata: Option<Metadata<'_>>,
+    folder: Option<&Path>,
+) -> anyhow::Result<Tokenizer> {
+    let folder = match (folder, metadata) {
+        (Some(folder), _) => folder,
+        (None, Some(metadata)) => return Ok(Tokenizer::from_gguf(vocabulary(metadata)?)?),
+        (None, None) => anyhow::bail!("the model has no tokenizer; give one with --tokenizer DIR"),
     };
     let json = read(&folder.join("tokenizer.json"))?;
     let config_path = folder.join("tokenizer_config.json");
@@ -24,7 +29,7 @@ pub fn tokenizer(metadata: Metadata<'_>, folder: Option<&Path>) -> anyhow::Resul
 
 /// The template in `file`, else the one of the tokenizer's folder, else the model's own.
 pub fn chat_template(
-    metadata: Metadata<'_>,
+    metadata: Option<Metadata<'_>>,
     tokenizer: &Tokenizer,
     file: Option<&Path>,
     folder: Option<&Path>,
@@ -37,9 +42,10 @@ pub fn chat_template(
         ),
         None => match from_folder {
             Some(source) => Some(source),
-            None => metadata
-                .opt_str("tokenizer.chat_template")?
-                .map(str::to_owned),
+            None => {
+                let own = metadata.map(|metadata| metadata.opt_str("tokenizer.chat_template"));
+                own.transpose()?.flatten().map(str::to_owned)
+            }
         },
     };
     let text = |id: Option<u32>| id.map(|id| tokenizer.token_text(id));

@@ -6,8 +6,7 @@ use anyhow::bail;
 
 use super::system;
 use crate::config::{ByteSize, Config, KvCacheDtype};
-use crate::model::ModelConfig;
-use crate::model::gguf::GgufFile;
+use crate::model::{ModelConfig, TensorSource};
 use crate::ops::{KvDtype, WeightFormat};
 
 /// Sizes of one model on this machine.
@@ -34,7 +33,11 @@ pub(super) struct MemoryPlan {
 impl MemoryPlan {
     /// Divides `kv_cache_memory` into blocks and fits `max_model_len` to them; what cannot fit is an error that says what
     /// to change.
-    pub fn new(config: &Config, model: &ModelConfig, file: &GgufFile) -> anyhow::Result<Self> {
+    pub fn new(
+        config: &Config,
+        model: &ModelConfig,
+        file: &dyn TensorSource,
+    ) -> anyhow::Result<Self> {
         let kv_dtype = match config.kv_cache_dtype {
             KvCacheDtype::F16 => KvDtype::F16,
             KvCacheDtype::Bf16 => KvDtype::Bf16,

@@ -19,8 +19,7 @@ use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
 use crate::hub::{Card, Hub, HubConfig, ModelSource, TextProgress};
-use crate::model::gguf::GgufFile;
-use crate::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
+use crate::model::{Activations, Checkpoint, Decoder, Limits, ModelConfig, Runner, Weights};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{ApiKey, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
@@ -72,9 +71,8 @@ impl ServeCommand {
             source.path.display(),
             source.served_by
         ));
-        let file = GgufFile::open(&source.path)?;
-        let model_config = ModelConfig::from_gguf(file.metadata())?;
-        let plan = MemoryPlan::new(&config, &model_config, &file)?;
+        let (checkpoint, model_config) = Checkpoint::open(&source.path)?;
+        let plan = MemoryPlan::new(&config, &model_config, checkpoint.tensors())?;
         match listener {
             None => {
                 println!("{plan}");
@@ -88,7 +86,7 @@ impl ServeCommand {
                 let loaded = Loaded {
                     config,
                     source,
-                    file,
+                    checkpoint,
                     model_config,
                     plan,
                 };
@@ -110,11 +108,11 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(8192)
 }
 
-/// A model file that fits, ready to become an engine.
+/// A model that fits, ready to become an engine.
 struct Loaded {
     config: Config,
     source: ModelSource,
-    file: GgufFile,
+    checkpoint: Checkpoint,
     model_config: ModelConfig,
     plan: MemoryPlan,
 }
@@ -162,7 +160,7 @@ impl Loaded {
             ..ServerOptions::default()
         };
         greet(&listener, &model, !self.config.api_keys.is_empty())?;
-        drop(self.file);
+        drop(self.checkpoint);
         let state = AppState {
             model: Arc::new(model),
             options: Arc::new(options),
@@ -192,8 +190,10 @@ impl Loaded {
 
     /// The tokenizer, and the chat template or why there is none.
     fn text(&self) -> anyhow::Result<(Tokenizer, Result<ChatTemplate, String>)> {
-        let metadata = self.file.metadata();
-        let folder = self.config.tokenizer.as_deref();
+        let metadata = self.checkpoint.metadata();
+        // A folder brings its own, unless another is named.
+        let own = metadata.is_none().then_some(self.source.path.as_path());
+        let folder = self.config.tokenizer.as_deref().or(own);
         let tokenizer = load::tokenizer(metadata, folder)?;
         if tokenizer.vocab_size() > self.model_config.vocab_size {
             anyhow::bail!(
@@ -216,7 +216,7 @@ impl Loaded {
         }
         let started = Instant::now();
         let weights = Arc::new(Weights::load(
-            &self.file,
+            self.checkpoint.tensors(),
             &self.model_config,
             Activations::Int8,
             &cpu,

@@ -36,7 +36,7 @@ pub enum HubError {
         known: String,
     },
     /// A path was given and no file is there.
-    #[error("no model file at {}: give the path of an existing .gguf file", path.display())]
+    #[error("no model at {}: give the path of an existing .gguf file, or of a folder with config.json", path.display())]
     NoSuchFile {
         /// The path, as given.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! What `--model` says: a card id, the path of a .gguf file, or a hub id `org/name[:file.gguf]`.
+//! What `--model` says: a card id, the path of a .gguf file or of a model's folder, or a hub id `org/name[:file.gguf]`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use super::{Card, Hub, HubError, Progress, ServedBy, cache, names};
 /// A model file that is ready to be loaded.
 #[derive(Debug, Clone)]
 pub struct ModelSource {
-    /// What requests call the model if the configuration gives no name: the card's id or the file's stem.
+    /// What requests call the model if the configuration gives no name: the card's id, the file's stem or the folder's name.
     pub name: String,
-    /// The .gguf file; verified by SHA-256 if it is a card's or was just fetched from the hub.
+    /// The .gguf file, or a folder with config.json; a file is verified by SHA-256 if it is a card's or was just fetched from the hub.
     pub path: PathBuf,
     /// The card, if the model has one.
     pub card: Option<&'static Card>,
@@ -37,7 +37,7 @@ fn parse(spec: &str) -> Result<Spec<'_>, HubError> {
     };
     let is_repo = names::is_repo(id) && file.is_none_or(names::is_repo_path);
     let looks_like_path = path.is_absolute() || spec.starts_with('.') || spec.contains('\\');
-    if path.is_file() {
+    if path.is_file() || path.join("config.json").is_file() {
         Ok(Spec::Path(path))
     } else if looks_like_path || (spec.ends_with(".gguf") && (file.is_none() || !is_repo)) {
         Err(HubError::NoSuchFile {
@@ -81,7 +81,8 @@ fn unknown(spec: &str) -> HubError {
 impl Hub {
     /// Finds the model that `spec` names, fetching it if need be, and gives a file that is ready to be loaded.
     ///
-    /// `spec` is a card id, the path of a .gguf file, or a hub id `org/name[:file.gguf]`; without a file the repository
+    /// `spec` is a card id, the path of a .gguf file or of a folder with config.json, or a hub id
+    /// `org/name[:file.gguf]`; without a file the repository
     /// must have exactly one. Errors: nothing has this name (the nearest card is named), the file is not there, or no
     /// source serves it.
     pub fn resolve(
@@ -178,11 +179,16 @@ impl Hub {
 }
 
 fn uncarded(path: PathBuf, served_by: ServedBy) -> ModelSource {
-    let name = path
-        .file_stem()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let name = match path.is_dir() {
+        // Which may be called `.`.
+        true => path
+            .canonicalize()
+            .ok()
+            .and_then(|path| path.file_name().map(ToOwned::to_owned)),
+        false => path.file_stem().map(ToOwned::to_owned),
+    };
+    let name = name.unwrap_or_else(|| path.clone().into_os_string());
+    let name = name.to_string_lossy().into_owned();
     ModelSource {
         name,
         path,

@@ -42,6 +42,8 @@ pub struct RopeConfig {
     pub rotary_dim: usize,
     /// Positions are divided by this (linear scaling).
     pub linear_scale: f64,
+    /// Divisors of the frequencies, `[rotary_dim / 2]`, where the configuration and not a tensor gives them (Llama 3's scaling).
+    pub divisors: Option<Vec<f32>>,
     /// Which values form a pair.
     pub style: RopeStyle,
 }
@@ -77,7 +79,7 @@ const ARCHITECTURES: [Architecture; 3] = [
     },
 ];
 
-const MAX_HEAD_DIM: usize = 256;
+pub(super) const MAX_HEAD_DIM: usize = 256;
 
 impl ModelConfig {
     /// Reads and checks the metadata of a GGUF file.
@@ -124,6 +126,7 @@ impl ModelConfig {
                 base: f64::from(keys.opt_positive("rope.freq_base")?.unwrap_or(10_000.0)),
                 rotary_dim: rotary_dim(&keys, head_dim)?,
                 linear_scale: rope_scale(&keys)?,
+                divisors: None,
                 style: architecture.rope,
             },
         })

@@ -63,7 +63,7 @@ impl Decoder {
         cpu: Cpu,
     ) -> Result<Self> {
         let r = &config.rope;
-        let freqs = weights.rope_freqs.as_deref();
+        let freqs = weights.rope_freqs.as_deref().or(r.divisors.as_deref());
         let rope = RopeTable::new(
             config.head_dim,
             r.rotary_dim,

@@ -1,5 +1,7 @@
 //! Why a model could not be loaded.
 
+use std::path::{Path, PathBuf};
+
 use super::gguf::GgufError;
 
 /// Each names the key or tensor at fault.
@@ -8,10 +10,26 @@ pub enum ModelError {
     /// The file itself is broken, or a key or tensor is missing.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A file of a model's folder cannot be opened.
+    #[error("cannot open {path}: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of a model's folder is broken.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        message: String,
+    },
     /// A key holds something this decoder does not do.
     #[error("{key}: {message}")]
     Config {
-        /// The metadata key.
+        /// The key, of a GGUF file's metadata or of config.json.
         key: String,
         /// What is wrong and what would do.
         message: String,
@@ -30,6 +48,20 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    pub(super) fn open(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Open {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn file(path: &Path, message: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            message: message.into(),
+        }
+    }
+
     pub(super) fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Config {
             key: key.into(),

@@ -1,22 +1,32 @@
 //! From plan to tokens: model files, weights, the decoder, and the executor that runs it.
 //!
 //! ```text
-//! gguf → ModelConfig + Weights → Decoder::forward(plan) → logits [B, V] → sample → tokens
+//! gguf, or config.json and safetensors → ModelConfig + Weights → Decoder::forward(plan) → logits [B, V] → sample → tokens
 //! ```
 //!
 //! One decoder serves every Llama-shaped family by configuration; quantisation is a variant of a weight matrix, never a
 //! second model. All activations live in buffers made once (`buffers.rs`), all ops work in place.
 
 mod buffers;
+mod checkpoint;
 mod config;
 mod decoder;
 mod error;
+mod file_map;
 pub mod gguf;
+mod hf_config;
 mod runner;
+mod safetensors;
+mod source;
 mod weights;
 
+pub use checkpoint::Checkpoint;
 pub use config::{ModelConfig, RopeConfig};
 pub use decoder::{Decoder, Limits};
 pub use error::ModelError;
+pub use file_map::FileMap;
+pub use hf_config::HfConfig;
 pub use runner::Runner;
+pub use safetensors::SafetensorsFolder;
+pub use source::TensorSource;
 pub use weights::{Activations, Weights};

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::gguf::{GgufFile, TensorView, shown};
+use super::gguf::{TensorView, shown};
+use super::source::TensorSource;
 use super::{ModelConfig, ModelError};
 use crate::backend::cpu::Cpu;
 use crate::ops::PackedWeight;
@@ -77,7 +78,7 @@ impl Weights {
     /// A tensor with an unexpected shape is an error, and so is one that no part of the decoder uses: the file is then of
     /// a model this decoder does not compute.
     pub fn load(
-        file: &GgufFile,
+        file: &dyn TensorSource,
         config: &ModelConfig,
         activations: Activations,
         cpu: &Cpu,
@@ -124,7 +125,7 @@ impl Weights {
 }
 
 struct Loader<'a> {
-    file: &'a GgufFile,
+    file: &'a dyn TensorSource,
     activations: Activations,
     cpu: &'a Cpu,
     used: HashSet<String>,
@@ -188,14 +189,14 @@ impl<'a> Loader<'a> {
             None => PackedWeight::from_f32(rows, cols, &dequantised(&tensor)?, self.cpu),
         };
         let packed = packed.map_err(|error| ModelError::tensor(name, error.to_string()))?;
-        self.release(&tensor);
+        self.file.release(&tensor);
         Ok(packed)
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.tensor(name, &[len])?;
         let values = dequantised(&tensor)?;
-        self.release(&tensor);
+        self.file.release(&tensor);
         Ok(values)
     }
 
@@ -211,20 +212,15 @@ impl<'a> Loader<'a> {
         let tensor = self.file.tensor(name)?;
         if tensor.dims != dims {
             return Err(ModelError::tensor(
-                name,
+                tensor.name,
                 format!(
                     "is {:?}, but the model's configuration makes it {dims:?} (fastest dimension first)",
                     tensor.dims
                 ),
             ));
         }
-        self.used.insert(name.to_owned());
+        self.used.insert(tensor.name.to_owned());
         Ok(tensor)
-    }
-
-    fn release(&self, tensor: &TensorView<'_>) {
-        // Only advice to the system: the file is read correctly without it.
-        let _ = self.file.release_pages(tensor);
     }
 }
 

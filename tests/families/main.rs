@@ -4,6 +4,7 @@
 
 mod batches;
 mod blocks;
+mod broken_folders;
 #[path = "../counting_alloc/mod.rs"]
 mod counting_alloc;
 mod errors;
@@ -12,6 +13,7 @@ mod gguf_writer;
 mod model;
 mod reference;
 mod run;
+mod transformers;
 
 use flambeau::model::Activations;
 use model::{Model, Pairs, Spec};

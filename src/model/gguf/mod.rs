@@ -24,7 +24,7 @@ pub use dequant::{DequantError, dequantise};
 pub(super) use error::shown;
 pub use error::{Fault, GgufError};
 pub use ggml_type::{BlockLayout, GgmlType};
-pub use mapping::{FileMap, GgufFile};
+pub use mapping::GgufFile;
 pub use metadata::Metadata;
 pub use tensor::TensorView;
 pub use value::{Array, Value};
@@ -106,6 +106,11 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// Whether there is a tensor `name`, of whatever type.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.tensors.find(name).is_some()
+    }
+
+    /// The file's bytes.
+    pub(super) fn bytes(&self) -> &B {
+        &self.bytes
     }
 
     /// All tensors in the order of their data in the file, which is the order to read them in; for one of an

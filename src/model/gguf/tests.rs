@@ -317,12 +317,13 @@ fn released_pages_leave_memory_and_keep_their_bytes() {
     let a = file.tensor("a").unwrap();
     assert!(a.data == data);
     assert!(resident_kb(&path) >= 4096);
-    file.release_pages(&a).unwrap();
+    file.bytes().release(a.data).unwrap();
     assert!(resident_kb(&path) <= 128, "{} kB stay", resident_kb(&path));
     assert!(a.data == data && file.tensor("b").unwrap().data == [7; 32]);
 
     let other = parse(&writer);
-    let error = file.release_pages(&other.tensor("a").unwrap()).unwrap_err();
+    let other = other.tensor("a").unwrap();
+    let error = file.bytes().release(other.data).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     std::fs::remove_file(&path).unwrap();
 }

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Writes tests/data/hf: a tiny random model of every family that is read from safetensors, and the logits that
+`transformers` gives for it in float32, with keys and values rounded to float16 as flambeau's cache has them.
+
+Usage: pip install torch transformers; python scripts/make_hf_fixtures.py
+The seeds are fixed. Weights are stored in bfloat16, so that a file holds exactly what was computed with; one model is cut
+into shards.
+"""
+
+import json
+import pathlib
+import shutil
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "hf"
+NUM_TOKENS = 40
+SIZES = dict(
+    vocab_size=64,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=256,
+    attn_implementation="eager",
+)
+LLAMA3 = dict(
+    rope_type="llama3",
+    rope_theta=500000.0,
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=32,
+)
+MODELS = {
+    "llama": ("LlamaConfig", dict(tie_word_embeddings=True), "1GB"),
+    "llama3": ("LlamaConfig", dict(rope_parameters=LLAMA3, tie_word_embeddings=False), "24KB"),
+    "llama-linear": ("LlamaConfig", dict(rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0)), "1GB"),
+    "mistral": ("MistralConfig", dict(sliding_window=None, head_dim=16), "1GB"),
+    "qwen2": ("Qwen2Config", dict(tie_word_embeddings=True, sliding_window=8, use_sliding_window=False), "1GB"),
+    "qwen3": ("Qwen3Config", dict(tie_word_embeddings=True, head_dim=16), "1GB"),
+}  # fmt: skip
+
+
+class HalfCache(transformers.DynamicCache):
+    def update(self, keys, values, *args, **kwargs):
+        return super().update(keys.half().float(), values.half().float(), *args, **kwargs)
+
+
+def make(name, kind, own, shard_size):
+    torch.manual_seed(sum(map(ord, name)))
+    config = getattr(transformers, kind)(**(SIZES | own))
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            is_norm = "norm" in key
+            spread = 0.2 if is_norm else 0.5 if key.endswith("bias") else weight.shape[-1] ** -0.5
+            weight.copy_((is_norm + spread * torch.randn(weight.shape)).bfloat16().float())
+        tokens = torch.randint(0, config.vocab_size, (1, NUM_TOKENS))
+        logits = model(tokens, past_key_values=HalfCache(config=config)).logits[0]
+    folder = FOLDER / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.bfloat16().save_pretrained(folder, max_shard_size=shard_size)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    save_file({"tokens": tokens[0].int(), "logits": logits.float().contiguous()}, folder / "expected.safetensors")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{name}: {size} bytes, logits of {logits.std():.2f} +- {logits.abs().max():.2f}")
+
+
+for name, (kind, own, shard_size) in MODELS.items():
+    make(name, kind, own, shard_size)
+print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}))

@@ -1,0 +1,194 @@
+//! Safetensors: the tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` names.
+//!
+//! Headers are read and checked when a folder is opened: every tensor lies inside its file and has the bytes of its shape
+//! (the `safetensors` crate), every tensor of the index is in its shard and in no other, and has 1 to 4 dimensions, none of
+//! them zero. Data is mapped, and read when it is asked for.
+
+mod names;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use ::safetensors::SafeTensors;
+use ::safetensors::tensor::{Dtype, TensorInfo};
+use serde::Deserialize;
+
+use super::ModelError;
+use super::file_map::FileMap;
+use super::gguf::{GgmlType, TensorView, shown};
+use super::source::TensorSource;
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The tensors of a folder.
+pub struct SafetensorsFolder {
+    shards: Vec<FileMap>,
+    /// By name.
+    tensors: BTreeMap<Box<str>, Entry>,
+    /// Whether the LM head is the embedding, whatever else the files hold.
+    has_tied_head: bool,
+}
+
+struct Entry {
+    shard_idx: usize,
+    dtype: Dtype,
+    /// Fastest dimension first.
+    dims: Vec<usize>,
+    data: Range<usize>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl SafetensorsFolder {
+    /// Maps the folder's files and checks their headers.
+    ///
+    /// # Errors
+    /// Each names the file, and the tensor if it is one's fault.
+    pub fn open(folder: &Path, has_tied_head: bool) -> Result<Self, ModelError> {
+        let mut opened = Self {
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+            has_tied_head,
+        };
+        let index_path = folder.join(INDEX);
+        if !index_path.exists() {
+            opened.add_shard(&folder.join(SINGLE))?;
+            return Ok(opened);
+        }
+        let index = std::fs::read(&index_path).map_err(ModelError::open(&index_path))?;
+        let index: Index = serde_json::from_slice(&index)
+            .map_err(|error| ModelError::file(&index_path, error.to_string()))?;
+        let mut shards: Vec<&str> = index.weight_map.values().map(String::as_str).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in &shards {
+            if Path::new(shard)
+                .file_name()
+                .is_none_or(|name| name != *shard)
+            {
+                let message = format!("weight_map: {} is no file of this folder", shown(shard));
+                return Err(ModelError::file(&index_path, message));
+            }
+            opened.add_shard(&folder.join(shard))?;
+        }
+        for (name, shard) in &index.weight_map {
+            let shard_idx = opened
+                .tensors
+                .get(name.as_str())
+                .map(|entry| entry.shard_idx);
+            if shard_idx.is_none_or(|i| shards[i] != shard) {
+                let message = format!("{} is to be in {shard}, but it is not", shown(name));
+                return Err(ModelError::file(&index_path, message));
+            }
+        }
+        Ok(opened)
+    }
+
+    fn add_shard(&mut self, path: &Path) -> Result<(), ModelError> {
+        let map = FileMap::open(path).map_err(ModelError::open(path))?;
+        let (header_len, metadata) = SafeTensors::read_metadata(map.as_ref()).map_err(|error| {
+            let message = format!(
+                "{error}: the file is truncated, damaged or no safetensors file (an unfinished download, a Git LFS pointer?)"
+            );
+            ModelError::file(path, message)
+        })?;
+        let data_start = 8 + header_len;
+        let shard_idx = self.shards.len();
+        for (name, info) in metadata.tensors() {
+            let entry = Entry::new(shard_idx, data_start, info)
+                .map_err(|message| ModelError::tensor(shown(&name), message))?;
+            if self.tensors.insert(name.as_str().into(), entry).is_some() {
+                let message = "stands in two files of the folder";
+                return Err(ModelError::tensor(shown(&name), message));
+            }
+        }
+        self.shards.push(map);
+        Ok(())
+    }
+
+    fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> Result<TensorView<'a>, ModelError> {
+        let ty = match entry.dtype {
+            Dtype::F32 => GgmlType::F32,
+            Dtype::F16 => GgmlType::F16,
+            Dtype::BF16 => GgmlType::BF16,
+            Dtype::F64 => GgmlType::F64,
+            other => {
+                let message = format!(
+                    "has the type {other:?}, which is not supported; BF16, F16, F32 and F64 are"
+                );
+                return Err(ModelError::tensor(shown(name), message));
+            }
+        };
+        Ok(TensorView {
+            name,
+            ty,
+            dims: &entry.dims,
+            data: &self.shards[entry.shard_idx].as_ref()[entry.data.clone()],
+        })
+    }
+
+    /// The file's name for a tensor, where there is one.
+    fn find(&self, name: &str) -> Option<(&str, &Entry)> {
+        if self.has_tied_head && name == "output.weight" {
+            return None;
+        }
+        let name = names::name_of(name)?;
+        let (name, entry) = self.tensors.get_key_value(name.as_str())?;
+        Some((name, entry))
+    }
+}
+
+impl Entry {
+    fn new(shard_idx: usize, data_start: usize, info: &TensorInfo) -> Result<Self, String> {
+        let (start, end) = info.data_offsets;
+        let dims: Vec<usize> = info.shape.iter().rev().copied().collect();
+        if dims.is_empty() || dims.len() > 4 || dims.contains(&0) {
+            return Err(format!(
+                "has the shape {:?}; 1 to 4 dimensions are supported, none of them zero",
+                info.shape
+            ));
+        }
+        Ok(Self {
+            shard_idx,
+            dtype: info.dtype,
+            dims,
+            data: data_start + start..data_start + end,
+        })
+    }
+}
+
+impl TensorSource for SafetensorsFolder {
+    fn tensor(&self, name: &str) -> Result<TensorView<'_>, ModelError> {
+        match self.find(name) {
+            Some((name, entry)) => self.view(name, entry),
+            None => {
+                let name = names::name_of(name).unwrap_or_else(|| name.to_owned());
+                let message = "is missing: a shard is missing, or the folder is of another architecture than its config.json says";
+                Err(ModelError::tensor(name, message))
+            }
+        }
+    }
+
+    fn has_tensor(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    fn tensors(&self) -> Box<dyn Iterator<Item = Result<TensorView<'_>, ModelError>> + '_> {
+        let used = self.tensors.iter().filter(|(name, _)| {
+            !(names::is_redundant(name) || self.has_tied_head && &***name == "lm_head.weight")
+        });
+        Box::new(used.map(|(name, entry)| self.view(name, entry)))
+    }
+
+    fn release(&self, tensor: &TensorView<'_>) {
+        for shard in &self.shards {
+            // Only advice to the system, and only of the shard that the tensor is in.
+            let _ = shard.release(tensor.data);
+        }
+    }
+}

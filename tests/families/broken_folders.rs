@@ -1,0 +1,186 @@
+//! What is wrong with a model's folder is said by file, tensor or key.
+
+use std::fs;
+use std::path::Path;
+
+use flambeau::backend::cpu::Cpu;
+use flambeau::model::{Activations, Checkpoint, Weights};
+use tempfile::TempDir;
+
+use super::transformers::folder;
+
+/// A copy of a good folder.
+fn copy(name: &str) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder(name)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+/// The error of loading it.
+#[track_caller]
+fn error(folder: &Path) -> String {
+    let cpu = Cpu::new(1).unwrap();
+    let loaded = Checkpoint::open(folder).and_then(|(checkpoint, config)| {
+        Weights::load(checkpoint.tensors(), &config, Activations::Int8, &cpu)
+    });
+    loaded.err().expect("the folder is broken").to_string()
+}
+
+/// Replaces text in config.json.
+fn configured(name: &str, from: &str, to: &str) -> TempDir {
+    let copy = copy(name);
+    let path = copy.path().join("config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(&path, text.replace(from, to)).unwrap();
+    copy
+}
+
+fn shard(folder: &Path, i: usize) -> std::path::PathBuf {
+    let mut shards: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("model-")
+        })
+        .collect();
+    shards.sort();
+    shards.swap_remove(i)
+}
+
+#[test]
+fn a_shard_that_is_missing_or_cut_is_named() {
+    for length in [None, Some(0), Some(5), Some(300)] {
+        let folder = copy("llama3");
+        let path = shard(folder.path(), 1);
+        match length {
+            None => fs::remove_file(&path).unwrap(),
+            Some(length) => {
+                let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+                file.set_len(length).unwrap();
+            }
+        }
+        let error = error(folder.path());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(error.contains(name), "{length:?}: {error}");
+    }
+}
+
+#[test]
+fn an_index_that_leads_out_of_the_folder_or_to_the_wrong_shard_is_refused() {
+    let (first, second) = ("model-00001-of-", "model-00002-of-");
+    for (from, to) in [(first, "../model-00001-of-"), (first, second)] {
+        let folder = copy("llama3");
+        let path = folder.path().join("model.safetensors.index.json");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let error = error(folder.path());
+        assert!(error.contains("index.json"), "{error}");
+    }
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_has_another_shape_is_named() {
+    let more_layers = configured(
+        "llama",
+        r#""num_hidden_layers": 2"#,
+        r#""num_hidden_layers": 3"#,
+    );
+    let message = error(more_layers.path());
+    assert!(
+        message.contains("model.layers.2.input_layernorm.weight"),
+        "{message}"
+    );
+    let wider = configured(
+        "llama",
+        r#""intermediate_size": 48"#,
+        r#""intermediate_size": 56"#,
+    );
+    let message = error(wider.path());
+    assert!(
+        message.contains("model.layers.0.mlp.gate_proj.weight"),
+        "{message}"
+    );
+    let fewer_layers = configured(
+        "llama",
+        r#""num_hidden_layers": 2"#,
+        r#""num_hidden_layers": 1"#,
+    );
+    let message = error(fewer_layers.path());
+    assert!(message.contains("model.layers.1."), "{message}");
+}
+
+#[test]
+fn a_key_that_asks_for_another_computation_is_named() {
+    for (from, to, key) in [
+        (
+            r#""model_type": "llama""#,
+            r#""model_type": "mamba""#,
+            "model_type",
+        ),
+        (
+            r#""hidden_act": "silu""#,
+            r#""hidden_act": "gelu""#,
+            "hidden_act",
+        ),
+        (
+            r#""num_key_value_heads": 2"#,
+            r#""num_key_value_heads": 3"#,
+            "num_key_value_heads",
+        ),
+        (
+            r#""num_attention_heads": 4"#,
+            r#""num_attention_heads": 0"#,
+            "num_attention_heads",
+        ),
+        (
+            r#""rms_norm_eps": 1e-06"#,
+            r#""rms_norm_eps": -1.0"#,
+            "rms_norm_eps",
+        ),
+        (
+            r#""hidden_act""#,
+            r#""quantization_config": {"quant_method": "awq"}, "hidden_act""#,
+            "quantization_config",
+        ),
+    ] {
+        let folder = configured("llama", from, to);
+        let error = error(folder.path());
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    let yarn = configured(
+        "llama3",
+        r#""rope_type": "llama3""#,
+        r#""rope_type": "yarn""#,
+    );
+    let message = error(yarn.path());
+    assert!(
+        message.contains("rope_type") && message.contains("yarn"),
+        "{message}"
+    );
+    let no_factor = configured("llama3", r#""factor": 8.0"#, r#""other": 8.0"#);
+    let message = error(no_factor.path());
+    assert!(message.contains("factor"), "{message}");
+}
+
+#[test]
+fn a_config_that_is_no_json_or_lacks_a_key_is_an_error_naming_it() {
+    let no_key = configured("llama", r#""vocab_size""#, r#""size_of_vocabulary""#);
+    let message = error(no_key.path());
+    assert!(
+        message.contains("config.json") && message.contains("vocab_size"),
+        "{message}"
+    );
+    let folder = copy("llama");
+    fs::write(folder.path().join("config.json"), "{").unwrap();
+    let message = error(folder.path());
+    assert!(message.contains("config.json"), "{message}");
+}

@@ -1,0 +1,108 @@
+//! Folders of safetensors against `transformers`: tiny random models and the logits recorded for them
+//! (`scripts/make_hf_fixtures.py`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flambeau::backend::cpu::Cpu;
+use flambeau::model::{Activations, Checkpoint, Decoder, Weights};
+use safetensors::SafeTensors;
+
+use super::run::{self, BLOCK_SIZE, Chunk, NUM_BLOCKS};
+
+/// Between two ways to add float32; both round keys and values to float16.
+const BOUND: f32 = 1e-3;
+
+const FAMILIES: [&str; 6] = [
+    "llama",
+    "llama3",
+    "llama-linear",
+    "mistral",
+    "qwen2",
+    "qwen3",
+];
+
+pub fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/hf")
+        .join(name)
+}
+
+/// The recorded tokens, and the logits after each.
+fn expected(name: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
+    let bytes = std::fs::read(folder(name).join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (tokens, logits) = (
+        file.tensor("tokens").unwrap(),
+        file.tensor("logits").unwrap(),
+    );
+    let words = |bytes: &[u8]| bytes.as_chunks::<4>().0.to_vec();
+    let tokens = words(tokens.data()).into_iter().map(u32::from_le_bytes);
+    let values: Vec<f32> = words(logits.data())
+        .into_iter()
+        .map(f32::from_le_bytes)
+        .collect();
+    let rows = values.chunks(logits.shape()[1]).map(<[f32]>::to_vec);
+    (tokens.collect(), rows.collect())
+}
+
+fn decoder(name: &str) -> Decoder {
+    let cpu = Cpu::new(2).unwrap();
+    let (checkpoint, config) = Checkpoint::open(&folder(name)).unwrap();
+    let weights = Weights::load(checkpoint.tensors(), &config, Activations::Float, &cpu).unwrap();
+    let limits = flambeau::model::Limits {
+        max_model_len: config.context_length,
+        ..run::limits()
+    };
+    Decoder::new(config, Arc::new(weights), &limits, cpu).unwrap()
+}
+
+#[track_caller]
+fn check(name: &str, got: &[Vec<f32>], want: &[Vec<f32>]) {
+    assert_eq!(got.len(), want.len());
+    for (row, (got, want)) in got.iter().zip(want).enumerate() {
+        for (got, want) in got.iter().zip(want) {
+            assert!(
+                (got - want).abs() <= BOUND,
+                "{name}, row {row}: {got}, not {want}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_family_gives_the_logits_of_transformers() {
+    for name in FAMILIES {
+        let (tokens, want) = expected(name);
+        check(name, &run::alone(&decoder(name), &tokens), &want);
+    }
+}
+
+#[test]
+fn chunks_single_tokens_and_prefix_hits_give_the_logits_of_transformers() {
+    let blocks: Vec<u32> = (0..NUM_BLOCKS as u32).rev().collect();
+    for name in FAMILIES {
+        let (tokens, want) = expected(name);
+        let decoder = decoder(name);
+        // A chunk of 21, one of 9, then token by token.
+        let ranges = [0..21, 21..30].into_iter();
+        let ranges = ranges.chain((30..tokens.len()).map(|i| i..i + 1));
+        let got = ranges.flat_map(|range| {
+            let chunk = Chunk {
+                tokens: &tokens,
+                range,
+                blocks: &blocks,
+            };
+            run::step(&decoder, &[chunk])
+        });
+        check(name, &got.collect::<Vec<_>>(), &want);
+        // Another that finds the first block computed.
+        let others = [&blocks[..1], &blocks[8..]].concat();
+        let chunk = Chunk {
+            tokens: &tokens,
+            range: BLOCK_SIZE..tokens.len(),
+            blocks: &others,
+        };
+        check(name, &run::step(&decoder, &[chunk]), &want[BLOCK_SIZE..]);
+    }
+}
