@@ -422,3 +422,50 @@ fn doctor_fails_and_says_what_to_do_when_the_cache_cannot_be_written() {
         "{report}"
     );
 }
+
+/// A byte-level tokenizer of 62 characters and a chat template, beside a tiny model of 64 tokens.
+fn tiny_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hf/llama");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(from.join(name), folder.path().join(name)).unwrap();
+    }
+    let letters = ('a'..='z').chain('A'..='Z').chain('0'..='9');
+    let vocab = letters
+        .enumerate()
+        .map(|(id, c)| (c.to_string(), id.into()));
+    let vocab: serde_json::Map<_, serde_json::Value> = vocab.collect();
+    let tokenizer = serde_json::json!({
+        "added_tokens": [{"id": 62, "content": "<end>", "special": true}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    let config = serde_json::json!({
+        "eos_token": "<end>",
+        "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}",
+    });
+    for (name, json) in [
+        ("tokenizer.json", tokenizer),
+        ("tokenizer_config.json", config),
+    ] {
+        std::fs::write(folder.path().join(name), json.to_string()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_folder_of_safetensors_is_served_with_its_own_tokenizer_and_template() {
+    let folder = tiny_folder();
+    let server = Server::start(&["--model", folder.path().to_str().unwrap()]);
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let body = r#"{"messages": [{"role": "user", "content": "abc"}], "max_tokens": 5, "ignore_eos": true}"#;
+    let answer = server.answer("POST", "/v1/chat/completions", body);
+    assert!(answer.contains(&format!(r#""model":"{name}""#)), "{answer}");
+    assert!(
+        answer.contains(r#""prompt_tokens":3,"completion_tokens":5"#),
+        "{answer}"
+    );
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+}

@@ -253,8 +253,8 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
 #[test]
 fn prompts_become_the_reference_token_ids() {
     let file = GgufFile::open(common::default_model()).unwrap();
-    let tokenizer = load::tokenizer(file.metadata(), None).unwrap();
-    let template = load::chat_template(file.metadata(), &tokenizer, None, None)
+    let tokenizer = load::tokenizer(Some(file.metadata()), None).unwrap();
+    let template = load::chat_template(Some(file.metadata()), &tokenizer, None, None)
         .unwrap()
         .unwrap();
     let encode = |case: &Case| {
