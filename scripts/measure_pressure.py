@@ -5,6 +5,9 @@
     scripts/measure_pressure.py long-prompt  a prompt of 4,000 tokens alone, then beside eight streams
     scripts/measure_pressure.py speculation  one stream's tokens a second against a second server's, on --against PORT, that was
                                              started with --speculation false
+    scripts/measure_pressure.py fairness     a tenant's times to the first token alone, then beside 32 clients of another who ask without
+                                             a pause; the server was started with --api-key quiet=SECRET1 --api-key flood=SECRET2,
+                                             which --keys SECRET1 SECRET2 repeats
     scripts/measure_pressure.py --port 8080 --seed 1 …
 
 Prompts are random token ids, new for every seed, so that nothing of an earlier run is cached. For `long-prompt`, start the
@@ -24,8 +27,9 @@ TOKEN_IDS = range(300, 8000)
 
 
 class Client:
-    def __init__(self, port, seed):
+    def __init__(self, port, seed, key=None):
         self.port, self.random = port, random.Random(seed)
+        self.headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
     def prompt(self, length):
         return [self.random.choice(TOKEN_IDS) for _ in range(length)]
@@ -34,7 +38,7 @@ class Client:
         """The response to a greedy completion, yet to be read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         body = json.dumps({"temperature": 0} | fields)
-        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/completions", body, self.headers)
         response = connection.getresponse()
         if response.status != 200:
             raise SystemExit(response.read().decode())
@@ -111,6 +115,49 @@ def long_prompt(client, runs):
         )
 
 
+def fairness(port, seed, keys):
+    quiet, flood = (Client(port, seed + i, key) for i, key in enumerate(keys))
+
+    def waits(num):
+        """Times to the first token of chats that come once a second on average, ascending."""
+        found, threads = [], []
+
+        def chat(prompt):
+            started = time.monotonic()
+            response = quiet.ask(prompt=prompt, max_tokens=32, ignore_eos=True, stream=True)
+            response.readline()
+            found.append(time.monotonic() - started)
+            response.read()
+
+        for _ in range(num):
+            prompt = quiet.prompt(quiet.random.randrange(20, 300))
+            threads.append(threading.Thread(target=chat, args=(prompt,)))
+            threads[-1].start()
+            time.sleep(quiet.random.expovariate(1.0))
+        for thread in threads:
+            thread.join()
+        return sorted(found)
+
+    def keep_asking():
+        while not has_ended:
+            flood.ask(prompt=flood.prompt(150), max_tokens=64, ignore_eos=True).read()
+
+    for client in (quiet, flood):
+        # A key that is refused is known here and not in a thread.
+        client.first_token(client.prompt(20))
+    has_ended, results = False, {"alone": waits(100)}
+    threads = [threading.Thread(target=keep_asking) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    time.sleep(5)
+    results["beside a flood"] = waits(100)
+    has_ended = True
+    for thread in threads:
+        thread.join()
+    for name, found in results.items():
+        print(f"{name}: TTFT P50 {percentile(found, 50):.0f} ms, P95 {percentile(found, 95):.0f} ms, P99 {percentile(found, 99):.0f} ms", flush=True)
+
+
 def speculation(client, runs, against):
     plain = Client(against, 0)
 
@@ -147,14 +194,19 @@ def speculation(client, runs, against):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["prefix", "long-prompt", "speculation"])
+    parser.add_argument("what", choices=["prefix", "long-prompt", "speculation", "fairness"])
     parser.add_argument("--against", type=int, help="port of a server without speculation")
+    parser.add_argument("--keys", nargs=2, help="of the quiet tenant and of the flooding one")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     client = Client(arguments.port, arguments.seed)
-    if arguments.what == "speculation":
+    if arguments.what == "fairness":
+        if arguments.keys is None:
+            parser.error("fairness needs --keys QUIET FLOOD")
+        fairness(arguments.port, arguments.seed, arguments.keys)
+    elif arguments.what == "speculation":
         if arguments.against is None:
             parser.error("speculation needs --against PORT")
         speculation(client, arguments.runs, arguments.against)
