@@ -99,7 +99,7 @@ impl DraftYield {
         1.0 + self.num_tokens
     }
 
-    /// Learns from a step.
+    /// Learns from a step, unless nobody was given a token.
     pub fn learn(
         &mut self,
         num_sequences: usize,
@@ -107,7 +107,10 @@ impl DraftYield {
         num_accepted: u64,
         has_prompts: bool,
     ) {
-        let each = |num: u64| num as f64 / num_sequences.max(1) as f64;
+        if num_sequences == 0 {
+            return;
+        }
+        let each = |num: u64| num as f64 / num_sequences as f64;
         self.num_tokens += (each(num_accepted) - self.num_tokens) / YIELD_MEMORY;
         if !has_prompts {
             self.num_rows += (each(num_drafted) - self.num_rows) / YIELD_MEMORY;
