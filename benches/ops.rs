@@ -124,6 +124,7 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
         ("decode at 8192", 1, 8192, 1),
         ("16 decodes at 512", 1, 512, 16),
         ("16 decodes at 208", 1, 208, 16),
+        ("8 decodes at 1600", 1, 1600, 8),
     ] {
         let blocks_each = context_len / block_size;
         let num_blocks = blocks_each * num_sequences;

@@ -20,7 +20,7 @@ pub struct RawConfig {
     /// [default: smollm2-135m-instruct]
     #[arg(long, env = "FLAMBEAU_MODEL")]
     pub model: Option<String>,
-    /// What requests call the model [default: the card's id or the file's stem]
+    /// What requests call the model [default: the card's id, the file's stem or the folder's name]
     #[arg(long, env = "FLAMBEAU_SERVED_MODEL_NAME")]
     pub served_model_name: Option<String>,
     /// Address to listen on [default: 127.0.0.1]

@@ -49,16 +49,17 @@ pub struct RopeConfig {
 }
 
 /// What the name of an architecture says beyond its numbers.
-struct Architecture {
-    name: &'static str,
+pub(super) struct Architecture {
+    pub(super) name: &'static str,
+    /// In GGUF files.
     rope: RopeStyle,
-    qkv_bias: bool,
-    qk_norm: bool,
+    pub(super) qkv_bias: bool,
+    pub(super) qk_norm: bool,
 }
 
 /// Architectures whose GGUF layout is known. In `llama` files query and key rows are permuted so that rotary pairs are
 /// neighbours (llama.cpp's converter); Mistral and SmolLM2 come as `llama`.
-const ARCHITECTURES: [Architecture; 3] = [
+pub(super) const ARCHITECTURES: [Architecture; 3] = [
     Architecture {
         name: "llama",
         rope: RopeStyle::Interleaved,
@@ -81,6 +82,12 @@ const ARCHITECTURES: [Architecture; 3] = [
 
 pub(super) const MAX_HEAD_DIM: usize = 256;
 
+impl Architecture {
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        ARCHITECTURES.iter().find(|known| known.name == name)
+    }
+}
+
 impl ModelConfig {
     /// Reads and checks the metadata of a GGUF file.
     ///
@@ -88,7 +95,7 @@ impl ModelConfig {
     /// Each names the key: it is missing, of another type, out of range, or asks for what this decoder does not compute.
     pub fn from_gguf(metadata: Metadata<'_>) -> Result<Self, ModelError> {
         let arch = metadata.get_str("general.architecture")?;
-        let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == arch) else {
+        let Some(architecture) = Architecture::find(arch) else {
             let known = ARCHITECTURES.map(|known| known.name).join(", ");
             return Err(ModelError::config(
                 "general.architecture",

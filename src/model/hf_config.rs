@@ -8,42 +8,15 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::{MAX_HEAD_DIM, RopeConfig};
+use super::config::{ARCHITECTURES, Architecture, MAX_HEAD_DIM, RopeConfig};
 use super::gguf::shown;
 use super::{ModelConfig, ModelError};
 use crate::ops::RopeStyle;
 
-/// What the name of a family says beyond its numbers.
-struct Family {
-    model_type: &'static str,
-    qkv_bias: bool,
-    qk_norm: bool,
-}
+/// A Llama with a sliding window, which GGUF files call one.
+const MISTRAL: &str = "mistral";
 
-const FAMILIES: [Family; 4] = [
-    Family {
-        model_type: "llama",
-        qkv_bias: false,
-        qk_norm: false,
-    },
-    Family {
-        model_type: "mistral",
-        qkv_bias: false,
-        qk_norm: false,
-    },
-    Family {
-        model_type: "qwen2",
-        qkv_bias: true,
-        qk_norm: false,
-    },
-    Family {
-        model_type: "qwen3",
-        qkv_bias: false,
-        qk_norm: true,
-    },
-];
-
-/// The keys that are read; `transformers` has defaults for the optional ones, which are theirs here too.
+/// The keys that are read; the optional ones are not in every family's files.
 #[derive(Deserialize)]
 struct Json {
     model_type: String,
@@ -65,6 +38,7 @@ struct Json {
     tie_word_embeddings: bool,
     sliding_window: Option<usize>,
     use_sliding_window: Option<bool>,
+    partial_rotary_factor: Option<f64>,
     quantization_config: Option<Value>,
 }
 
@@ -75,6 +49,7 @@ struct Rope {
     /// The older name.
     #[serde(rename = "type")]
     old_type: Option<String>,
+    partial_rotary_factor: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
     high_freq_factor: Option<f64>,
@@ -82,7 +57,7 @@ struct Rope {
 }
 
 /// What a folder's `config.json` says.
-pub struct HfConfig {
+pub(super) struct HfConfig {
     /// The decoder's numbers.
     pub model: ModelConfig,
     /// Whether the LM head is the embedding.
@@ -99,21 +74,29 @@ impl HfConfig {
         let parse = |error: serde_json::Error| ModelError::file(path, error.to_string());
         let json: Value = serde_json::from_slice(&bytes).map_err(parse)?;
         // Before the numbers, which other architectures may have under other names.
-        let family = family(&json)?;
+        let architecture = architecture(&json)?;
         let json: Json = serde_json::from_value(json).map_err(parse)?;
-        json.resolve(family)
+        json.resolve(architecture)
     }
 }
 
-fn family(json: &Value) -> Result<&'static Family, ModelError> {
+fn architecture(json: &Value) -> Result<&'static Architecture, ModelError> {
     let model_type = json["model_type"].as_str().unwrap_or("(none)");
-    let known = FAMILIES
-        .iter()
-        .find(|family| family.model_type == model_type);
-    known.ok_or_else(|| {
-        let known = FAMILIES.map(|family| family.model_type).join(", ");
+    if model_type == MISTRAL && json.get("sliding_window").is_none() {
+        return Err(error(
+            "sliding_window",
+            "is missing: write null if there is none",
+        ));
+    }
+    let name = if model_type == MISTRAL {
+        "llama"
+    } else {
+        model_type
+    };
+    Architecture::find(name).ok_or_else(|| {
+        let known = ARCHITECTURES.map(|known| known.name).join(", ");
         let message = format!(
-            "{} is not supported; this version serves {known}",
+            "{} is not supported; this version serves {known} and {MISTRAL}",
             shown(model_type)
         );
         error("model_type", message)
@@ -139,8 +122,7 @@ fn positive(key: &str, value: f64) -> Result<f64, ModelError> {
 }
 
 impl Json {
-    fn resolve(self, family: &Family) -> Result<HfConfig, ModelError> {
-        debug_assert_eq!(self.model_type, family.model_type);
+    fn resolve(self, architecture: &Architecture) -> Result<HfConfig, ModelError> {
         self.refuse_unsupported()?;
         let hidden_size = in_range("hidden_size", self.hidden_size, 1 << 20)?;
         let num_heads = in_range("num_attention_heads", self.num_attention_heads, 1 << 12)?;
@@ -161,8 +143,8 @@ impl Json {
             vocab_size: in_range("vocab_size", self.vocab_size, 1 << 24)?,
             rms_norm_eps: positive("rms_norm_eps", f64::from(self.rms_norm_eps))? as f32,
             context_length: self.context_length()?,
-            qkv_bias: family.qkv_bias,
-            qk_norm: family.qk_norm,
+            qkv_bias: architecture.qkv_bias,
+            qk_norm: architecture.qk_norm,
             rope: self.rope(head_dim)?,
         };
         Ok(HfConfig {
@@ -237,6 +219,14 @@ impl Json {
             divisors: None,
             style: RopeStyle::Half,
         };
+        let part = rope.and_then(|rope| rope.partial_rotary_factor);
+        if let Some(part) = part
+            .or(self.partial_rotary_factor)
+            .filter(|&part| part != 1.0)
+        {
+            let message = format!("{part} is not supported yet: all values of a head must turn");
+            return Err(error("partial_rotary_factor", message));
+        }
         let Some(rope) = rope else {
             return Ok(config);
         };

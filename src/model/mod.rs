@@ -25,7 +25,6 @@ pub use config::{ModelConfig, RopeConfig};
 pub use decoder::{Decoder, Limits};
 pub use error::ModelError;
 pub use file_map::FileMap;
-pub use hf_config::HfConfig;
 pub use runner::Runner;
 pub use safetensors::SafetensorsFolder;
 pub use source::TensorSource;

@@ -140,3 +140,72 @@ impl Tenant {
         self.return_rate += (came - self.return_rate) / self.num_ended;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+    use crate::scheduler::SequenceId;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A sequence of one token, and the name of its prompt.
+    fn sequence(token: u32) -> (Sequence, BlockHash) {
+        let request = GenerateRequest {
+            tenant: DEFAULT_TENANT.into(),
+            priority: Priority::Standard,
+            deadline: None,
+            prompt: vec![token],
+            sampling: SamplingParams::greedy(),
+            stop: StopCriteria::default(),
+        };
+        let mut sequence = Sequence::new(SequenceId(token.into()), request, Duration::ZERO, 16);
+        sequence.load = Load::of(&sequence, 0, 1);
+        let key = sequence.prompt_hash(16);
+        (sequence, key)
+    }
+
+    fn num_expected(promises: &Promises, now: Duration) -> f64 {
+        let nobody = sequence(u32::MAX).1;
+        let loads = promises.until(now + SECOND, nobody, now);
+        loads.iter().flatten().map(|load| load.num_sequences).sum()
+    }
+
+    #[test]
+    fn who_is_late_is_not_waited_for_and_is_taken_all_the_same() {
+        let mut promises = Promises::default();
+        let (sequence, key) = sequence(1);
+        promises.promise(&sequence, key, 10 * SECOND);
+        assert!(!promises.is_due(&sequence, key, 9 * SECOND));
+        for (millis, expected) in [(8900, 0.0), (9100, 1.0), (10_400, 1.0), (10_600, 0.0)] {
+            let now = Duration::from_millis(millis);
+            assert_eq!(num_expected(&promises, now), expected, "at {now:?}");
+        }
+        assert!(promises.is_due(&sequence, key, 12 * SECOND));
+        assert!(!promises.is_due(&sequence, key, 14 * SECOND));
+    }
+
+    #[test]
+    fn as_many_are_expected_as_come_back_and_some_more() {
+        let mut promises = Promises::default();
+        let promise_all = |promises: &mut Promises, num: u32, due| {
+            for (sequence, key) in (0..num).map(sequence) {
+                promises.promise(&sequence, key, due);
+            }
+        };
+        promise_all(&mut promises, 100, SECOND);
+        assert_eq!(num_expected(&promises, SECOND), 100.0);
+        let (first, key) = sequence(0);
+        for round in 1..=50 {
+            let due = 10 * round * SECOND;
+            promises.is_due(&first, key, due);
+            promise_all(&mut promises, 4, due);
+            promises.redeem(&first, key);
+        }
+        promises.is_due(&first, key, 600 * SECOND);
+        // One of four came.
+        promise_all(&mut promises, 100, 600 * SECOND);
+        let expected = num_expected(&promises, 600 * SECOND);
+        assert!((25.0..45.0).contains(&expected), "{expected}");
+    }
+}

@@ -11,7 +11,8 @@
 //! * With the prefix cache, a full block can be found by its content from the moment it is planned. Sequences that need the
 //!   content share the block: when they are admitted, and later, when another has come further.
 //! * A step never exceeds `max_num_batched_tokens`. Decodes (one token each) come first, so that a long prompt's chunks
-//!   take what is left over and never stall a stream; with a target they also take no longer than it says.
+//!   take what is left over and never stall a stream; with a target they also take no longer than it says. Prompts come one
+//!   after the other, and share a step as far as that saves something.
 
 use std::time::Duration;
 

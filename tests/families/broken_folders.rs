@@ -88,87 +88,104 @@ fn an_index_that_leads_out_of_the_folder_or_to_the_wrong_shard_is_refused() {
 }
 
 #[test]
-fn a_tensor_that_is_missing_or_has_another_shape_is_named() {
-    let more_layers = configured(
-        "llama",
-        r#""num_hidden_layers": 2"#,
-        r#""num_hidden_layers": 3"#,
-    );
-    let message = error(more_layers.path());
-    assert!(
-        message.contains("model.layers.2.input_layernorm.weight"),
-        "{message}"
-    );
-    let wider = configured(
-        "llama",
-        r#""intermediate_size": 48"#,
-        r#""intermediate_size": 56"#,
-    );
-    let message = error(wider.path());
-    assert!(
-        message.contains("model.layers.0.mlp.gate_proj.weight"),
-        "{message}"
-    );
-    let fewer_layers = configured(
-        "llama",
-        r#""num_hidden_layers": 2"#,
-        r#""num_hidden_layers": 1"#,
-    );
-    let message = error(fewer_layers.path());
-    assert!(message.contains("model.layers.1."), "{message}");
+fn a_tensor_that_is_missing_or_has_another_shape_or_no_use_is_named() {
+    for (key, from, to, tensor) in [
+        (
+            "num_hidden_layers",
+            2,
+            3,
+            "model.layers.2.input_layernorm.weight",
+        ),
+        ("num_hidden_layers", 2, 1, "model.layers.1."),
+        (
+            "intermediate_size",
+            48,
+            56,
+            "model.layers.0.mlp.gate_proj.weight",
+        ),
+    ] {
+        let (from, to) = (format!("\"{key}\": {from}"), format!("\"{key}\": {to}"));
+        let error = error(configured("llama", &from, &to).path());
+        assert!(error.contains(tensor), "{to}: {error}");
+    }
 }
 
 #[test]
 fn a_key_that_asks_for_another_computation_is_named() {
-    for (from, to, key) in [
+    for (name, from, to, key) in [
         (
+            "llama",
             r#""model_type": "llama""#,
             r#""model_type": "mamba""#,
             "model_type",
         ),
         (
+            "llama",
             r#""hidden_act": "silu""#,
             r#""hidden_act": "gelu""#,
             "hidden_act",
         ),
         (
+            "llama",
             r#""num_key_value_heads": 2"#,
             r#""num_key_value_heads": 3"#,
             "num_key_value_heads",
         ),
         (
+            "llama",
             r#""num_attention_heads": 4"#,
             r#""num_attention_heads": 0"#,
             "num_attention_heads",
         ),
         (
+            "llama",
             r#""rms_norm_eps": 1e-06"#,
             r#""rms_norm_eps": -1.0"#,
             "rms_norm_eps",
         ),
         (
+            "llama",
             r#""hidden_act""#,
             r#""quantization_config": {"quant_method": "awq"}, "hidden_act""#,
             "quantization_config",
         ),
+        (
+            "llama",
+            r#""hidden_act""#,
+            r#""partial_rotary_factor": 0.5, "hidden_act""#,
+            "partial_rotary_factor",
+        ),
+        (
+            "mistral",
+            r#""sliding_window""#,
+            r#""window""#,
+            "sliding_window",
+        ),
+        (
+            "llama3",
+            r#""rope_type": "llama3""#,
+            r#""rope_type": "yarn""#,
+            "rope_parameters.rope_type: \"yarn\"",
+        ),
+        (
+            "llama3",
+            r#""factor": 8.0"#,
+            r#""other": 8.0"#,
+            "rope_parameters.factor",
+        ),
+        (
+            "llama3",
+            r#""high_freq_factor": 4.0"#,
+            r#""high_freq_factor": 1.0"#,
+            "rope_parameters.high_freq_factor",
+        ),
     ] {
-        let folder = configured("llama", from, to);
-        let error = error(folder.path());
-        assert!(error.contains(key), "{key}: {error}");
+        let error = error(configured(name, from, to).path());
+        assert!(
+            error.contains(&format!("config.json: {key}")),
+            "{key}: {error}"
+        );
     }
-    let yarn = configured(
-        "llama3",
-        r#""rope_type": "llama3""#,
-        r#""rope_type": "yarn""#,
-    );
-    let message = error(yarn.path());
-    assert!(
-        message.contains("rope_type") && message.contains("yarn"),
-        "{message}"
-    );
-    let no_factor = configured("llama3", r#""factor": 8.0"#, r#""other": 8.0"#);
-    let message = error(no_factor.path());
-    assert!(message.contains("factor"), "{message}");
 }
 
 #[test]
