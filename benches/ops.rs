@@ -112,6 +112,9 @@ fn bench_matmul(cpu: &Cpu, limits: &Limits, only: Option<&str>) -> anyhow::Resul
     Ok(())
 }
 
+/// Bytes of keys and values that all layers have together.
+const LAYERS_SIZE: usize = 256 << 20;
+
 fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
     let (heads, kv_heads, dim, block_size) = (9, 3, 64, 16);
     println!(
@@ -125,17 +128,26 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
         ("16 decodes at 512", 1, 512, 16),
         ("16 decodes at 208", 1, 208, 16),
         ("8 decodes at 1600", 1, 1600, 8),
+        ("chunk at 4096", 64, 4096, 1),
     ] {
         let blocks_each = context_len / block_size;
         let num_blocks = blocks_each * num_sequences;
         let device = Device::Cpu;
-        let cache = KvCache::new(KvDtype::F16, num_blocks, kv_heads, block_size, dim, &device)?;
         let num_slots = num_blocks * block_size;
         let table = RopeTable::new(dim, dim, 1e4, None, 1.0, 1, RopeStyle::Interleaved)?;
         let kv = Tensor::randn(0f32, 1.0, (num_slots, 2 * kv_heads * dim), &device)?;
         let slots: Vec<u32> = (0..num_slots as u32).collect();
         let slots = Slots::new(&slots, num_slots)?;
-        rope_store(&kv, &cache, &vec![0; num_slots], &slots, None, &table, cpu)?;
+        let bytes = num_sequences * context_len * kv_heads * dim * 2 * size_of::<f16>();
+        // As many layers as no cache of the processor holds.
+        let layers = (0..(LAYERS_SIZE / bytes).clamp(1, 30))
+            .map(|_| {
+                let (dtype, device) = (KvDtype::F16, &device);
+                let cache = KvCache::new(dtype, num_blocks, kv_heads, block_size, dim, device)?;
+                rope_store(&kv, &cache, &vec![0; num_slots], &slots, None, &table, cpu)?;
+                anyhow::Ok(cache)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let num_rows = q_len * num_sequences;
         let row_len = (heads + 2 * kv_heads) * dim;
         let qkv = Tensor::randn(0f32, 1.0, (num_rows, row_len), &device)?;
@@ -152,12 +164,14 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
             block_size,
         )?;
         let time = seconds(|| {
-            paged_attention(black_box(&out), &qkv, &cache, &batch, 0.125, cpu).expect("shapes fit")
-        });
+            for cache in &layers {
+                paged_attention(black_box(&out), &qkv, cache, &batch, 0.125, cpu)
+                    .expect("shapes fit");
+            }
+        }) / layers.len() as f64;
         // Row i of a prompt sees i + 1 keys, and a multiply-add each for the score and the value.
         let keys = (context_len - q_len) * q_len + q_len * (q_len + 1) / 2;
         let macs = (num_sequences * keys * heads * dim * 2) as f64;
-        let bytes = num_sequences * context_len * kv_heads * dim * 2 * size_of::<f16>();
         println!(
             "{name:<20}{:>12.0}{:>10.1}{:>9.0}%",
             time * 1e6,

@@ -16,7 +16,7 @@ use flambeau::ops::KvDtype;
 use flambeau::request::SamplingParams;
 use flambeau::scheduler::{SampleRow, SequenceId, StepPlan};
 
-const NUM_BLOCKS: usize = 512;
+const NUM_BLOCKS: usize = 800;
 const NUM_ROUNDS: usize = 15;
 
 /// `num_sequences` sequences of `context_len` tokens, of which the step computes the last `q_len` and samples one.
@@ -72,11 +72,14 @@ fn main() -> anyhow::Result<()> {
             ("1 decode at 200", plan(1, 1, 200)),
             ("1 decode at 2000", plan(1, 1, 2000)),
             ("1 decode at 8000", plan(1, 1, 8000)),
+            ("8 decodes at 150", plan(8, 1, 150)),
+            ("8 decodes at 1600", plan(8, 1, 1600)),
+            ("64 rows at 4000", plan(1, 64, 4000)),
             ("16 decodes at 200", plan(16, 1, 200)),
             ("64 decodes at 128", plan(64, 1, 128)),
         ];
         let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter));
-        let mut best = [f64::INFINITY; 8];
+        let mut best = [f64::INFINITY; 11];
         for _ in 0..NUM_ROUNDS {
             for ((name, plan), best) in cases.iter().zip(&mut best) {
                 if wanted(name) {

@@ -40,10 +40,6 @@ impl Simd for Scalar {
         *out = v;
     }
     #[inline(always)]
-    fn load_f16(self, x: &[f16; 8]) -> [f32; 8] {
-        x.map(f16::to_f32)
-    }
-    #[inline(always)]
     fn store_f16(self, v: [f32; 8], out: &mut [f16; 8]) {
         *out = v.map(f16::from_f32);
     }

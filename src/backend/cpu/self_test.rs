@@ -181,7 +181,6 @@ fn floats<S: Simd>(s: S, rows: &[[f32; 8]; 8], bits: &mut Vec<u32>) {
         for half in halves {
             bits.push(if half.is_nan() { f16::NAN } else { half }.to_bits().into());
         }
-        push(s, s.load_f16(&halves), bits);
     }
 }
 

@@ -15,7 +15,9 @@ pub(crate) trait Simd: Dot {
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 8]) -> Self::F;
     fn store(self, v: Self::F, out: &mut [f32; 8]);
-    fn load_f16(self, x: &[f16; 8]) -> Self::F;
+    /// Asks for the cache line of what will be read soon; changes nothing.
+    #[inline(always)]
+    fn prefetch<T>(self, _: &T) {}
     /// Rounds to nearest, ties to even.
     fn store_f16(self, v: Self::F, out: &mut [f16; 8]);
 

@@ -1,106 +1,115 @@
-//! The two matrix products of attention in register tiles.
+//! The two matrix products of attention in register tiles of rows by 16 lanes.
 
 use super::{SPAN, TILE};
-use crate::backend::cpu::{RowTiles, Simd};
+use crate::backend::cpu::{PANEL, RowTiles, Simd};
 
+/// Sixteen f32, a lane each.
+pub(super) type Lanes = [f32; PANEL];
 /// One f32 a token of a span.
-pub(super) type Weights = [[f32; 8]; SPAN / 8];
+pub(super) type Weights = [Lanes; SPAN / PANEL];
 
-/// `weights[v][at + t] = q[v] · key[t]` for the tokens t of a tile; `at` counts eights.
+const _: () = assert!(TILE == PANEL, "a tile of keys is one vector of lanes");
+
+/// `weights[v][at][t] = q[v] · key[t]` for the tokens t of a tile.
 pub(super) struct Scores<'a, S> {
     pub(super) s: S,
     /// `[n, c]`.
     pub(super) q: &'a [[f32; 8]],
     /// `[D]`.
-    pub(super) keys: &'a [[[f32; 8]; TILE / 8]],
+    pub(super) keys: &'a [Lanes],
     pub(super) weights: &'a mut [Weights],
     pub(super) at: usize,
 }
 
 impl<S: Simd> RowTiles for Scores<'_, S> {
+    const MOST: usize = S::ROWS;
+
     #[inline(always)]
     fn tile<const R: usize>(&mut self, first: usize) {
         let s = self.s;
         let keys = self.keys.as_chunks::<8>().0;
         let q: [&[[f32; 8]]; R] =
             std::array::from_fn(|r| &self.q[(first + r) * keys.len()..][..keys.len()]);
-        let mut sums = [[s.splat(0.0); TILE / 8]; R];
+        let mut sums = [[s.lanes(0.0); 2]; R];
         for (c, keys) in keys.iter().enumerate() {
             let q: [&[f32; 8]; R] = std::array::from_fn(|r| &q[r][c]);
             for (d, key) in keys.iter().enumerate() {
-                let key = [s.load(&key[0]), s.load(&key[1])];
-                for r in 0..R {
-                    let q = s.splat(q[r][d]);
-                    sums[r][0] = s.fma(q, key[0], sums[r][0]);
-                    sums[r][1] = s.fma(q, key[1], sums[r][1]);
-                }
+                add(s, &mut sums, |r| q[r][d], key);
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
-            let weights = &mut self.weights[first + r][self.at..][..TILE / 8];
-            for (weights, sum) in weights.iter_mut().zip(sums) {
-                s.store(sum, weights);
-            }
+            let weights = &mut self.weights[first + r][self.at];
+            store(s, sums, weights);
         }
     }
 }
 
-/// `out[v] += Σ weights[v][at + t] · value[t]` over all tokens t of `values`; `at` counts eights.
+/// `out[v] += Σ weights[v][at + t / 16][t % 16] · value[t]` over the first `num_tokens` tokens of `values`.
 pub(super) struct Outputs<'a, S> {
     pub(super) s: S,
     pub(super) weights: &'a [Weights],
-    /// `[tokens, lanes]`.
-    pub(super) values: &'a [[f32; 8]],
-    pub(super) lanes: usize,
-    /// `[n, lanes]`.
-    pub(super) out: &'a mut [[f32; 8]],
+    /// `[p, tokens]`: of each token 16 neighbouring values, D of them padded to 16 p.
+    pub(super) values: &'a [Lanes],
+    pub(super) num_tokens: usize,
+    /// `[n, p]`.
+    pub(super) out: &'a mut [Lanes],
+    pub(super) num_parts: usize,
     pub(super) at: usize,
 }
 
-impl<S: Simd> Outputs<'_, S> {
-    /// C vectors of eight d from lane `lane` on.
+impl<S: Simd> RowTiles for Outputs<'_, S> {
+    const MOST: usize = S::ROWS;
+
     #[inline(always)]
-    fn columns<const R: usize, const C: usize>(&mut self, first: usize, lane: usize) {
-        let (s, lanes) = (self.s, self.lanes);
-        let mut sums = [[s.splat(0.0); C]; R];
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let out = &self.out[(first + r) * lanes + lane..][..C];
-            for (sum, out) in sums.iter_mut().zip(out) {
-                *sum = s.load(out);
+    fn tile<const R: usize>(&mut self, first: usize) {
+        let (s, num_parts) = (self.s, self.num_parts);
+        let weights: [&[Lanes]; R] = std::array::from_fn(|r| {
+            &self.weights[first + r][self.at..][..self.num_tokens.div_ceil(PANEL)]
+        });
+        let each_part = self.values.chunks_exact(self.values.len() / num_parts);
+        for (part, values) in each_part.enumerate() {
+            let out = &mut self.out[first * num_parts + part..];
+            let mut sums = [[s.lanes(0.0); 2]; R];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let out = &out[r * num_parts];
+                *sums = std::array::from_fn(|i| s.lanes_f32(out, i.min(S::GROUPS - 1)));
             }
-        }
-        let num_eights = self.values.len().div_ceil(8 * lanes);
-        let weights: [&[[f32; 8]]; R] =
-            std::array::from_fn(|r| &self.weights[first + r][self.at..][..num_eights]);
-        for (eight, values) in self.values.chunks(8 * lanes).enumerate() {
-            let weights: [&[f32; 8]; R] = std::array::from_fn(|r| &weights[r][eight]);
-            for (t, values) in values.chunks_exact(lanes).take(8).enumerate() {
-                let values = &values[lane..][..C];
-                for r in 0..R {
-                    let weight = s.splat(weights[r][t]);
-                    for c in 0..C {
-                        sums[r][c] = s.fma(weight, s.load(&values[c]), sums[r][c]);
-                    }
+            let values = values[..self.num_tokens].as_chunks::<PANEL>();
+            for (tile, values) in values.0.iter().enumerate() {
+                let weights: [&Lanes; R] = std::array::from_fn(|r| &weights[r][tile]);
+                for (t, value) in values.iter().enumerate() {
+                    add(s, &mut sums, |r| weights[r][t], value);
                 }
             }
-        }
-        for (r, sums) in sums.into_iter().enumerate() {
-            let out = &mut self.out[(first + r) * lanes + lane..][..C];
-            for (sum, out) in sums.into_iter().zip(out) {
-                s.store(sum, out);
+            for (t, value) in values.1.iter().enumerate() {
+                add(s, &mut sums, |r| weights[r][values.0.len()][t], value);
+            }
+            for (r, sums) in sums.into_iter().enumerate() {
+                store(s, sums, &mut out[r * num_parts]);
             }
         }
     }
 }
 
-impl<S: Simd> RowTiles for Outputs<'_, S> {
-    #[inline(always)]
-    fn tile<const R: usize>(&mut self, first: usize) {
-        for lane in (0..self.lanes / 2 * 2).step_by(2) {
-            self.columns::<R, 2>(first, lane);
+/// `sums[r] += weight(r) · value`.
+#[inline(always)]
+fn add<S: Simd, const R: usize>(
+    s: S,
+    sums: &mut [[S::Lanes; 2]; R],
+    weight: impl Fn(usize) -> f32,
+    value: &Lanes,
+) {
+    for group in 0..S::GROUPS {
+        let value = s.lanes_f32(value, group);
+        for (r, sums) in sums.iter_mut().enumerate() {
+            sums[group] = s.fma_lanes(s.lanes(weight(r)), value, sums[group]);
         }
-        if !self.lanes.is_multiple_of(2) {
-            self.columns::<R, 1>(first, self.lanes - 1);
-        }
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd>(s: S, sums: [S::Lanes; 2], to: &mut Lanes) {
+    for (group, sum) in sums.into_iter().enumerate().take(S::GROUPS) {
+        s.store_lanes(sum, to, group);
     }
 }

@@ -7,9 +7,9 @@
 //! zero times an infinity would be NaN.
 
 use super::batch::Chunk;
-use super::products::{Outputs, Scores, Weights};
+use super::products::{Lanes, Outputs, Scores, Weights};
 use super::{Attention, Inputs, SPAN, TILE};
-use crate::backend::cpu::{Simd, for_row_tiles};
+use crate::backend::cpu::{PANEL, Simd, for_row_tiles};
 use crate::ops::kv_cache::{KvCache, KvFormat};
 
 /// Softmax over a part of the context: the largest score and the sum of `e^(score - max)`.
@@ -63,20 +63,20 @@ impl State {
 /// Values that are converted at once: 16 KiB of them at D = 64.
 const VALUES: usize = 64;
 
-/// A thread's buffers, kept between tasks; n vectors of D = 8 c values.
+/// A thread's buffers, kept between tasks; n vectors of D = 8 c values, which padded are p times 16.
 #[derive(Default)]
 pub(super) struct Scratch {
     /// `[n, c]`, scaled.
     q: Vec<[f32; 8]>,
     /// `[D]`.
-    keys: Vec<[[f32; 8]; TILE / 8]>,
-    /// `[VALUES, c]`.
-    values: Vec<[f32; 8]>,
+    keys: Vec<Lanes>,
+    /// `[p, VALUES]`.
+    values: Vec<Lanes>,
     /// `[n]`: scores, then weights, of the span's tokens.
     weights: Vec<Weights>,
-    /// `[n]` and `[n, c]`: the span last computed.
+    /// `[n]` and `[n, p]`: the span last computed.
     pub(super) states: Vec<State>,
-    pub(super) out: Vec<[f32; 8]>,
+    out: Vec<Lanes>,
     /// `[n]` and `[n, c]`: of a whole task, the spans before it.
     pub(super) total_states: Vec<State>,
     pub(super) total_out: Vec<[f32; 8]>,
@@ -123,7 +123,7 @@ impl<'a, F: KvFormat> Inputs<'a, F> {
         vectors: &Vectors<'_>,
         token: usize,
         which: usize,
-    ) -> (&'a [[F::Unit; 8]], &'a [F::Unit]) {
+    ) -> (&'a [F::Unit], &'a [F::Unit]) {
         let cache = self.op.cache;
         let &KvCache {
             block_size,
@@ -136,7 +136,7 @@ impl<'a, F: KvFormat> Inputs<'a, F> {
         let (units, scales) = head.split_at(block_size * head_dim);
         let offset = token % block_size;
         let units = &units[offset * head_dim..][..TILE * head_dim];
-        (units.as_chunks::<8>().0, &scales[offset * F::SCALE_UNITS..])
+        (units, &scales[offset * F::SCALE_UNITS..])
     }
 }
 
@@ -154,7 +154,7 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
     pub(super) fn prepare(&mut self) {
         let (s, num, op) = (self.s, self.vectors.num(), self.inputs.op);
         let head_dim = op.cache.head_dim;
-        let lanes = head_dim / 8;
+        let (lanes, num_parts) = (head_dim / 8, self.num_parts());
         let scratch = &mut *self.scratch;
         scratch.q.resize(num * lanes, [0.0; 8]);
         for (v, to) in scratch.q.chunks_exact_mut(lanes).enumerate() {
@@ -166,26 +166,31 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
             }
         }
         scratch.keys.resize(head_dim, Default::default());
-        scratch.values.resize(VALUES * lanes, [0.0; 8]);
-        scratch.weights.resize(num, [[0.0; 8]; SPAN / 8]);
+        scratch.values.resize(VALUES * num_parts, [0.0; PANEL]);
+        scratch.weights.resize(num, [[0.0; PANEL]; SPAN / PANEL]);
         scratch.states.resize(num, State::EMPTY);
-        scratch.out.resize(num * lanes, [0.0; 8]);
+        scratch.out.resize(num * num_parts, [0.0; PANEL]);
     }
 
     /// Computes states and sums of values, over the span from `span` on, of the vectors that see it.
     #[inline(always)]
     pub(super) fn span(&mut self, span: usize) {
         let (s, vectors) = (self.s, self.vectors);
-        let (num, lanes) = (vectors.num(), self.inputs.op.cache.head_dim / 8);
+        let (num, num_parts) = (vectors.num(), self.num_parts());
         let end = vectors.visible(num - 1).min(span + SPAN);
         for token in (span..end).step_by(TILE) {
-            self.load_keys(token);
+            let next = if token + TILE < end {
+                token + TILE
+            } else {
+                token
+            };
+            self.load_keys(token, next);
             let mut scores = Scores {
                 s,
                 q: &self.scratch.q,
                 keys: &self.scratch.keys,
                 weights: &mut self.scratch.weights,
-                at: (token - span) / 8,
+                at: (token - span) / PANEL,
             };
             for_row_tiles(vectors.first_seeing(token)..num, &mut scores);
         }
@@ -194,7 +199,7 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
             let num_tokens = vectors.visible(v).min(end) - span;
             self.scratch.states[v] = soften(s, &mut self.scratch.weights[v], num_tokens);
         }
-        self.scratch.out[first * lanes..].fill([0.0; 8]);
+        self.scratch.out[first * num_parts..].fill([0.0; PANEL]);
         for token in (span..end).step_by(VALUES) {
             let len = VALUES.min(end - token);
             self.load_values(token, len);
@@ -209,10 +214,11 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
                 let mut outputs = Outputs {
                     s,
                     weights: &self.scratch.weights,
-                    values: &self.scratch.values[..num_tokens * lanes],
-                    lanes,
+                    values: &self.scratch.values,
+                    num_tokens,
                     out: &mut self.scratch.out,
-                    at: (token - span) / 8,
+                    num_parts,
+                    at: (token - span) / PANEL,
                 };
                 for_row_tiles(v..stop, &mut outputs);
                 v = stop;
@@ -220,59 +226,98 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
         }
     }
 
+    /// Meanwhile asks for the keys at `next` and the values at `token`: tiles are no neighbours in memory, so the processor
+    /// cannot know what comes next. All requests at once would fill its queue, and everything would wait.
     #[inline(always)]
-    fn load_keys(&mut self, token: usize) {
+    fn load_keys(&mut self, token: usize, next: usize) {
+        const LINE: usize = 64;
+        let units_per_line = LINE / size_of::<F::Unit>();
         let s = self.s;
-        let mut scales = [[1.0; 8]; TILE / 8];
+        let mut scales = [1.0; TILE];
         let (units, scale_units) = self.inputs.tile(&self.vectors, token, 0);
+        let coming = [(next, 0), (token, 1)]
+            .map(|(token, which)| self.inputs.tile(&self.vectors, token, which).0);
         if F::SCALE_UNITS > 0 {
-            for (scale, units) in scales
-                .as_flattened_mut()
-                .iter_mut()
-                .zip(scale_units.chunks_exact(F::SCALE_UNITS))
-            {
+            let scale_units = scale_units.chunks_exact(F::SCALE_UNITS);
+            for (scale, units) in scales.iter_mut().zip(scale_units) {
                 *scale = F::scale(units);
             }
         }
-        for (key, [low, high]) in self.scratch.keys.iter_mut().zip(units.as_chunks::<2>().0) {
-            for (half, units) in [low, high].into_iter().enumerate() {
-                s.store(
-                    scaled::<S, F>(s, units, s.load(&scales[half])),
-                    &mut key[half],
-                );
+        let units = units.as_chunks::<PANEL>().0;
+        for (d, (key, units)) in self.scratch.keys.iter_mut().zip(units).enumerate() {
+            if (d * PANEL).is_multiple_of(units_per_line) {
+                for units in coming {
+                    s.prefetch(&units[d * PANEL]);
+                }
+            }
+            for group in 0..S::GROUPS {
+                let mut lanes = F::decode(s, units, group);
+                if F::SCALE_UNITS > 0 {
+                    lanes = s.mul_lanes(lanes, s.lanes_f32(&scales, group));
+                }
+                s.store_lanes(lanes, key, group);
             }
         }
     }
 
     #[inline(always)]
     fn load_values(&mut self, token: usize, len: usize) {
-        let (s, lanes) = (self.s, self.inputs.op.cache.head_dim / 8);
-        let values = self.scratch.values.chunks_mut(TILE * lanes);
-        for (i, values) in values.take(len.div_ceil(TILE)).enumerate() {
-            let (units, scale_units) = self.inputs.tile(&self.vectors, token + i * TILE, 1);
-            for (t, (values, units)) in values
-                .chunks_exact_mut(lanes)
-                .zip(units.chunks_exact(lanes))
-                .enumerate()
-            {
-                let scale = match F::SCALE_UNITS {
-                    0 => 1.0,
-                    n => F::scale(&scale_units[t * n..]),
-                };
-                for (value, units) in values.iter_mut().zip(units) {
-                    s.store(scaled::<S, F>(s, units, s.splat(scale)), value);
+        let (s, head_dim) = (self.s, self.inputs.op.cache.head_dim);
+        for start in (0..len).step_by(TILE) {
+            let (units, scale_units) = self.inputs.tile(&self.vectors, token + start, 1);
+            for (part, values) in self.scratch.values.chunks_exact_mut(VALUES).enumerate() {
+                let values = &mut values[start..][..TILE];
+                for (t, (value, units)) in values
+                    .iter_mut()
+                    .zip(units.chunks_exact(head_dim))
+                    .enumerate()
+                {
+                    let mut padded = [F::Unit::default(); PANEL];
+                    let units = &units[part * PANEL..];
+                    let units = units.first_chunk().unwrap_or_else(|| {
+                        padded[..units.len()].copy_from_slice(units);
+                        &padded
+                    });
+                    for group in 0..S::GROUPS {
+                        let mut lanes = F::decode(s, units, group);
+                        if F::SCALE_UNITS > 0 {
+                            let scale = F::scale(&scale_units[t * F::SCALE_UNITS..]);
+                            lanes = s.mul_lanes(lanes, s.lanes(scale));
+                        }
+                        s.store_lanes(lanes, value, group);
+                    }
                 }
             }
         }
     }
+
+    /// Sixteens that hold a vector.
+    #[inline(always)]
+    fn num_parts(&self) -> usize {
+        self.inputs.op.cache.head_dim.div_ceil(PANEL)
+    }
+
+    /// The sums of values of vector `v`, `[c]`.
+    #[inline(always)]
+    pub(super) fn out(&self, v: usize) -> &[[f32; 8]] {
+        let num_parts = self.num_parts();
+        eights(&self.scratch.out[v * num_parts..], self.inputs.op)
+    }
+
+    /// Adds the span of vector `v` to those before it.
+    #[inline(always)]
+    pub(super) fn merge(&mut self, v: usize) {
+        let (op, num_parts) = (self.inputs.op, self.num_parts());
+        let out = eights(&self.scratch.out[v * num_parts..], op);
+        let total_out = &mut self.scratch.total_out[v * out.len()..][..out.len()];
+        self.scratch.total_states[v].merge(self.s, total_out, self.scratch.states[v], out);
+    }
 }
 
+/// The D values at the start of `padded`.
 #[inline(always)]
-fn scaled<S: Simd, F: KvFormat>(s: S, units: &[F::Unit; 8], scale: S::F) -> S::F {
-    match F::SCALE_UNITS {
-        0 => F::decode(s, units),
-        _ => s.mul(F::decode(s, units), scale),
-    }
+fn eights<'a>(padded: &'a [Lanes], op: &Attention<'_>) -> &'a [[f32; 8]] {
+    &padded.as_flattened().as_chunks().0[..op.cache.head_dim / 8]
 }
 
 /// Turns the scores of the first `num_tokens` tokens into weights `e^(score - max)` and the rest of their last eight into
@@ -280,8 +325,9 @@ fn scaled<S: Simd, F: KvFormat>(s: S, units: &[F::Unit; 8], scale: S::F) -> S::F
 /// only infinite queries or keys give such scores.
 #[inline(always)]
 fn soften<S: Simd>(s: S, weights: &mut Weights, num_tokens: usize) -> State {
-    weights.as_flattened_mut()[num_tokens..num_tokens.next_multiple_of(8)].fill(f32::NEG_INFINITY);
-    let weights = &mut weights[..num_tokens.div_ceil(8)];
+    let weights = weights.as_flattened_mut();
+    weights[num_tokens..num_tokens.next_multiple_of(8)].fill(f32::NEG_INFINITY);
+    let weights = &mut weights.as_chunks_mut::<8>().0[..num_tokens.div_ceil(8)];
     let mut max = s.splat(f32::NEG_INFINITY);
     for scores in weights.iter() {
         max = s.max(s.load(scores), max);

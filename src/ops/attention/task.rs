@@ -144,11 +144,8 @@ impl<F: KvFormat> Kernel for Whole<'_, F> {
         scratch.total_out.resize(num * lanes, [0.0; 8]);
         for span in (0..vectors.visible(num - 1)).step_by(SPAN) {
             kernel.span(span);
-            let scratch = &mut *kernel.scratch;
             for v in vectors.first_seeing(span)..num {
-                let part = v * lanes..(v + 1) * lanes;
-                let total_out = &mut scratch.total_out[part.clone()];
-                scratch.total_states[v].merge(s, total_out, scratch.states[v], &scratch.out[part]);
+                kernel.merge(v);
             }
         }
         for v in 0..num {
@@ -196,7 +193,7 @@ impl<F: KvFormat> Kernel for Part<'_, F> {
             // SAFETY: tasks differ in spans or heads (the caller's contract), and vectors of a task in rows or heads.
             let partial = unsafe { partials.slice(start, 1 + lanes) };
             partial[0][..2].copy_from_slice(&[max, sum]);
-            partial[1..].copy_from_slice(&kernel.scratch.out[v * lanes..][..lanes]);
+            partial[1..].copy_from_slice(kernel.out(v));
         }
     }
 }

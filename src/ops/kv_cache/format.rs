@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::super::view::Element;
-use crate::backend::cpu::Simd;
+use crate::backend::cpu::{PANEL, Simd};
 
 /// A format of the cache. `decode(encode(x)) · scale` is x, rounded.
 pub(in crate::ops) trait KvFormat {
@@ -14,8 +14,8 @@ pub(in crate::ops) trait KvFormat {
 
     /// Rounds one token's values of a head, D each in `values` and `units`; `scale` has [`Self::SCALE_UNITS`].
     fn encode<S: Simd>(s: S, values: &[f32], units: &mut [Self::Unit], scale: &mut [Self::Unit]);
-    /// Eight values, yet to be scaled.
-    fn decode<S: Simd>(s: S, units: &[Self::Unit; 8]) -> S::F;
+    /// A group of sixteen values, yet to be scaled.
+    fn decode<S: Simd>(s: S, units: &[Self::Unit; PANEL], group: usize) -> S::Lanes;
     /// What a token's values are to be multiplied by.
     fn scale(units: &[Self::Unit]) -> f32;
 }
@@ -36,8 +36,8 @@ impl KvFormat for F16 {
     }
 
     #[inline(always)]
-    fn decode<S: Simd>(s: S, units: &[f16; 8]) -> S::F {
-        s.load_f16(units)
+    fn decode<S: Simd>(s: S, units: &[f16; PANEL], group: usize) -> S::Lanes {
+        s.lanes_f16(units, group)
     }
 
     #[inline(always)]
@@ -61,8 +61,8 @@ impl KvFormat for Bf16 {
     }
 
     #[inline(always)]
-    fn decode<S: Simd>(s: S, units: &[bf16; 8]) -> S::F {
-        s.load(&units.map(|unit| f32::from_bits(u32::from(unit.to_bits()) << 16)))
+    fn decode<S: Simd>(s: S, units: &[bf16; PANEL], group: usize) -> S::Lanes {
+        s.lanes_bf16(units, group)
     }
 
     #[inline(always)]
@@ -109,8 +109,8 @@ impl KvFormat for Int8 {
     }
 
     #[inline(always)]
-    fn decode<S: Simd>(s: S, units: &[u8; 8]) -> S::F {
-        s.load(&units.map(|unit| f32::from(unit as i8)))
+    fn decode<S: Simd>(s: S, units: &[u8; PANEL], group: usize) -> S::Lanes {
+        s.lanes_i8(&units.map(|unit| unit as i8), group)
     }
 
     #[inline(always)]
@@ -141,13 +141,12 @@ mod tests {
             let mut scale = vec![F::Unit::default(); F::SCALE_UNITS];
             F::encode(s, self.values, &mut units, &mut scale);
             let mut out = vec![0.0; self.values.len()];
-            for (out, units) in out
-                .as_chunks_mut::<8>()
-                .0
-                .iter_mut()
-                .zip(units.as_chunks::<8>().0)
-            {
-                s.store(s.mul(F::decode(s, units), s.splat(F::scale(&scale))), out);
+            let scale = s.lanes(F::scale(&scale));
+            let out_tiles = out.as_chunks_mut::<PANEL>().0.iter_mut();
+            for (out, units) in out_tiles.zip(units.as_chunks::<PANEL>().0) {
+                for group in 0..S::GROUPS {
+                    s.store_lanes(s.mul_lanes(F::decode(s, units, group), scale), out, group);
+                }
             }
             out
         }
@@ -187,12 +186,12 @@ mod tests {
 
     #[test]
     fn integers_are_exact_and_ties_go_to_even() {
-        let mut values = [0.0; 8];
+        let mut values = [0.0; 16];
         values[..5].copy_from_slice(&[-254.0, 253.0, 5.0, 7.0, -5.0]);
         let got = round_trip::<Int8>(&values);
         assert_eq!(got[..5], [-254.0, 252.0, 4.0, 8.0, -4.0]);
-        assert_eq!(round_trip::<Int8>(&[0.0; 8]), [0.0; 8]);
-        assert_eq!(round_trip::<Int8>(&[1e-39; 8]), [0.0; 8]);
+        assert_eq!(round_trip::<Int8>(&[0.0; 16]), [0.0; 16]);
+        assert_eq!(round_trip::<Int8>(&[1e-39; 16]), [0.0; 16]);
     }
 
     #[test]
