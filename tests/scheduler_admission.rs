@@ -143,6 +143,31 @@ fn who_comes_back_when_told_to_is_taken() {
 }
 
 #[test]
+fn who_has_little_time_is_taken_when_told_beside_others_who_have_much() {
+    let mut rng = Rng(15);
+    let hurried = Client {
+        deadline: Some(TTFT),
+        obeys: true,
+        ..CHAT
+    };
+    let patient = Client {
+        deadline: Some(15 * SECOND),
+        obeys: false,
+        ..CHAT
+    };
+    let patient = chats(&mut rng, 600, 3.0, &patient);
+    let all = merged(&[&patient, &chats(&mut rng, 100, 0.5, &hurried)]);
+    let fates = serve(&all);
+    let told = fates.iter().zip(&all);
+    let told = told.filter(|(fate, client)| client.obeys && fate.num_refusals > 0);
+    let told: Vec<&Fate> = told.map(|(fate, _)| fate).collect();
+    let is_taken = |fate: &&&Fate| fate.num_refusals == 1 && fate.ttft <= Some(TTFT);
+    let num_taken = told.iter().filter(is_taken).count();
+    println!("{num_taken} of {} taken when they came back", told.len());
+    assert!(told.len() > 50 && num_taken * 100 >= 95 * told.len());
+}
+
+#[test]
 fn what_one_tenant_is_promised_holds_up_no_other() {
     let mut rng = Rng(14);
     let told = Client {

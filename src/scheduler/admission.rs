@@ -2,8 +2,8 @@
 //!
 //! A request is taken when its first token is expected in time, and would be if its prompt were as long as the longer ones of
 //! late: else, at load, the short would fill the queue up to where the long are never taken. One that is refused is promised a
-//! time: when what is ahead of it will be done, other promises included. Who comes back then, with the same request, finds
-//! that newcomers were kept from its place.
+//! time: when what is ahead of it will be done, other promises included. Who comes back then, with the same request, comes
+//! before those that wait, who were taken with that in mind.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -145,15 +145,16 @@ impl Scheduler {
         let key = sequence.prompt_hash(self.pool.block_size());
         let longer = self.admission.note_offered(own.num_rows as usize);
         let is_due = self.admission.promises.is_due(sequence, key, now);
+        sequence.is_promised = is_due;
         let ahead =
             |promised: &[[Load; NUM_CLASSES]]| self.waiting.ahead_of(sequence, promised, now);
         let forecast = self.forecast(sequence, ahead(&[]) + own, now);
         let first_token = forecast.clone().first_token(ahead(&[]), own);
 
         let limit = left.mul_f64(HEADROOM);
-        // They may take that much of the time, else nobody would be taken who is in a hurry.
+        // A request that has little time is measured against prompts that take no more than a part of it.
         let longer = longer.min(forecast.rows_within(limit.mul_f64(LONGER_PART)));
-        let as_if_longer = own * (longer as f64 / own.num_rows).max(1.0);
+        let as_if_longer = own.with_rows(longer as f64);
         let after = |promised: &[[Load; NUM_CLASSES]]| {
             forecast.clone().first_token(ahead(promised), as_if_longer)
         };
@@ -161,10 +162,16 @@ impl Scheduler {
         let is_in_time = match is_due {
             true => first_token <= left,
             // Whoever comes back meets what is there by then, and there is to be time left for it.
-            false => (0..=4).map(|i| left * i / 4).all(|later| {
-                let done_by_then = later.div_f64(SLIP);
-                after(&promises.until(now + later, key, now)).saturating_sub(done_by_then) <= limit
-            }),
+            false => {
+                // Nor may those that come before it delay it too much, should all of them come.
+                let mut first = promises.until(now + left, key, now);
+                first[sequence.tenant_idx][sequence.priority as usize..].fill(Load::default());
+                after(&first) <= left
+                    && (0..=4).map(|i| left * i / 4).all(|later| {
+                        let then = after(&promises.until(now + later, key, now));
+                        then.saturating_sub(later.div_f64(SLIP)) <= limit
+                    })
+            }
         };
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
         // with what is true.
@@ -175,10 +182,10 @@ impl Scheduler {
         };
 
         sequence.expected_ttft = Some(now.saturating_sub(sequence.arrival()) + first_token);
+        if is_due || later.is_none() {
+            self.admission.promises.redeem(sequence, key);
+        }
         let Some(later) = later else {
-            if is_due {
-                self.admission.promises.redeem(sequence, key);
-            }
             return Ok(());
         };
         let alone = Forecast::new(
@@ -196,11 +203,11 @@ impl Scheduler {
         }
         let retry_after = later.saturating_sub(limit).min(MAX_RETRY_AFTER);
         let due = now + Duration::from_secs(retry_after.as_secs() + 1);
-        let due = self.admission.promises.promise(sequence, key, due);
-        let retry_after = due.saturating_sub(now).as_secs_f64().ceil().max(1.0);
+        let promises = &mut self.admission.promises;
+        let retry_after = promises.promise(sequence, key, due).retry_after(now);
         Err(Refusal::Busy {
             first_token,
-            retry_after: Duration::from_secs_f64(retry_after),
+            retry_after,
         })
     }
 

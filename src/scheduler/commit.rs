@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Scheduler, Sequence, SequenceId};
+use crate::kv::BlockMove;
 use crate::request::{FinishReason, SampledToken, Timing};
 
 /// A token that a step gave a sequence.
@@ -46,8 +47,9 @@ impl Scheduler {
             .eq(self.plan.sequences.iter().copied()),
             "nobody comes or goes while a step is computed: this is a bug"
         );
-        // A step that moves blocks says little about what its rows take.
-        if self.plan.block_moves.is_empty() {
+        // A step that moves blocks between the cache and the host says little about what its rows take.
+        let mut moves = self.plan.block_moves.iter();
+        if moves.all(|block_move| matches!(block_move, BlockMove::Copy { .. })) {
             let time = now.saturating_sub(self.planned_at);
             self.cost.learn(self.budget.size(), time);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::budget::{shared_limit, within_reach};
 use super::cost::{CostModel, StepSize};
-use super::speculation::DraftYield;
+use super::speculation::{DraftYield, MAX_DRAFTED_ROWS};
 use super::{SchedulerConfig, Sequence};
 
 /// What requests bring with them, as sums, so that a queue of thousands is looked at in no time.
@@ -60,6 +60,15 @@ impl Mul<f64> for Load {
 }
 
 impl Load {
+    /// The same with more rows, of a prompt of which nothing is cached.
+    pub fn with_rows(self, num_rows: f64) -> Self {
+        Self {
+            num_rows: self.num_rows.max(num_rows),
+            num_attended: self.num_attended.max(num_rows * (num_rows + 1.0) / 2.0),
+            ..self
+        }
+    }
+
     /// Of one sequence, which may be given `max_outputs` tokens, once `num_cached` of its tokens are in the cache.
     pub fn of(sequence: &Sequence, num_cached: usize, max_outputs: usize) -> Self {
         let mut size = StepSize::default();
@@ -266,9 +275,10 @@ impl<'a> Forecast<'a> {
     fn run(&mut self, num_steps: u64, num_rows: usize) {
         let mut size = self.size(num_rows);
         if num_rows == 0 {
-            let num_drafted = (self.ends.len() as f64 * self.drafts.num_rows).round();
-            size.num_tokens += num_drafted as usize;
-            size.num_samples += num_drafted as usize;
+            let num_drafted = (self.ends.len() as f64 * self.drafts.num_rows).round() as usize;
+            let num_drafted = num_drafted.min(MAX_DRAFTED_ROWS);
+            size.num_tokens += num_drafted;
+            size.num_samples += num_drafted;
         }
         let each = self.cost.predict(size);
         self.seconds += num_steps as f64 * each.as_secs_f64();

@@ -32,13 +32,14 @@ struct Promise {
 #[derive(Debug)]
 struct Tenant {
     promises: Vec<Promise>,
-    /// The part of them that somebody came back for, of late, and how many that says.
+    /// The part of them that somebody came back for, of late.
     return_rate: f64,
+    /// How many that is told from, with the guess it starts from.
     num_ended: f64,
 }
 
-/// What is promised to whom. A promise belongs to a prompt: who brings the same one back at its time is taken before newcomers
-/// of the tenant.
+/// What is promised to whom. A promise belongs to a prompt: who brings the same one back at its time comes before all of its
+/// tenant and class that wait.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// By the tenant's index in the queue.
@@ -65,7 +66,7 @@ impl Promises {
         promises.any(|promise| promise.key == key && promise.due <= now + EARLY)
     }
 
-    /// Somebody came back and is taken.
+    /// Somebody came back: for the promised place, or for one that was free before.
     pub fn redeem(&mut self, sequence: &Sequence, key: BlockHash) {
         let tenant = self.tenant(sequence);
         if let Some(i) = tenant
@@ -88,8 +89,7 @@ impl Promises {
         let loads = self.tenants.iter().map(|tenant| {
             let mut loads = [Load::default(); NUM_CLASSES];
             for promise in &tenant.promises {
-                let is_awaited = promise.due <= until && now <= promise.due + SOON;
-                if is_awaited && promise.key != except {
+                if promise.due <= until && promise.is_awaited(now) && promise.key != except {
                     loads[promise.class] += promise.load;
                 }
             }
@@ -99,14 +99,14 @@ impl Promises {
     }
 
     /// Promises a time, and says which: who asks again and again, or asks the same as another, hears of the same.
-    pub fn promise(&mut self, sequence: &Sequence, key: BlockHash, due: Duration) -> Duration {
+    pub fn promise(&mut self, sequence: &Sequence, key: BlockHash, due: Duration) -> Due {
         let tenant = self.tenant(sequence);
         let known = tenant
             .promises
             .iter_mut()
             .find(|promise| promise.key == key);
         if let Some(promise) = known {
-            return promise.due;
+            return Due(promise.due);
         }
         if tenant.promises.len() < MAX_PER_TENANT {
             tenant.promises.push(Promise {
@@ -116,7 +116,27 @@ impl Promises {
                 load: sequence.load,
             });
         }
-        due
+        Due(due)
+    }
+}
+
+/// When a request may come again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due(Duration);
+
+impl Due {
+    /// The whole seconds after which it is [awaited](Promise::is_awaited).
+    pub fn retry_after(self, now: Duration) -> Duration {
+        let seconds = (self.0.saturating_sub(now))
+            .saturating_sub(EARLY)
+            .as_secs_f64();
+        Duration::from_secs_f64(seconds.ceil().max(1.0))
+    }
+}
+
+impl Promise {
+    fn is_awaited(&self, now: Duration) -> bool {
+        now <= self.due + SOON
     }
 }
 

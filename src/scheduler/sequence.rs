@@ -34,6 +34,8 @@ pub struct Sequence {
     pub(super) load: Load,
     /// How long after its arrival its first token was expected, where somebody had to know.
     pub(super) expected_ttft: Option<Duration>,
+    /// Whether it was refused and comes back when it was told to.
+    pub(super) is_promised: bool,
     /// Prompt, then output.
     pub tokens: Vec<u32>,
     /// How many of `tokens` are the prompt.
@@ -78,6 +80,7 @@ impl Sequence {
             deadline: request.deadline.map(|deadline| arrival + deadline),
             load: Load::default(),
             expected_ttft: None,
+            is_promised: false,
             num_cached_tokens: 0,
             num_settled_blocks: 0,
             num_prompt_tokens: request.prompt.len(),

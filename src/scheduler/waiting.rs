@@ -1,7 +1,8 @@
 //! Who waits, and who is next.
 //!
 //! Batch work comes after all other. Then the tenant that has been served least is next; of one tenant's requests the more
-//! urgent, and of those the first to have come. For every [`AGEING`] that it waits a request rises by one class.
+//! urgent, and of those the first to have come, after those that were promised their place. For every [`AGEING`] that it
+//! waits a request rises by one class.
 //!
 //! "Served" counts tokens really computed, so cached prefixes cost nothing. A tenant that comes back after a pause is ahead of
 //! the least served of those that are there by [`HEAD_START`] at most, so that a pause is no credit without bound. Urgency
@@ -77,7 +78,7 @@ impl Waiting {
     }
 
     /// Queues a new sequence that has [entered](Self::enter).
-    pub(super) fn add(&mut self, sequence: Sequence) {
+    pub(super) fn add(&mut self, mut sequence: Sequence) {
         if let Some(deadline) = sequence.deadline {
             self.deadlines.insert((deadline, sequence.id));
         }
@@ -86,11 +87,21 @@ impl Waiting {
             sequence.priority as usize,
         );
         tenant.loads[class] += sequence.load;
-        tenant.queues[class].push_back(sequence);
+        let queue = &mut tenant.queues[class];
+        let is_before = |other: &Sequence| sequence.is_promised && !other.is_promised;
+        match queue.iter().position(is_before) {
+            Some(at) => {
+                // Queues are in the order in which their sequences rise.
+                sequence.waiting_since = sequence.waiting_since.min(queue[at].waiting_since);
+                queue.insert(at, sequence);
+            }
+            None => queue.push_back(sequence),
+        }
     }
 
-    /// What comes before a new sequence that has [entered](Self::enter): of its own tenant all that is as urgent, of others
-    /// what they are served until they have had as much. `promised` is what else is to come, by tenant and class.
+    /// What comes before a new sequence that has [entered](Self::enter): of its own tenant all that is as urgent, if that was
+    /// not promised less, of others what they are served until they have had as much. `promised` is what else is to come, by
+    /// tenant and class.
     pub(super) fn ahead_of(
         &self,
         sequence: &Sequence,
@@ -105,6 +116,14 @@ impl Waiting {
             })
         };
         let mut ahead = up_to(sequence.tenant_idx, sequence.priority);
+        if sequence.is_promised {
+            let (tenant, class) = (
+                &self.tenants[sequence.tenant_idx],
+                sequence.priority as usize,
+            );
+            let behind = tenant.queues[class].iter().filter(|s| !s.is_promised);
+            behind.for_each(|other| ahead -= other.load);
+        }
         let reach = self.tenants[sequence.tenant_idx].served as f64 + ahead.num_rows;
         for (index, other) in self.tenants.iter().enumerate() {
             if index == sequence.tenant_idx {
