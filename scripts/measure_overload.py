@@ -4,10 +4,10 @@
     flambeau serve --max-num-seqs 16 --max-queued-requests 4096 &
     scripts/measure_overload.py --capacity 2.5        requests a second that it can do, roughly
 
-One fixed trace of lengths as in chats (log-normal; most are short, some long), Poisson arrivals. First without deadlines, at
-several loads around capacity: first come, first served. Then, in turn and --runs times, the load of the best of those runs
-again, and five times of it with deadline_ms: some of the clients who are refused come back when Retry-After says. Every run
-starts with an empty prefix cache. An answer is in time when its first token came within --ttft seconds and all of it within
+One fixed trace of lengths as in chats (log-normal; most are short, some long), answers sampled at temperature 1, Poisson
+arrivals. First without deadlines, at several loads around capacity: first come, first served. Then, in turn and --runs
+times, the load of the best of those runs again, and five times of it with deadline_ms: some of the clients who are refused
+come back when Retry-After says. Every run starts with an empty prefix cache. An answer is in time when its first token came within --ttft seconds and all of it within
 --tpot seconds a token more. What ends after the last arrival is not counted.
 """
 
@@ -37,7 +37,7 @@ class Request:
     def body(self, deadline):
         rng = random.Random(self.seed)
         prompt = [rng.choice(TOKEN_IDS) for _ in range(self.num_prompt)]
-        body = {"prompt": prompt, "max_tokens": self.num_output, "ignore_eos": True, "stream": True, "temperature": 0}
+        body = {"prompt": prompt, "max_tokens": self.num_output, "ignore_eos": True, "stream": True, "temperature": 1, "seed": int(self.seed * 2**31)}
         return json.dumps(body | ({"deadline_ms": round(deadline * 1e3)} if deadline else {})).encode()
 
     async def ask(self, port, deadline):

@@ -273,11 +273,17 @@ fn lanes<S: Simd>(s: S, w: &[u8; 512], bits: &mut Vec<u32>) {
     for i in 0..PANEL {
         let two = u16::from_le_bytes([w[2 * i], w[2 * i + 1]]);
         a[i] = f32::from(two) - 1e4;
-        // No infinity and no NaN.
-        b[i] = f16::from_bits(two & 0xbbff);
-        c[i] = bf16::from_bits(two & 0xbfff);
+        b[i] = f16::from_bits(two);
+        c[i] = bf16::from_bits(two);
         d[i] = w[i] as i8;
     }
+    b[..4].copy_from_slice(&[
+        f16::INFINITY,
+        f16::MAX,
+        f16::MIN_POSITIVE,
+        f16::from_bits(1),
+    ]);
+    c[..3].copy_from_slice(&[bf16::NEG_INFINITY, bf16::MAX, bf16::from_bits(1)]);
     for group in 0..S::GROUPS {
         let a = s.lanes_f32(&a, group);
         let (b, c) = (s.lanes_f16(&b, group), s.lanes_bf16(&c, group));
@@ -296,7 +302,8 @@ fn lanes<S: Simd>(s: S, w: &[u8; 512], bits: &mut Vec<u32>) {
             s.store_lanes(v, all, group);
         }
     }
-    bits.extend(all.as_flattened().iter().map(|x| x.to_bits()));
+    let values = all.as_flattened().iter();
+    bits.extend(values.map(|&x| if x.is_nan() { f32::NAN } else { x }.to_bits()));
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

@@ -71,8 +71,9 @@ impl<S: Simd> RowTiles for Outputs<'_, S> {
             let out = &mut self.out[first * num_parts + part..];
             let mut sums = [[s.lanes(0.0); 2]; R];
             for (r, sums) in sums.iter_mut().enumerate() {
-                let out = &out[r * num_parts];
-                *sums = std::array::from_fn(|i| s.lanes_f32(out, i.min(S::GROUPS - 1)));
+                for (group, sum) in sums.iter_mut().enumerate().take(S::GROUPS) {
+                    *sum = s.lanes_f32(&out[r * num_parts], group);
+                }
             }
             let values = values[..self.num_tokens].as_chunks::<PANEL>();
             for (tile, values) in values.0.iter().enumerate() {

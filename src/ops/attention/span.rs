@@ -226,8 +226,8 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
         }
     }
 
-    /// Meanwhile asks for the keys at `next` and the values at `token`: tiles are no neighbours in memory, so the processor
-    /// cannot know what comes next. All requests at once would fill its queue, and everything would wait.
+    /// Meanwhile asks for the keys at `next` and the values at `token`: tiles of different blocks are no neighbours in memory, so
+    /// the processor cannot know what comes next. All requests at once would fill its queue, and everything would wait.
     #[inline(always)]
     fn load_keys(&mut self, token: usize, next: usize) {
         const LINE: usize = 64;

@@ -2,7 +2,7 @@
 //!
 //! A tensor `[num_blocks, 2 (K, V), num_kv_heads, head_len]`: of each block and head all keys, then all values. A head's
 //! part is `block_size` tokens of D units and, in formats that have them, `block_size` scales behind. Keys lie in tiles of
-//! [`TILE`] tokens, `[block_size / TILE, D, TILE]`, so that eight tokens are one load for attention, which multiplies
+//! [`TILE`] tokens, `[block_size / TILE, D, TILE]`, so that 16 tokens' d are in a row for attention, which multiplies
 //! a query's d with all of them; values lie token by token, `[block_size, D]`.
 
 mod copy;
