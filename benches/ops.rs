@@ -112,7 +112,7 @@ fn bench_matmul(cpu: &Cpu, limits: &Limits, only: Option<&str>) -> anyhow::Resul
     Ok(())
 }
 
-/// Bytes of keys and values that all layers have together.
+/// Bytes of keys and values that all layers have together, at most: more than a processor's caches hold.
 const LAYERS_SIZE: usize = 256 << 20;
 
 fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
@@ -139,12 +139,20 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
         let slots: Vec<u32> = (0..num_slots as u32).collect();
         let slots = Slots::new(&slots, num_slots)?;
         let bytes = num_sequences * context_len * kv_heads * dim * 2 * size_of::<f16>();
-        // As many layers as no cache of the processor holds.
+        // As the layers of a model take turns: what is long or many comes from memory.
         let layers = (0..(LAYERS_SIZE / bytes).clamp(1, 30))
             .map(|_| {
                 let (dtype, device) = (KvDtype::F16, &device);
                 let cache = KvCache::new(dtype, num_blocks, kv_heads, block_size, dim, device)?;
-                rope_store(&kv, &cache, &vec![0; num_slots], &slots, None, &table, cpu)?;
+                rope_store(
+                    &kv,
+                    &cache,
+                    &vec![0; num_slots],
+                    &slots,
+                    None,
+                    Some(&table),
+                    cpu,
+                )?;
                 anyhow::Ok(cache)
             })
             .collect::<anyhow::Result<Vec<_>>>()?;

@@ -35,13 +35,23 @@ LLAMA3 = dict(
     high_freq_factor=4.0,
     original_max_position_embeddings=32,
 )
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
+FACTORS = dict(short_factor=[1.0, 1.1, 1.2], long_factor=[1.0, 2.0, 4.0])
+LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75, **FACTORS)
+PHI3 = dict(tie_word_embeddings=False, pad_token_id=0, eos_token_id=0, sliding_window=None)
 MODELS = {
     "llama": ("LlamaConfig", dict(tie_word_embeddings=True), "1GB"),
     "llama3": ("LlamaConfig", dict(rope_parameters=LLAMA3, tie_word_embeddings=False), "24KB"),
     "llama-linear": ("LlamaConfig", dict(rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0)), "1GB"),
+    "llama-yarn": ("LlamaConfig", dict(rope_parameters=YARN), "1GB"),
+    "llama-dynamic": ("LlamaConfig", dict(rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=4.0)), "1GB"),
     "mistral": ("MistralConfig", dict(sliding_window=None, head_dim=16), "1GB"),
     "qwen2": ("Qwen2Config", dict(tie_word_embeddings=True, sliding_window=8, use_sliding_window=False), "1GB"),
+    "qwen2-yarn": ("Qwen2Config", dict(rope_parameters=YARN | dict(truncate=False, beta_fast=8, mscale=1.0, mscale_all_dim=0.5), max_position_embeddings=32), "1GB"),
     "qwen3": ("Qwen3Config", dict(tie_word_embeddings=True, head_dim=16), "1GB"),
+    "smollm3": ("SmolLM3Config", dict(num_hidden_layers=4, pad_token_id=0, sliding_window=8, use_sliding_window=False), "1GB"),
+    "phi3": ("Phi3Config", PHI3 | dict(num_hidden_layers=2), "1GB"),
+    "phi3-longrope": ("Phi3Config", PHI3 | dict(rope_parameters=LONGROPE, original_max_position_embeddings=32), "1GB"),
 }  # fmt: skip
 
 

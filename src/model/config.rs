@@ -2,6 +2,7 @@
 
 use super::ModelError;
 use super::gguf::{GgufError, Metadata, shown};
+use super::rope::RopeConfig;
 use crate::ops::{KvDtype, RopeStyle};
 
 /// Shape of a Llama-like decoder.
@@ -31,21 +32,8 @@ pub struct ModelConfig {
     pub qk_norm: bool,
     /// Rotary embedding.
     pub rope: RopeConfig,
-}
-
-/// Rotary position embedding.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RopeConfig {
-    /// Base of the frequencies.
-    pub base: f64,
-    /// Values of a head that turn.
-    pub rotary_dim: usize,
-    /// Positions are divided by this (linear scaling).
-    pub linear_scale: f64,
-    /// Divisors of the frequencies, `[rotary_dim / 2]`, where the configuration and not a tensor gives them (Llama 3's scaling).
-    pub divisors: Option<Vec<f32>>,
-    /// Which values form a pair.
-    pub style: RopeStyle,
+    /// The layers that do without it (SmolLM3).
+    pub no_rope_layers: Vec<usize>,
 }
 
 /// What the name of an architecture says beyond its numbers.
@@ -59,7 +47,7 @@ pub(super) struct Architecture {
 
 /// Architectures whose GGUF layout is known. In `llama` files query and key rows are permuted so that rotary pairs are
 /// neighbours (llama.cpp's converter); Mistral and SmolLM2 come as `llama`.
-pub(super) const ARCHITECTURES: [Architecture; 3] = [
+pub(super) const ARCHITECTURES: [Architecture; 5] = [
     Architecture {
         name: "llama",
         rope: RopeStyle::Interleaved,
@@ -77,6 +65,18 @@ pub(super) const ARCHITECTURES: [Architecture; 3] = [
         rope: RopeStyle::Half,
         qkv_bias: false,
         qk_norm: true,
+    },
+    Architecture {
+        name: "phi3",
+        rope: RopeStyle::Half,
+        qkv_bias: false,
+        qk_norm: false,
+    },
+    Architecture {
+        name: "smollm3",
+        rope: RopeStyle::Interleaved,
+        qkv_bias: false,
+        qk_norm: false,
     },
 ];
 
@@ -117,8 +117,9 @@ impl ModelConfig {
             return Err(keys.error("attention.head_count_kv", message));
         }
         let head_dim = head_dim(&keys, hidden_size, num_heads)?;
+        let num_layers = keys.size("block_count", 1 << 10)?;
         Ok(Self {
-            num_layers: keys.size("block_count", 1 << 10)?,
+            num_layers,
             hidden_size,
             intermediate_size: keys.size("feed_forward_length", 1 << 20)?,
             num_heads,
@@ -129,12 +130,11 @@ impl ModelConfig {
             context_length: context_length(&keys)?,
             qkv_bias: architecture.qkv_bias,
             qk_norm: architecture.qk_norm,
-            rope: RopeConfig {
-                base: f64::from(keys.opt_positive("rope.freq_base")?.unwrap_or(10_000.0)),
-                rotary_dim: rotary_dim(&keys, head_dim)?,
-                linear_scale: rope_scale(&keys)?,
-                divisors: None,
-                style: architecture.rope,
+            rope: super::rope::gguf::read(&keys, head_dim, architecture.rope)?,
+            no_rope_layers: match arch {
+                // As in llama.cpp: every fourth, for which there is no key.
+                "smollm3" => (3..num_layers).step_by(4).collect(),
+                _ => Vec::new(),
             },
         })
     }
@@ -146,25 +146,25 @@ impl ModelConfig {
 }
 
 /// The keys of one architecture.
-struct Keys<'a> {
-    metadata: Metadata<'a>,
+pub(super) struct Keys<'a> {
+    pub(super) metadata: Metadata<'a>,
     arch: &'a str,
 }
 
 impl Keys<'_> {
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.arch)
     }
 
-    fn error(&self, name: &str, message: impl Into<String>) -> ModelError {
+    pub(super) fn error(&self, name: &str, message: impl Into<String>) -> ModelError {
         ModelError::config(self.key(name), message)
     }
 
-    fn missing(&self, name: &str) -> ModelError {
+    pub(super) fn missing(&self, name: &str) -> ModelError {
         GgufError::MissingKey(shown(&self.key(name))).into()
     }
 
-    fn opt_size(&self, name: &str, max: usize) -> Result<Option<usize>, ModelError> {
+    pub(super) fn opt_size(&self, name: &str, max: usize) -> Result<Option<usize>, ModelError> {
         let value = self.metadata.opt_u32(&self.key(name))?;
         match value.map(|value| value as usize) {
             Some(value) if value == 0 || value > max => {
@@ -178,7 +178,7 @@ impl Keys<'_> {
         self.opt_size(name, max)?.ok_or_else(|| self.missing(name))
     }
 
-    fn opt_positive(&self, name: &str) -> Result<Option<f32>, ModelError> {
+    pub(super) fn opt_positive(&self, name: &str) -> Result<Option<f32>, ModelError> {
         match self.metadata.opt_f32(&self.key(name))? {
             Some(value) if !(value.is_finite() && value > 0.0) => {
                 Err(self.error(name, format!("{value} is not a positive number")))
@@ -231,15 +231,6 @@ fn head_dim(keys: &Keys<'_>, hidden_size: usize, num_heads: usize) -> Result<usi
     }
 }
 
-fn rotary_dim(keys: &Keys<'_>, head_dim: usize) -> Result<usize, ModelError> {
-    const NAME: &str = "rope.dimension_count";
-    let rotary_dim = keys.opt_size(NAME, head_dim)?.unwrap_or(head_dim);
-    if !rotary_dim.is_multiple_of(2) {
-        return Err(keys.error(NAME, format!("{rotary_dim} is odd: values turn in pairs")));
-    }
-    Ok(rotary_dim)
-}
-
 /// A file without a tokenizer says how many tokens there are.
 fn vocab_size(keys: &Keys<'_>) -> Result<usize, ModelError> {
     const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -260,24 +251,4 @@ fn context_length(keys: &Keys<'_>) -> Result<usize, ModelError> {
         0 => length,
         window => length.min(window),
     })
-}
-
-/// Linear scaling is honoured, and meant where a factor stands without a type, as in llama.cpp; Llama 3's comes as a
-/// tensor (`rope_freqs`); any other kind is refused.
-fn rope_scale(keys: &Keys<'_>) -> Result<f64, ModelError> {
-    const TYPE: &str = "rope.scaling.type";
-    // The second name is that of older files.
-    let factor = match keys.opt_positive("rope.scaling.factor")? {
-        Some(factor) => Some(factor),
-        None => keys.opt_positive("rope.scale_linear")?,
-    };
-    match (keys.metadata.opt_str(&keys.key(TYPE))?, factor) {
-        (Some("none"), _) | (None, None) => Ok(1.0),
-        (Some("linear") | None, Some(factor)) => Ok(f64::from(factor)),
-        (Some("linear"), None) => Err(keys.missing("rope.scaling.factor")),
-        (Some(other), _) => Err(keys.error(
-            TYPE,
-            format!("{} is not supported; none and linear are", shown(other)),
-        )),
-    }
 }

@@ -62,17 +62,8 @@ impl Decoder {
         limits: &Limits,
         cpu: Cpu,
     ) -> Result<Self> {
-        let r = &config.rope;
-        let freqs = weights.rope_freqs.as_deref().or(r.divisors.as_deref());
-        let rope = RopeTable::new(
-            config.head_dim,
-            r.rotary_dim,
-            r.base,
-            freqs,
-            r.linear_scale,
-            limits.max_model_len,
-            r.style,
-        )?;
+        let tensors = &weights.rope_divisors;
+        let rope = (config.rope).table(config.head_dim, tensors, limits.max_model_len)?;
         let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
         let kv_cache = |num_blocks: usize| {
             KvCache::new(
@@ -130,7 +121,8 @@ impl Decoder {
 
         let (mut hidden, mut batch) = (hidden, &step.batch);
         for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
-            let mut qkv = self.project_and_store(layer, kv_cache, &hidden, &step)?;
+            let rope = (!self.config.no_rope_layers.contains(&i)).then_some(&self.rope);
+            let mut qkv = self.project_and_store(layer, kv_cache, rope, &hidden, &step)?;
             if i + 1 == self.weights.layers.len() {
                 // Every key and value is stored; of what is left, nobody reads the rows that are not sampled.
                 if sampled_rows.is_empty() {
@@ -172,6 +164,7 @@ impl Decoder {
         &self,
         layer: &LayerWeights,
         kv_cache: &KvCache,
+        rope: Option<&RopeTable>,
         hidden: &Tensor,
         step: &Step<'_>,
     ) -> Result<Tensor> {
@@ -186,7 +179,7 @@ impl Decoder {
             eps,
         });
         let (positions, slots) = (step.positions, &step.slots);
-        rope_store(&qkv, kv_cache, positions, slots, norm, &self.rope, cpu)?;
+        rope_store(&qkv, kv_cache, positions, slots, norm, rope, cpu)?;
         Ok(qkv)
     }
 

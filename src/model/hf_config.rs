@@ -2,19 +2,23 @@
 //!
 //! Only families whose computation is known are read (`model_type`), and what would change it is refused by its key.
 
-use std::f64::consts::PI;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::{ARCHITECTURES, Architecture, MAX_HEAD_DIM, RopeConfig};
+use super::config::{ARCHITECTURES, Architecture, MAX_HEAD_DIM};
 use super::gguf::shown;
+use super::rope::RopeConfig;
+use super::rope::json::{RopeContext, RopeJson};
 use super::{ModelConfig, ModelError};
-use crate::ops::RopeStyle;
 
 /// A Llama with a sliding window, which GGUF files call one.
 const MISTRAL: &str = "mistral";
+/// Turns a part of each head.
+const PHI3: &str = "phi3";
+/// Does not turn heads in every layer.
+const SMOLLM3: &str = "smollm3";
 
 /// The keys that are read; the optional ones are not in every family's files.
 #[derive(Deserialize)]
@@ -30,30 +34,19 @@ struct Json {
     rms_norm_eps: f32,
     max_position_embeddings: usize,
     rope_theta: Option<f64>,
-    rope_scaling: Option<Rope>,
+    rope_scaling: Option<RopeJson>,
     /// The newer place of both.
-    rope_parameters: Option<Rope>,
+    rope_parameters: Option<RopeJson>,
     hidden_act: Option<String>,
     #[serde(default)]
     tie_word_embeddings: bool,
     sliding_window: Option<usize>,
     use_sliding_window: Option<bool>,
     partial_rotary_factor: Option<f64>,
-    quantization_config: Option<Value>,
-}
-
-#[derive(Clone, Deserialize)]
-struct Rope {
-    rope_theta: Option<f64>,
-    rope_type: Option<String>,
-    /// The older name.
-    #[serde(rename = "type")]
-    old_type: Option<String>,
-    partial_rotary_factor: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
     original_max_position_embeddings: Option<f64>,
+    no_rope_layers: Option<Vec<u8>>,
+    no_rope_layer_interval: Option<usize>,
+    quantization_config: Option<Value>,
 }
 
 /// What a folder's `config.json` says.
@@ -103,7 +96,7 @@ fn architecture(json: &Value) -> Result<&'static Architecture, ModelError> {
     })
 }
 
-fn error(key: &str, message: impl Into<String>) -> ModelError {
+pub(super) fn error(key: &str, message: impl Into<String>) -> ModelError {
     ModelError::config(format!("config.json: {key}"), message)
 }
 
@@ -114,7 +107,7 @@ fn in_range(key: &str, value: usize, max: usize) -> Result<usize, ModelError> {
     }
 }
 
-fn positive(key: &str, value: f64) -> Result<f64, ModelError> {
+pub(super) fn positive(key: &str, value: f64) -> Result<f64, ModelError> {
     match value.is_finite() && value > 0.0 {
         true => Ok(value),
         false => Err(error(key, format!("{value} is not a positive number"))),
@@ -133,6 +126,7 @@ impl Json {
             return Err(error("num_key_value_heads", message));
         }
         let head_dim = self.head_dim(hidden_size, num_heads)?;
+        let (rope, length) = self.rope(head_dim)?;
         let model = ModelConfig {
             num_layers: in_range("num_hidden_layers", self.num_hidden_layers, 1 << 10)?,
             hidden_size,
@@ -142,10 +136,11 @@ impl Json {
             head_dim,
             vocab_size: in_range("vocab_size", self.vocab_size, 1 << 24)?,
             rms_norm_eps: positive("rms_norm_eps", f64::from(self.rms_norm_eps))? as f32,
-            context_length: self.context_length()?,
+            context_length: self.within_window(length)?,
             qkv_bias: architecture.qkv_bias,
             qk_norm: architecture.qk_norm,
-            rope: self.rope(head_dim)?,
+            no_rope_layers: self.no_rope_layers()?,
+            rope,
         };
         Ok(HfConfig {
             model,
@@ -189,103 +184,93 @@ impl Json {
         }
     }
 
-    /// No more than the sliding window, within which attention is plain. Qwen's files name a window that is off.
-    fn context_length(&self) -> Result<usize, ModelError> {
-        let length = in_range(
-            "max_position_embeddings",
-            self.max_position_embeddings,
-            1 << 24,
-        )?;
+    /// No more than the sliding window, within which attention is plain. Qwen's and SmolLM's files name a window that is off.
+    fn within_window(&self, length: usize) -> Result<usize, ModelError> {
         let is_on = self
             .use_sliding_window
-            .unwrap_or(!self.model_type.starts_with("qwen"));
+            .unwrap_or(!self.model_type.starts_with("qwen") && self.model_type != SMOLLM3);
         match self.sliding_window.filter(|_| is_on) {
             None => Ok(length),
             Some(window) => Ok(length.min(in_range("sliding_window", window, 1 << 24)?)),
         }
     }
 
-    fn rope(&self, head_dim: usize) -> Result<RopeConfig, ModelError> {
+    fn rope(&self, head_dim: usize) -> Result<(RopeConfig, usize), ModelError> {
         let (key, rope) = match (&self.rope_parameters, &self.rope_scaling) {
-            (Some(rope), _) => ("rope_parameters", Some(rope)),
-            (None, rope) => ("rope_scaling", rope.as_ref()),
+            (Some(rope), _) => ("rope_parameters", rope.clone()),
+            (None, rope) => ("rope_scaling", rope.clone().unwrap_or_default()),
         };
-        let theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta);
-        let base = positive("rope_theta", theta.unwrap_or(10_000.0))?;
-        let mut config = RopeConfig {
+        let base = positive(
+            "rope_theta",
+            rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0),
+        )?;
+        let max_position_embeddings = in_range(
+            "max_position_embeddings",
+            self.max_position_embeddings,
+            1 << 24,
+        )?;
+        let context = RopeContext {
+            key,
             base,
-            rotary_dim: head_dim,
-            linear_scale: 1.0,
-            divisors: None,
-            style: RopeStyle::Half,
+            rotary_dim: self.rotary_dim(&rope, head_dim)?,
+            max_position_embeddings,
+            original_max_position_embeddings: self.original_max_position_embeddings,
         };
-        let part = rope.and_then(|rope| rope.partial_rotary_factor);
-        if let Some(part) = part
-            .or(self.partial_rotary_factor)
-            .filter(|&part| part != 1.0)
-        {
-            let message = format!("{part} is not supported yet: all values of a head must turn");
-            return Err(error("partial_rotary_factor", message));
-        }
-        let Some(rope) = rope else {
-            return Ok(config);
-        };
-        let number = |name: &str, value: Option<f64>| {
-            let key = format!("{key}.{name}");
-            match value {
-                Some(value) => positive(&key, value),
-                None => Err(error(&key, "is missing")),
-            }
-        };
-        match rope.rope_type.as_deref().or(rope.old_type.as_deref()) {
-            None | Some("default") => {}
-            Some("linear") => config.linear_scale = number("factor", rope.factor)?,
-            Some("llama3") => {
-                let scaling = Llama3 {
-                    factor: number("factor", rope.factor)?,
-                    low: number("low_freq_factor", rope.low_freq_factor)?,
-                    high: number("high_freq_factor", rope.high_freq_factor)?,
-                    original: number(
-                        "original_max_position_embeddings",
-                        rope.original_max_position_embeddings,
-                    )?,
-                };
-                if scaling.low >= scaling.high {
-                    let message = format!("{} is not above low_freq_factor", scaling.high);
-                    return Err(error(&format!("{key}.high_freq_factor"), message));
-                }
-                config.divisors = Some(scaling.divisors(base, head_dim));
-            }
-            Some(other) => {
-                let message = format!(
-                    "{} is not supported yet; default, linear and llama3 are",
-                    shown(other)
-                );
-                return Err(error(&format!("{key}.rope_type"), message));
-            }
-        }
-        Ok(config)
+        rope.resolve(&context)
     }
-}
 
-/// Llama 3.1's scaling: long waves are stretched by `factor`, short ones stay, those between are blended. Source: "The Llama
-/// 3 Herd of Models", 2024, as released with the weights.
-struct Llama3 {
-    factor: f64,
-    low: f64,
-    high: f64,
-    original: f64,
-}
+    fn rotary_dim(&self, rope: &RopeJson, head_dim: usize) -> Result<usize, ModelError> {
+        const KEY: &str = "partial_rotary_factor";
+        let part = rope.partial_rotary_factor.or(self.partial_rotary_factor);
+        let part = part.unwrap_or(1.0);
+        if part != 1.0 && self.model_type != PHI3 {
+            let message = format!(
+                "{part} is not supported for {}: all values of a head must turn",
+                self.model_type
+            );
+            return Err(error(KEY, message));
+        }
+        let rotary_dim = (head_dim as f64 * part) as usize;
+        match (2..=head_dim).contains(&rotary_dim) && rotary_dim.is_multiple_of(2) {
+            true => Ok(rotary_dim),
+            false => {
+                let message = format!(
+                    "{part} makes {rotary_dim} of a head's {head_dim} values turn, which must be an even number of them"
+                );
+                Err(error(KEY, message))
+            }
+        }
+    }
 
-impl Llama3 {
-    /// What the frequencies are divided by, `[rotary_dim / 2]`.
-    fn divisors(&self, base: f64, rotary_dim: usize) -> Vec<f32> {
-        let divisor = |i: usize| {
-            let wave_length = 2.0 * PI * base.powf(2.0 * i as f64 / rotary_dim as f64);
-            let turns = self.original / wave_length;
-            let kept = ((turns - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
-            1.0 / ((1.0 - kept) / self.factor + kept)
+    /// The layers that do not turn queries and keys (SmolLM3).
+    fn no_rope_layers(&self) -> Result<Vec<usize>, ModelError> {
+        const KEY: &str = "no_rope_layers";
+        if self.model_type != SMOLLM3 {
+            return Ok(Vec::new());
+        }
+        // The list says who turns.
+        let turns = match &self.no_rope_layers {
+            Some(turns) => turns.iter().map(|&turns| turns != 0).collect(),
+            None => {
+                let interval = self.no_rope_layer_interval.unwrap_or(4).max(1);
+                let layers = 1..=self.num_hidden_layers;
+                layers
+                    .map(|i| !i.is_multiple_of(interval))
+                    .collect::<Vec<_>>()
+            }
         };
-        (0..rotary_dim / 2).map(|i| divisor(i) as f32).collect()
+        if turns.len() != self.num_hidden_layers {
+            let message = format!(
+                "says something of {} layers, there are {}",
+                turns.len(),
+                self.num_hidden_layers
+            );
+            return Err(error(KEY, message));
+        }
+        let layers = turns.iter().enumerate();
+        Ok(layers
+            .filter(|(_, turns)| !**turns)
+            .map(|(i, _)| i)
+            .collect())
     }
 }

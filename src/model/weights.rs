@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::gguf::{TensorView, shown};
 use super::source::TensorSource;
-use super::{ModelConfig, ModelError};
+use super::{Divisors, ModelConfig, ModelError, RopeConfig};
 use crate::backend::cpu::Cpu;
 use crate::ops::PackedWeight;
 
@@ -68,8 +68,8 @@ pub struct Weights {
     pub output_norm: Vec<f32>,
     /// LM head, `[V, H]`; `None` when it is the embedding.
     pub output: Option<Linear>,
-    /// Divisors of the rotary frequencies, `[rotary_dim / 2]` (Llama 3's scaling).
-    pub rope_freqs: Option<Vec<f32>>,
+    /// Divisors of the rotary frequencies, where a file has them as tensors.
+    pub rope_divisors: Divisors,
 }
 
 impl Weights {
@@ -100,7 +100,7 @@ impl Weights {
                 true => Some(loader.linear(&[("output", vocab)], hidden)?),
                 false => None,
             },
-            rope_freqs: loader.opt_vector("rope_freqs.weight", config.rope.rotary_dim / 2)?,
+            rope_divisors: loader.rope_divisors(&config.rope)?,
         };
         for tensor in file.tensors() {
             let name = tensor?.name;
@@ -152,17 +152,42 @@ impl<'a> Loader<'a> {
                 k: self.vector(&name("attn_k_norm.weight"), head)?,
             }),
         };
+        let attn_norm = self.vector(&name("attn_norm.weight"), hidden)?;
         let (q, k, v) = (name("attn_q"), name("attn_k"), name("attn_v"));
-        let (gate, up) = (name("ffn_gate"), name("ffn_up"));
+        let qkv = match self.file.has_tensor(&name("attn_qkv.weight")) {
+            true => self.linear(&[(&name("attn_qkv"), q_size + 2 * kv_size)], hidden)?,
+            false => self.linear(&[(&q, q_size), (&k, kv_size), (&v, kv_size)], hidden)?,
+        };
+        let gate_up = match self.fused_gate_up(name, inner) {
+            Some(fused) => self.linear(&[(&fused, 2 * inner)], hidden)?,
+            None => {
+                let (gate, up) = (name("ffn_gate"), name("ffn_up"));
+                self.linear(&[(&gate, inner), (&up, inner)], hidden)?
+            }
+        };
         Ok(LayerWeights {
-            attn_norm: self.vector(&name("attn_norm.weight"), hidden)?,
-            qkv: self.linear(&[(&q, q_size), (&k, kv_size), (&v, kv_size)], hidden)?,
+            attn_norm,
+            qkv,
             qk_norm,
             o: self.linear(&[(&name("attn_output"), hidden)], q_size)?,
             ffn_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
-            gate_up: self.linear(&[(&gate, inner), (&up, inner)], hidden)?,
+            gate_up,
             down: self.linear(&[(&name("ffn_down"), hidden)], inner)?,
         })
+    }
+
+    /// The matrix that has the gate in its first rows (Phi-3): GGUF files call it as if it were the other alone.
+    fn fused_gate_up(&self, name: impl Fn(&str) -> String, inner: usize) -> Option<String> {
+        let is_fused = |stem: &String| {
+            let tensor = self.file.tensor(&format!("{stem}.weight"));
+            tensor.is_ok_and(|tensor| tensor.dims.get(1) == Some(&(2 * inner)))
+        };
+        if self.file.has_tensor(&name("ffn_gate.weight")) {
+            return None;
+        }
+        [name("ffn_gate_up"), name("ffn_up")]
+            .into_iter()
+            .find(is_fused)
     }
 
     /// The projections whose names (without `.weight`) and numbers of outputs are given, of inputs of `cols` values.
@@ -205,6 +230,27 @@ impl<'a> Loader<'a> {
             .has_tensor(name)
             .then(|| self.vector(name, len))
             .transpose()
+    }
+
+    fn rope_divisors(&mut self, rope: &RopeConfig) -> Result<Divisors, ModelError> {
+        const LONG: &str = "rope_factors_long.weight";
+        let num_pairs = rope.rotary_dim / 2;
+        if let Some(divisors) = self.opt_vector("rope_freqs.weight", num_pairs)? {
+            return Ok(Divisors::Fixed(divisors));
+        }
+        if rope.divisors != Divisors::InTensors && !self.file.has_tensor(LONG) {
+            return Ok(Divisors::None);
+        }
+        let long = self.vector(LONG, num_pairs)?;
+        let Some(original) = rope.original_length else {
+            let message = "is there, but rope.scaling.original_context_length is not";
+            return Err(ModelError::tensor(LONG, message));
+        };
+        Ok(Divisors::ByLength {
+            original,
+            short: self.vector("rope_factors_short.weight", num_pairs)?,
+            long,
+        })
     }
 
     /// The tensor `name`, which must have exactly these dimensions, fastest first.

@@ -87,6 +87,16 @@ impl RopeTable {
         })
     }
 
+    /// The same for heads that are multiplied by `magnitude` as they turn.
+    pub fn with_magnitude(mut self, magnitude: f32) -> Self {
+        if magnitude != 1.0 {
+            for turn in self.turns.as_flattened_mut() {
+                *turn *= magnitude;
+            }
+        }
+        self
+    }
+
     /// How many positions the table covers.
     pub fn max_positions(&self) -> usize {
         self.turns.len() / (self.rotary_dim / 2)

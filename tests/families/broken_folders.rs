@@ -164,8 +164,38 @@ fn a_key_that_asks_for_another_computation_is_named() {
         (
             "llama3",
             r#""rope_type": "llama3""#,
-            r#""rope_type": "yarn""#,
-            "rope_parameters.rope_type: \"yarn\"",
+            r#""rope_type": "spiral""#,
+            "rope_parameters.rope_type: \"spiral\"",
+        ),
+        (
+            "qwen2-yarn",
+            r#""beta_fast": 8"#,
+            r#""beta_fast": 1"#,
+            "rope_parameters.beta_fast",
+        ),
+        (
+            "llama-yarn",
+            r#""original_max_position_embeddings": 32"#,
+            r#""original": 32"#,
+            "rope_parameters.original_max_position_embeddings",
+        ),
+        (
+            "phi3-longrope",
+            r#""short_factor": ["#,
+            r#""short_factor": [1.0,"#,
+            "rope_parameters.short_factor",
+        ),
+        (
+            "phi3",
+            r#""partial_rotary_factor": 1.0"#,
+            r#""partial_rotary_factor": 0.1"#,
+            "partial_rotary_factor",
+        ),
+        (
+            "smollm3",
+            r#""no_rope_layers": ["#,
+            r#""no_rope_layers": [1,"#,
+            "no_rope_layers",
         ),
         (
             "llama3",

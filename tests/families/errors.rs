@@ -233,12 +233,22 @@ fn what_the_decoder_does_not_compute_is_refused_by_key() {
     for (name, entry) in [
         ("expert_count", u32_entry(8)),
         ("attention.causal", (7, vec![0])),
-        ("rope.scaling.type", str_entry("yarn")),
-        ("rope.scaling.type", str_entry("longrope")),
+        ("rope.scaling.type", str_entry("spiral")),
     ] {
         let model = with_entry(&Spec::llama(), name, entry);
         refused(&model, &model.key(name));
     }
+}
+
+#[test]
+fn what_a_rope_scaling_needs_is_named_when_it_is_missing() {
+    let scaled = |name| with_entry(&Spec::llama(), "rope.scaling.type", str_entry(name));
+    refused(&scaled("longrope"), "rope_factors_long.weight");
+    let mut model = scaled("yarn");
+    refused(&model, "llama.rope.scaling.factor");
+    let factor = (model.key("rope.scaling.factor"), f32_entry(4.0));
+    model.entries.extend([factor]);
+    refused(&model, "llama.rope.scaling.original_context_length");
 }
 
 #[test]

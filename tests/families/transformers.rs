@@ -5,21 +5,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flambeau::backend::cpu::Cpu;
-use flambeau::model::{Activations, Checkpoint, Decoder, Weights};
+use flambeau::model::{Activations, Checkpoint, Decoder, ModelConfig, Weights};
 use safetensors::SafeTensors;
 
+use super::as_gguf;
 use super::run::{self, BLOCK_SIZE, Chunk, NUM_BLOCKS};
 
 /// Between two ways to add float32; both round keys and values to float16.
 const BOUND: f32 = 1e-3;
 
-const FAMILIES: [&str; 6] = [
+const FAMILIES: [&str; 12] = [
     "llama",
     "llama3",
     "llama-linear",
+    "llama-yarn",
+    "llama-dynamic",
     "mistral",
     "qwen2",
+    "qwen2-yarn",
     "qwen3",
+    "smollm3",
+    "phi3",
+    "phi3-longrope",
+];
+
+/// Of those that GGUF files can hold: the folder, the architecture, and whether pairs that turn are neighbours there.
+const GGUF_FAMILIES: [(&str, &str, bool); 9] = [
+    ("llama", "llama", true),
+    ("llama-linear", "llama", true),
+    ("llama-yarn", "llama", true),
+    ("mistral", "llama", true),
+    ("qwen2", "qwen2", false),
+    ("qwen3", "qwen3", false),
+    ("smollm3", "smollm3", true),
+    ("phi3", "phi3", false),
+    ("phi3-longrope", "phi3", false),
 ];
 
 pub fn folder(name: &str) -> PathBuf {
@@ -75,6 +95,23 @@ fn every_family_gives_the_logits_of_transformers() {
     for name in FAMILIES {
         let (tokens, want) = expected(name);
         check(name, &run::alone(&decoder(name), &tokens), &want);
+    }
+}
+
+#[test]
+fn the_same_models_as_gguf_files_give_the_same_logits() {
+    let cpu = Cpu::new(2).unwrap();
+    for (name, arch, has_neighbouring_pairs) in GGUF_FAMILIES {
+        let file = as_gguf::open(name, arch, has_neighbouring_pairs);
+        let config = ModelConfig::from_gguf(file.metadata()).unwrap();
+        let weights = Weights::load(&file, &config, Activations::Float, &cpu).unwrap();
+        let limits = flambeau::model::Limits {
+            max_model_len: config.context_length,
+            ..run::limits()
+        };
+        let decoder = Decoder::new(config, Arc::new(weights), &limits, cpu.clone()).unwrap();
+        let (tokens, want) = expected(name);
+        check(name, &run::alone(&decoder, &tokens), &want);
     }
 }
 

@@ -21,7 +21,8 @@ pub struct QkNorm<'a> {
 }
 
 /// Turns the queries of `qkv` by their row's position, in place, and stores the turned keys and the values in the slots
-/// of `cache`, in its dtype; the keys of `qkv` are turned, too. With `norm`, queries and keys are normalised first.
+/// of `cache`, in its dtype; the keys of `qkv` are turned, too. With `norm`, queries and keys are normalised first; without a
+/// table nothing is turned.
 ///
 /// qkv `[T, (num_heads + 2 · num_kv_heads) · D]` f32: a row's queries, then its keys, then its values, by head; T positions
 /// and T slots.
@@ -34,7 +35,7 @@ pub fn rope_store(
     positions: &[u32],
     slots: &Slots<'_>,
     norm: Option<QkNorm<'_>>,
-    table: &RopeTable,
+    table: Option<&RopeTable>,
     cpu: &Cpu,
 ) -> Result<()> {
     let &KvCache {
@@ -50,13 +51,15 @@ pub fn rope_store(
             "rope_store: qkv has rows of {width}, not of whole heads of {head_dim} with {num_kv_heads} for keys and as many for values"
         );
     }
-    if table.head_dim() != head_dim {
-        bail!(
-            "rope_store: the table is for heads of {}, the cache for heads of {head_dim}",
-            table.head_dim()
-        );
+    if let Some(table) = table {
+        if table.head_dim() != head_dim {
+            bail!(
+                "rope_store: the table is for heads of {}, the cache for heads of {head_dim}",
+                table.head_dim()
+            );
+        }
+        table.check(positions)?;
     }
-    table.check(positions)?;
     if slots.slot_mapping.len() != positions.len() {
         bail!(
             "rope_store: {} slots for {} rows",
@@ -98,7 +101,7 @@ struct RopeStore<'a> {
     positions: &'a [u32],
     slot_mapping: &'a [u32],
     norm: Option<QkNorm<'a>>,
-    table: &'a RopeTable,
+    table: Option<&'a RopeTable>,
     width: usize,
     cpu: &'a Cpu,
 }
@@ -196,7 +199,9 @@ impl<F: KvFormat> Kernel for TurnAndStore<'_, F> {
                     if let Some((weight, eps)) = weight {
                         normalise(s, head, weight, eps);
                     }
-                    table.turn(head, positions[row_idx]);
+                    if let Some(table) = table {
+                        table.turn(head, positions[row_idx]);
+                    }
                 }
             }
             for head in 0..num_kv_heads {

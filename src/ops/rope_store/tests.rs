@@ -97,7 +97,7 @@ fn heads_are_normalised_and_turned_and_land_rounded_in_their_slots() {
                 &positions,
                 &checked,
                 norm,
-                &table(style),
+                Some(&table(style)),
                 &cpu,
             )
             .unwrap();
@@ -158,7 +158,7 @@ fn what_does_not_fit_is_an_error_naming_it() {
     let cache = cache(KvDtype::Int8);
     let store = |qkv: &Tensor, positions: &[u32], num_slots: usize, norm: Option<QkNorm<'_>>| {
         let slots = Slots::new(&[0, 1], num_slots).unwrap();
-        rope_store(qkv, &cache, positions, &slots, norm, &table, &cpu)
+        rope_store(qkv, &cache, positions, &slots, norm, Some(&table), &cpu)
             .map_err(|error| error.to_string())
     };
     let num_slots = NUM_BLOCKS * BLOCK_SIZE;
@@ -190,6 +190,6 @@ fn what_does_not_fit_is_an_error_naming_it() {
     }
     let other = RopeTable::new(8, 8, 1e4, None, 1.0, 8, RopeStyle::Half).unwrap();
     let slots = Slots::new(&[0, 1], num_slots).unwrap();
-    let error = rope_store(&qkv, &cache, &[0, 1], &slots, None, &other, &cpu).unwrap_err();
+    let error = rope_store(&qkv, &cache, &[0, 1], &slots, None, Some(&other), &cpu).unwrap_err();
     assert!(error.to_string().contains("heads of 8"), "{error}");
 }

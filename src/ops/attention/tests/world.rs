@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::super::super::testing::{Random, tensor, view};
-use super::super::super::{KvCache, KvDtype, RopeStyle, RopeTable, Slots, rope_store};
+use super::super::super::{KvCache, KvDtype, Slots, rope_store};
 use super::super::{AttentionBatch, paged_attention};
 use crate::backend::cpu::Cpu;
 
@@ -83,8 +83,6 @@ impl World {
 
     /// At position 0 keys do not turn.
     fn store(&self, slot: u32, k: &[f32], v: &[f32]) {
-        let dim = self.heads.dim;
-        let table = RopeTable::new(dim, dim, 1e4, None, 1.0, 1, RopeStyle::Half).unwrap();
         let qkv = tensor(&[k, v].concat(), (1, 2 * k.len()));
         let slots = [slot];
         let slots = Slots::new(&slots, self.num_blocks * BLOCK_SIZE).unwrap();
@@ -94,7 +92,7 @@ impl World {
             &[0],
             &slots,
             None,
-            &table,
+            None,
             &Cpu::new(1).unwrap(),
         )
         .unwrap();

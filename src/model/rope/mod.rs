@@ -1,0 +1,88 @@
+//! Rotary position embedding as a model's files ask for it.
+
+pub(super) mod gguf;
+pub(super) mod json;
+pub(super) mod scaling;
+
+use crate::ops::{RopeStyle, RopeTable};
+
+/// What a model says of its rotary embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeConfig {
+    /// Base of the frequencies.
+    pub base: f64,
+    /// Values of a head that turn.
+    pub rotary_dim: usize,
+    /// Positions are divided by this (linear scaling).
+    pub linear_scale: f64,
+    /// What the frequencies are divided by besides, where the configuration and not a tensor gives it.
+    pub divisors: Divisors,
+    /// Positions of the training before, where a GGUF file says it: LongRoPE's short divisors, which stand in tensors, are for
+    /// no more.
+    pub original_length: Option<usize>,
+    /// What turned queries and keys are multiplied by (YaRN, LongRoPE).
+    pub magnitude: f64,
+    /// Which values form a pair.
+    pub style: RopeStyle,
+}
+
+/// Divisors of frequencies, `[rotary_dim / 2]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Divisors {
+    /// All are one.
+    None,
+    /// Those of tensors, which the file must have (LongRoPE in GGUF files).
+    InTensors,
+    /// Whatever the length (Llama 3, YaRN).
+    Fixed(Vec<f32>),
+    /// By the length that sequences may reach (LongRoPE): where that is more than `original` all are computed with the long
+    /// ones, for keys in the cache cannot be turned again when a sequence gets longer.
+    ByLength {
+        /// Positions that the short ones are for.
+        original: usize,
+        /// For no more positions.
+        short: Vec<f32>,
+        /// For more.
+        long: Vec<f32>,
+    },
+}
+
+impl Divisors {
+    fn for_length(&self, max_model_len: usize) -> Option<&[f32]> {
+        match self {
+            Self::None | Self::InTensors => None,
+            Self::Fixed(divisors) => Some(divisors),
+            Self::ByLength {
+                original, short, ..
+            } if max_model_len <= *original => Some(short),
+            Self::ByLength { long, .. } => Some(long),
+        }
+    }
+}
+
+impl RopeConfig {
+    /// The angles of `max_model_len` positions for heads of `head_dim`; `tensors` are the divisors of a file that has them as
+    /// tensors.
+    ///
+    /// # Errors
+    /// Those of [`RopeTable::new`].
+    pub fn table(
+        &self,
+        head_dim: usize,
+        tensors: &Divisors,
+        max_model_len: usize,
+    ) -> candle_core::Result<RopeTable> {
+        let divisors = tensors.for_length(max_model_len);
+        let divisors = divisors.or(self.divisors.for_length(max_model_len));
+        let table = RopeTable::new(
+            head_dim,
+            self.rotary_dim,
+            self.base,
+            divisors,
+            self.linear_scale,
+            max_model_len,
+            self.style,
+        )?;
+        Ok(table.with_magnitude(self.magnitude as f32))
+    }
+}
