@@ -173,7 +173,7 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
         )?;
         let time = seconds(|| {
             for cache in &layers {
-                paged_attention(black_box(&out), &qkv, cache, &batch, 0.125, cpu)
+                paged_attention(black_box(&out), &qkv, cache, &batch, 0.125, None, cpu)
                     .expect("shapes fit");
             }
         }) / layers.len() as f64;

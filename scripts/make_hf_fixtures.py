@@ -46,11 +46,15 @@ MODELS = {
     "llama-yarn": ("LlamaConfig", dict(rope_parameters=YARN), "1GB"),
     "llama-dynamic": ("LlamaConfig", dict(rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=4.0)), "1GB"),
     "mistral": ("MistralConfig", dict(sliding_window=None, head_dim=16), "1GB"),
+    "mistral-window": ("MistralConfig", dict(sliding_window=9, head_dim=16), "1GB"),
     "qwen2": ("Qwen2Config", dict(tie_word_embeddings=True, sliding_window=8, use_sliding_window=False), "1GB"),
     "qwen2-yarn": ("Qwen2Config", dict(rope_parameters=YARN | dict(truncate=False, beta_fast=8, mscale=1.0, mscale_all_dim=0.5), max_position_embeddings=32), "1GB"),
+    "qwen2-window": ("Qwen2Config", dict(sliding_window=7, use_sliding_window=True, max_window_layers=1), "1GB"),
     "qwen3": ("Qwen3Config", dict(tie_word_embeddings=True, head_dim=16), "1GB"),
     "smollm3": ("SmolLM3Config", dict(num_hidden_layers=4, pad_token_id=0, sliding_window=8, use_sliding_window=False), "1GB"),
-    "phi3": ("Phi3Config", PHI3 | dict(num_hidden_layers=2), "1GB"),
+    "smollm3-window": ("SmolLM3Config", dict(num_hidden_layers=4, pad_token_id=0, sliding_window=8, use_sliding_window=True), "1GB"),
+    "phi3": ("Phi3Config", PHI3, "1GB"),
+    "phi3-window": ("Phi3Config", PHI3 | dict(sliding_window=5), "1GB"),
     "phi3-longrope": ("Phi3Config", PHI3 | dict(rope_parameters=LONGROPE, original_max_position_embeddings=32), "1GB"),
 }  # fmt: skip
 

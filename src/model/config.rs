@@ -8,8 +8,8 @@ use crate::ops::{KvDtype, RopeStyle};
 /// Shape of a Llama-like decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// Decoder layers.
-    pub num_layers: usize,
+    /// The decoder's layers, in order.
+    pub layers: Vec<LayerConfig>,
     /// Width of the residual stream, `H`.
     pub hidden_size: usize,
     /// Width of the gated feed-forward, `I`.
@@ -24,7 +24,7 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f32,
-    /// Tokens the model was made for; no more than its sliding attention window, within which attention is plain.
+    /// Tokens the model was made for.
     pub context_length: usize,
     /// Whether q, k and v must have biases (Qwen2). Without this, too, a layer adds the biases that its file has.
     pub qkv_bias: bool,
@@ -32,8 +32,15 @@ pub struct ModelConfig {
     pub qk_norm: bool,
     /// Rotary embedding.
     pub rope: RopeConfig,
-    /// The layers that do without it (SmolLM3).
-    pub no_rope_layers: Vec<usize>,
+}
+
+/// What may differ between the layers of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerConfig {
+    /// Whether queries and keys turn (not in every layer of SmolLM3).
+    pub has_rope: bool,
+    /// Tokens that a row attends to, itself included, where those are not all before it.
+    pub window: Option<usize>,
 }
 
 /// What the name of an architecture says beyond its numbers.
@@ -119,7 +126,7 @@ impl ModelConfig {
         let head_dim = head_dim(&keys, hidden_size, num_heads)?;
         let num_layers = keys.size("block_count", 1 << 10)?;
         Ok(Self {
-            num_layers,
+            layers: layers(&keys, num_layers)?,
             hidden_size,
             intermediate_size: keys.size("feed_forward_length", 1 << 20)?,
             num_heads,
@@ -127,21 +134,16 @@ impl ModelConfig {
             head_dim,
             vocab_size: vocab_size(&keys)?,
             rms_norm_eps: keys.positive("attention.layer_norm_rms_epsilon")?,
-            context_length: context_length(&keys)?,
+            context_length: keys.size("context_length", 1 << 24)?,
             qkv_bias: architecture.qkv_bias,
             qk_norm: architecture.qk_norm,
             rope: super::rope::gguf::read(&keys, head_dim, architecture.rope)?,
-            no_rope_layers: match arch {
-                // As in llama.cpp: every fourth, for which there is no key.
-                "smollm3" => (3..num_layers).step_by(4).collect(),
-                _ => Vec::new(),
-            },
         })
     }
 
     /// Bytes of keys and values that one token takes in a cache of `dtype`.
     pub fn kv_bytes_per_token(&self, dtype: KvDtype) -> usize {
-        self.num_layers * 2 * self.num_kv_heads * dtype.bytes_per_head(self.head_dim)
+        self.layers.len() * 2 * self.num_kv_heads * dtype.bytes_per_head(self.head_dim)
     }
 }
 
@@ -241,14 +243,15 @@ fn vocab_size(keys: &Keys<'_>) -> Result<usize, ModelError> {
     }
 }
 
-fn context_length(keys: &Keys<'_>) -> Result<usize, ModelError> {
-    let length = keys.size("context_length", 1 << 24)?;
+fn layers(keys: &Keys<'_>, num_layers: usize) -> Result<Vec<LayerConfig>, ModelError> {
+    const WINDOW: &str = "attention.sliding_window";
     // Zero turns the window off.
-    let window = keys
-        .metadata
-        .opt_u32(&keys.key("attention.sliding_window"))?;
-    Ok(match window.unwrap_or(0) as usize {
-        0 => length,
-        window => length.min(window),
-    })
+    let window = keys.metadata.opt_u32(&keys.key(WINDOW))?;
+    let window = window.filter(|&window| window > 0);
+    let layer = |i: usize| LayerConfig {
+        // As in llama.cpp: in every fourth nothing turns, for which there is no key.
+        has_rope: keys.arch != "smollm3" || i % 4 != 3,
+        window: window.map(|window| window as usize),
+    };
+    Ok((0..num_layers).map(layer).collect())
 }

@@ -6,7 +6,7 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use super::buffers::Buffers;
 use super::weights::{LayerWeights, Linear};
-use super::{ModelConfig, Weights};
+use super::{LayerConfig, ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
     AttentionBatch, KvCache, KvDtype, LinearPart, QkNorm, RopeTable, Slots, add_assign, embedding,
@@ -76,8 +76,8 @@ impl Decoder {
             )
         };
         let arena = |num_blocks: usize| {
-            let num_layers = if num_blocks > 0 { config.num_layers } else { 0 };
-            let layers = (0..num_layers).map(|_| kv_cache(num_blocks));
+            let layers = config.layers.iter().filter(|_| num_blocks > 0);
+            let layers = layers.map(|_| kv_cache(num_blocks));
             layers.collect::<Result<Vec<_>>>()
         };
         let (kv_caches, host_caches) = (arena(limits.num_blocks)?, arena(limits.num_host_blocks)?);
@@ -121,7 +121,8 @@ impl Decoder {
 
         let (mut hidden, mut batch) = (hidden, &step.batch);
         for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
-            let rope = (!self.config.no_rope_layers.contains(&i)).then_some(&self.rope);
+            let LayerConfig { has_rope, window } = self.config.layers[i];
+            let rope = has_rope.then_some(&self.rope);
             let mut qkv = self.project_and_store(layer, kv_cache, rope, &hidden, &step)?;
             if i + 1 == self.weights.layers.len() {
                 // Every key and value is stored; of what is left, nobody reads the rows that are not sampled.
@@ -131,7 +132,7 @@ impl Decoder {
                 (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &sampled_rows)?;
                 batch = &sampled_batch;
             }
-            self.attend(layer, kv_cache, &hidden, &qkv, batch)?;
+            self.attend(layer, kv_cache, window, &hidden, &qkv, batch)?;
             self.feed_forward(layer, &hidden)?;
         }
         self.lm_head(&hidden).map(Some)
@@ -201,6 +202,7 @@ impl Decoder {
         &self,
         layer: &LayerWeights,
         kv_cache: &KvCache,
+        window: Option<usize>,
         hidden: &Tensor,
         qkv: &Tensor,
         batch: &AttentionBatch<'_>,
@@ -208,7 +210,7 @@ impl Decoder {
         let attention = rows_for(hidden, &self.buffers.attention)?;
         let delta = rows_for(hidden, &self.buffers.delta)?;
         let scale = 1.0 / (self.config.head_dim as f32).sqrt();
-        paged_attention(&attention, qkv, kv_cache, batch, scale, &self.cpu)?;
+        paged_attention(&attention, qkv, kv_cache, batch, scale, window, &self.cpu)?;
         self.linear(&delta, &attention, &layer.o)?;
         add_assign(hidden, &delta, &self.cpu)
     }

@@ -11,7 +11,7 @@ use super::config::{ARCHITECTURES, Architecture, MAX_HEAD_DIM};
 use super::gguf::shown;
 use super::rope::RopeConfig;
 use super::rope::json::{RopeContext, RopeJson};
-use super::{ModelConfig, ModelError};
+use super::{LayerConfig, ModelConfig, ModelError};
 
 /// A Llama with a sliding window, which GGUF files call one.
 const MISTRAL: &str = "mistral";
@@ -42,6 +42,9 @@ struct Json {
     tie_word_embeddings: bool,
     sliding_window: Option<usize>,
     use_sliding_window: Option<bool>,
+    /// Those below it have no window (Qwen).
+    max_window_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
     partial_rotary_factor: Option<f64>,
     original_max_position_embeddings: Option<f64>,
     no_rope_layers: Option<Vec<u8>>,
@@ -128,7 +131,7 @@ impl Json {
         let head_dim = self.head_dim(hidden_size, num_heads)?;
         let (rope, length) = self.rope(head_dim)?;
         let model = ModelConfig {
-            num_layers: in_range("num_hidden_layers", self.num_hidden_layers, 1 << 10)?,
+            layers: self.layers()?,
             hidden_size,
             intermediate_size: in_range("intermediate_size", self.intermediate_size, 1 << 20)?,
             num_heads,
@@ -136,10 +139,9 @@ impl Json {
             head_dim,
             vocab_size: in_range("vocab_size", self.vocab_size, 1 << 24)?,
             rms_norm_eps: positive("rms_norm_eps", f64::from(self.rms_norm_eps))? as f32,
-            context_length: self.within_window(length)?,
+            context_length: length,
             qkv_bias: architecture.qkv_bias,
             qk_norm: architecture.qk_norm,
-            no_rope_layers: self.no_rope_layers()?,
             rope,
         };
         Ok(HfConfig {
@@ -181,17 +183,6 @@ impl Json {
                 );
                 Err(error("head_dim", message))
             }
-        }
-    }
-
-    /// No more than the sliding window, within which attention is plain. Qwen's and SmolLM's files name a window that is off.
-    fn within_window(&self, length: usize) -> Result<usize, ModelError> {
-        let is_on = self
-            .use_sliding_window
-            .unwrap_or(!self.model_type.starts_with("qwen") && self.model_type != SMOLLM3);
-        match self.sliding_window.filter(|_| is_on) {
-            None => Ok(length),
-            Some(window) => Ok(length.min(in_range("sliding_window", window, 1 << 24)?)),
         }
     }
 
@@ -242,35 +233,48 @@ impl Json {
         }
     }
 
-    /// The layers that do not turn queries and keys (SmolLM3).
-    fn no_rope_layers(&self) -> Result<Vec<usize>, ModelError> {
-        const KEY: &str = "no_rope_layers";
-        if self.model_type != SMOLLM3 {
-            return Ok(Vec::new());
-        }
-        // The list says who turns.
-        let turns = match &self.no_rope_layers {
-            Some(turns) => turns.iter().map(|&turns| turns != 0).collect(),
-            None => {
-                let interval = self.no_rope_layer_interval.unwrap_or(4).max(1);
-                let layers = 1..=self.num_hidden_layers;
-                layers
-                    .map(|i| !i.is_multiple_of(interval))
-                    .collect::<Vec<_>>()
-            }
+    fn layers(&self) -> Result<Vec<LayerConfig>, ModelError> {
+        let num_layers = in_range("num_hidden_layers", self.num_hidden_layers, 1 << 10)?;
+        let interval = self.no_rope_layer_interval.unwrap_or(4).max(1);
+        let turns = |i: usize| match &self.no_rope_layers {
+            _ if self.model_type != SMOLLM3 => true,
+            Some(turns) => turns[i] != 0,
+            None => !(i + 1).is_multiple_of(interval),
         };
-        if turns.len() != self.num_hidden_layers {
-            let message = format!(
-                "says something of {} layers, there are {}",
-                turns.len(),
-                self.num_hidden_layers
-            );
-            return Err(error(KEY, message));
+        // Qwen's and SmolLM's files name a window that is off.
+        let has_switch = self.model_type.starts_with("qwen") || self.model_type == SMOLLM3;
+        let is_on = self.use_sliding_window.unwrap_or(!has_switch);
+        let window = self.sliding_window.filter(|_| is_on);
+        let window = window.map(|window| in_range("sliding_window", window, 1 << 24));
+        let window = window.transpose()?;
+        let slides = |i: usize| match &self.layer_types {
+            Some(types) => match types[i].as_str() {
+                "full_attention" => Ok(false),
+                "sliding_attention" => Ok(true),
+                other => Err(error(
+                    "layer_types",
+                    format!("{} is not supported", shown(other)),
+                )),
+            },
+            None if self.model_type == SMOLLM3 => Ok(!turns(i)),
+            None => Ok(!has_switch || i >= self.max_window_layers.unwrap_or(28)),
+        };
+        for (key, len) in [
+            ("no_rope_layers", self.no_rope_layers.as_ref().map(Vec::len)),
+            ("layer_types", self.layer_types.as_ref().map(Vec::len)),
+        ] {
+            if len.is_some_and(|len| len != num_layers) {
+                let message = format!("does not say something of each of the {num_layers} layers");
+                return Err(error(key, message));
+            }
         }
-        let layers = turns.iter().enumerate();
-        Ok(layers
-            .filter(|(_, turns)| !**turns)
-            .map(|(i, _)| i)
-            .collect())
+        let layer = |i: usize| {
+            let slides = slides(i)?;
+            Ok(LayerConfig {
+                has_rope: turns(i),
+                window: window.filter(|_| slides),
+            })
+        };
+        (0..num_layers).map(layer).collect()
     }
 }

@@ -22,7 +22,7 @@ mod source;
 mod weights;
 
 pub use checkpoint::Checkpoint;
-pub use config::ModelConfig;
+pub use config::{LayerConfig, ModelConfig};
 pub use decoder::{Decoder, Limits};
 pub use error::ModelError;
 pub use file_map::FileMap;

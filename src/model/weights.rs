@@ -92,7 +92,7 @@ impl Weights {
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
             embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
-            layers: (0..config.num_layers)
+            layers: (0..config.layers.len())
                 .map(|i| loader.layer(i, config))
                 .collect::<Result<_, _>>()?,
             output_norm: loader.vector("output_norm.weight", hidden)?,

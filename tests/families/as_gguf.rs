@@ -82,6 +82,11 @@ fn entries(config: &Value) -> Vec<(&'static str, Entry)> {
         let rotary_dim = (head_dim as f64 * part) as usize;
         entries.push(("rope.dimension_count", u32_entry(rotary_dim)));
     }
+    if let Some(window) = config["sliding_window"].as_u64()
+        && config["use_sliding_window"] != Value::Bool(false)
+    {
+        entries.push(("attention.sliding_window", u32_entry(window as usize)));
+    }
     let kind = rope["rope_type"].as_str().unwrap();
     if ["linear", "yarn", "longrope"].contains(&kind) {
         entries.push(("rope.scaling.type", str_entry(kind)));

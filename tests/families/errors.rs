@@ -306,13 +306,15 @@ fn a_factor_without_a_type_means_linear_scaling() {
 }
 
 #[test]
-fn a_sliding_window_bounds_the_context() {
-    for (window, context) in [(0, 1024), (128, 128), (4096, 1024)] {
+fn a_sliding_window_of_zero_is_none() {
+    for (window, expected) in [(0, None), (128, Some(128)), (4096, Some(4096))] {
         let model = with_entry(
             &Spec::llama(),
             "attention.sliding_window",
             u32_entry(window),
         );
-        assert_eq!(config(&model).context_length, context);
+        let config = config(&model);
+        assert_eq!(config.context_length, 1024);
+        assert!(config.layers.iter().all(|layer| layer.window == expected));
     }
 }

@@ -14,31 +14,37 @@ use super::run::{self, BLOCK_SIZE, Chunk, NUM_BLOCKS};
 /// Between two ways to add float32; both round keys and values to float16.
 const BOUND: f32 = 1e-3;
 
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 16] = [
     "llama",
     "llama3",
     "llama-linear",
     "llama-yarn",
     "llama-dynamic",
     "mistral",
+    "mistral-window",
     "qwen2",
     "qwen2-yarn",
+    "qwen2-window",
     "qwen3",
     "smollm3",
+    "smollm3-window",
     "phi3",
+    "phi3-window",
     "phi3-longrope",
 ];
 
 /// Of those that GGUF files can hold: the folder, the architecture, and whether pairs that turn are neighbours there.
-const GGUF_FAMILIES: [(&str, &str, bool); 9] = [
+const GGUF_FAMILIES: [(&str, &str, bool); 11] = [
     ("llama", "llama", true),
     ("llama-linear", "llama", true),
     ("llama-yarn", "llama", true),
     ("mistral", "llama", true),
+    ("mistral-window", "llama", true),
     ("qwen2", "qwen2", false),
     ("qwen3", "qwen3", false),
     ("smollm3", "smollm3", true),
     ("phi3", "phi3", false),
+    ("phi3-window", "phi3", false),
     ("phi3-longrope", "phi3", false),
 ];
 

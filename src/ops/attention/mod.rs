@@ -28,21 +28,22 @@ const SPAN: usize = 256;
 /// Query rows a task: they share the conversion of each tile.
 const ROWS: usize = 16;
 
-/// Causal attention: row i of a sequence with q_len rows sees the tokens `0..=context_len - q_len + i`, and
-/// `out = softmax(scale · q · Kᵀ) · V` by head.
+/// Causal attention: row i of a sequence with q_len rows sees the tokens `0..=context_len - q_len + i`, or of them the last
+/// `window`, and `out = softmax(scale · q · Kᵀ) · V` by head.
 ///
 /// out `[T, num_heads · D]` f32; qkv `[T, at least that]` f32, of which the first `num_heads · D` columns are the queries.
 /// Query head h reads key-value head `h / (num_heads / num_kv_heads)`. Sources: Kwon et al., "PagedAttention", 2023;
 /// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
 ///
 /// # Errors
-/// If a shape does not fit or the batch was made for another cache.
+/// If a shape does not fit, the batch was made for another cache, or the window is 0.
 pub fn paged_attention(
     out: &Tensor,
     qkv: &Tensor,
     cache: &KvCache,
     batch: &AttentionBatch<'_>,
     scale: f32,
+    window: Option<usize>,
     cpu: &Cpu,
 ) -> Result<()> {
     let &KvCache {
@@ -58,6 +59,9 @@ pub fn paged_attention(
             batch.num_blocks,
             batch.block_size
         );
+    }
+    if window == Some(0) {
+        bail!("paged_attention: window must be at least 1, is 0");
     }
     let (_, width) = rows_and_columns("paged_attention: out", out)?;
     let (_, row_len) = rows_and_columns("paged_attention: qkv", qkv)?;
@@ -81,6 +85,7 @@ pub fn paged_attention(
             row_len,
             heads_per_kv: width / (num_kv_heads * head_dim),
             scale,
+            window: window.unwrap_or(usize::MAX),
             cpu,
         },
     )
@@ -93,6 +98,8 @@ struct Attention<'a> {
     row_len: usize,
     heads_per_kv: usize,
     scale: f32,
+    /// Tokens that a row sees, at most.
+    window: usize,
     cpu: &'a Cpu,
 }
 
@@ -192,7 +199,7 @@ impl Attention<'_> {
         let num_scores: usize = batch
             .chunks
             .iter()
-            .map(|chunk| chunk.visible * chunk.rows.len())
+            .map(|chunk| chunk.visible.min(self.window) * chunk.rows.len())
             .sum();
         let num_macs = num_scores.saturating_mul(2 * self.num_heads() * self.cache.head_dim);
         if num_macs < MIN_MACS {

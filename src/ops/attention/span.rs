@@ -6,6 +6,8 @@
 //! hold anything: their scores stay in their own lanes and are masked, their values enter no chain, for a weight of
 //! zero times an infinity would be NaN.
 
+use std::ops::Range;
+
 use super::batch::Chunk;
 use super::products::{Lanes, Outputs, Scores, Weights};
 use super::{Attention, Inputs, SPAN, TILE};
@@ -102,16 +104,27 @@ impl Vectors<'_> {
         (v / group, self.kv_head * group + v % group)
     }
 
-    /// How many tokens vector `v` sees.
+    /// The token before which there are all that vector `v` sees, and those before its window.
     #[inline(always)]
     pub(super) fn visible(&self, v: usize) -> usize {
         self.chunk.visible + v / self.op.heads_per_kv
     }
 
-    /// The first vector that sees `token`: vector 0 sees `chunk.visible` tokens and every further row one more.
+    /// How many tokens are before the window of vector `v`.
     #[inline(always)]
-    pub(super) fn first_seeing(&self, token: usize) -> usize {
-        (token + 1).saturating_sub(self.chunk.visible) * self.op.heads_per_kv
+    pub(super) fn hidden(&self, v: usize) -> usize {
+        self.visible(v).saturating_sub(self.op.window)
+    }
+
+    /// The vectors that see anything of `tokens`: row 0 sees `chunk.visible` tokens, of which the last `window` count, and every
+    /// further row begins and ends one later.
+    #[inline(always)]
+    pub(super) fn seeing(&self, tokens: Range<usize>) -> Range<usize> {
+        let group = self.op.heads_per_kv;
+        let first = (tokens.start + 1).saturating_sub(self.chunk.visible);
+        let end = tokens.end.saturating_add(self.op.window);
+        let end = end.saturating_sub(self.chunk.visible);
+        first * group..end.saturating_mul(group).min(self.num())
     }
 }
 
@@ -172,13 +185,18 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
         scratch.out.resize(num * num_parts, [0.0; PANEL]);
     }
 
-    /// Computes states and sums of values, over the span from `span` on, of the vectors that see it.
+    /// Computes states and sums of values, over the span from `span` on, of the vectors that see it, and says which those are.
     #[inline(always)]
-    pub(super) fn span(&mut self, span: usize) {
+    pub(super) fn span(&mut self, span: usize) -> Range<usize> {
         let (s, vectors) = (self.s, self.vectors);
-        let (num, num_parts) = (vectors.num(), self.num_parts());
-        let end = vectors.visible(num - 1).min(span + SPAN);
-        for token in (span..end).step_by(TILE) {
+        let num_parts = self.num_parts();
+        let seeing = vectors.seeing(span..span + SPAN);
+        if seeing.is_empty() {
+            return seeing;
+        }
+        let start = vectors.hidden(seeing.start).max(span);
+        let end = vectors.visible(seeing.end - 1).min(span + SPAN);
+        for token in (start / TILE * TILE..end).step_by(TILE) {
             let next = if token + TILE < end {
                 token + TILE
             } else {
@@ -192,18 +210,20 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
                 weights: &mut self.scratch.weights,
                 at: (token - span) / PANEL,
             };
-            for_row_tiles(vectors.first_seeing(token)..num, &mut scores);
+            for_row_tiles(vectors.seeing(token..token + TILE), &mut scores);
         }
-        let first = vectors.first_seeing(span);
-        for v in first..num {
-            let num_tokens = vectors.visible(v).min(end) - span;
-            self.scratch.states[v] = soften(s, &mut self.scratch.weights[v], num_tokens);
+        for v in seeing.clone() {
+            let seen = vectors.hidden(v).max(span) - span..vectors.visible(v).min(end) - span;
+            self.scratch.states[v] = soften(s, &mut self.scratch.weights[v], seen);
         }
-        self.scratch.out[first * num_parts..].fill([0.0; PANEL]);
-        for token in (span..end).step_by(VALUES) {
+        self.scratch.out[seeing.start * num_parts..seeing.end * num_parts].fill([0.0; PANEL]);
+        for token in (start / VALUES * VALUES..end).step_by(VALUES) {
             let len = VALUES.min(end - token);
             self.load_values(token, len);
-            let mut v = vectors.first_seeing(token);
+            let Range {
+                start: mut v,
+                end: num,
+            } = vectors.seeing(token..token + len);
             while v < num {
                 // Vectors share register tiles with those that see as many of these tokens.
                 let num_tokens = len.min(vectors.visible(v) - token);
@@ -224,6 +244,7 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
                 v = stop;
             }
         }
+        seeing
     }
 
     /// Meanwhile asks for the keys at `next` and the values at `token`: tiles of different blocks are no neighbours in memory, so
@@ -320,14 +341,17 @@ fn eights<'a>(padded: &'a [Lanes], op: &Attention<'_>) -> &'a [[f32; 8]] {
     &padded.as_flattened().as_chunks().0[..op.cache.head_dim / 8]
 }
 
-/// Turns the scores of the first `num_tokens` tokens into weights `e^(score - max)` and the rest of their last eight into
-/// zeros. If all scores of the span are -inf, `e^(-inf + inf)` is NaN, and so is the row, whatever its other spans hold:
+/// Turns the scores of the tokens `seen` into weights `e^(score - max)`, and those of others that values are loaded with into
+/// zeros: from the [`VALUES`] of the first one to the eight of the last one. If all scores of the span are -inf, `e^(-inf + inf)` is NaN, and so is the row, whatever its other spans hold:
 /// only infinite queries or keys give such scores.
 #[inline(always)]
-fn soften<S: Simd>(s: S, weights: &mut Weights, num_tokens: usize) -> State {
+fn soften<S: Simd>(s: S, weights: &mut Weights, seen: Range<usize>) -> State {
     let weights = weights.as_flattened_mut();
-    weights[num_tokens..num_tokens.next_multiple_of(8)].fill(f32::NEG_INFINITY);
-    let weights = &mut weights.as_chunks_mut::<8>().0[..num_tokens.div_ceil(8)];
+    let first_eight = seen.start / 8;
+    weights[seen.start / VALUES * VALUES..first_eight * 8].fill(0.0);
+    weights[first_eight * 8..seen.start].fill(f32::NEG_INFINITY);
+    weights[seen.end..seen.end.next_multiple_of(8)].fill(f32::NEG_INFINITY);
+    let weights = &mut weights.as_chunks_mut::<8>().0[first_eight..seen.end.div_ceil(8)];
     let mut max = s.splat(f32::NEG_INFINITY);
     for scores in weights.iter() {
         max = s.max(s.load(scores), max);

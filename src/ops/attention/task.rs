@@ -142,9 +142,9 @@ impl<F: KvFormat> Kernel for Whole<'_, F> {
         scratch.total_states.resize(num, State::EMPTY);
         scratch.total_out.clear();
         scratch.total_out.resize(num * lanes, [0.0; 8]);
-        for span in (0..vectors.visible(num - 1)).step_by(SPAN) {
-            kernel.span(span);
-            for v in vectors.first_seeing(span)..num {
+        let first_span = vectors.hidden(0) / SPAN * SPAN;
+        for span in (first_span..vectors.visible(num - 1)).step_by(SPAN) {
+            for v in kernel.span(span) {
                 kernel.merge(v);
             }
         }
@@ -185,9 +185,11 @@ impl<F: KvFormat> Kernel for Part<'_, F> {
             vectors,
             scratch,
         };
+        if vectors.seeing(span * SPAN..(span + 1) * SPAN).is_empty() {
+            return;
+        }
         kernel.prepare();
-        kernel.span(span * SPAN);
-        for v in vectors.first_seeing(span * SPAN)..vectors.num() {
+        for v in kernel.span(span * SPAN) {
             let State { max, sum } = kernel.scratch.states[v];
             let start = vectors.partial_start(v, span);
             // SAFETY: tasks differ in spans or heads (the caller's contract), and vectors of a task in rows or heads.
@@ -214,7 +216,7 @@ impl Kernel for Merge<'_> {
         for v in 0..vectors.num() {
             let (mut total, mut sums) = (State::EMPTY, [[0.0; 8]; MAX_HEAD_DIM / 8]);
             let sums = &mut sums[..lanes];
-            for span in 0..vectors.visible(v).div_ceil(SPAN) {
+            for span in vectors.hidden(v) / SPAN..vectors.visible(v).div_ceil(SPAN) {
                 let partial = &self.partials[vectors.partial_start(v, span)..][..1 + lanes];
                 let [max, sum, ..] = partial[0];
                 total.merge(s, sums, State { max, sum }, &partial[1..]);

@@ -106,6 +106,54 @@ fn chunks_batches_and_single_rows_give_the_bits_of_the_whole_prompt() {
 }
 
 #[test]
+fn a_window_hides_what_is_before_it_and_gives_the_same_bits_in_any_chunks() {
+    let heads = Heads {
+        query: 6,
+        kv: 2,
+        dim: 40,
+    };
+    let width = 240;
+    for (dtype, window) in DTYPES
+        .into_iter()
+        .flat_map(|dtype| [1, 17, 64, 100, 256, 300, 599].map(|window| (dtype, window)))
+    {
+        let mut world = World::random(heads, dtype, &[600, 90], &mut Random::new(5));
+        world.window = Some(window);
+        let all: Vec<Tensor> = cpus()
+            .iter()
+            .map(|cpu| world.attend(&[(0, 0, 600)], cpu))
+            .collect();
+        assert!(all.iter().all(|one| bits(one) == bits(&all[0])));
+        for (position, got) in all[0].to_vec2::<f32>().unwrap().iter().enumerate() {
+            if position % 37 != 0 && position != 599 {
+                continue;
+            }
+            for (got, want) in got.iter().zip(world.naive(0, position)) {
+                assert!(
+                    (f64::from(*got) - want).abs() < 1e-5,
+                    "window {window}, row {position}: {got} {want}"
+                );
+            }
+        }
+        let (whole, cpu) = (bits(&all[0]), Cpu::new(2).unwrap());
+        for (from, to) in [(0, 5), (5, 256), (256, 257), (257, 599), (599, 600)] {
+            let part = world.attend(&[(1, 40, 90), (0, from, to), (1, 89, 90)], &cpu);
+            let part = part.narrow(0, 50, to - from).unwrap();
+            assert!(
+                bits(&part) == whole[from * width..to * width],
+                "{dtype}, window {window}, rows {from}..{to}"
+            );
+        }
+        for row in [0, 16, 255, 256, 300, 355, 511, 599] {
+            assert!(
+                bits(&world.attend(&[(0, row, row + 1)], &cpu)) == whole[row * width..][..width],
+                "{dtype}, window {window}, row {row}"
+            );
+        }
+    }
+}
+
+#[test]
 fn selected_rows_see_what_they_saw_in_the_batch() {
     let (cu_seqlens_q, context_lens, tables, offsets) = (
         [0, 40, 41],
@@ -249,7 +297,8 @@ fn tensors_that_do_not_fit_the_batch_are_errors_naming_the_argument() {
         let cache =
             KvCache::new(KvDtype::F16, num_blocks, 1, block_size, dim, &Device::Cpu).unwrap();
         let rows = || tensor(&vec![0.0; num_rows * 8], (num_rows, 8));
-        paged_attention(&rows(), &rows(), &cache, &batch, 1.0, &cpu).map_err(|e| e.to_string())
+        paged_attention(&rows(), &rows(), &cache, &batch, 1.0, None, &cpu)
+            .map_err(|e| e.to_string())
     };
     attend(2, 2, 16, 8).unwrap();
     for (result, what) in [

@@ -28,6 +28,7 @@ pub struct World {
     heads: Heads,
     num_blocks: usize,
     cache: KvCache,
+    pub window: Option<usize>,
     pub sequences: Vec<Sequence>,
 }
 
@@ -66,6 +67,7 @@ impl World {
             heads,
             num_blocks,
             cache,
+            window: None,
             sequences: context_lens.iter().map(sequence).collect(),
         };
         for slot in 0..num_blocks * BLOCK_SIZE {
@@ -150,6 +152,7 @@ impl World {
             &self.cache,
             &batch,
             self.scale(),
+            self.window,
             cpu,
         )
         .unwrap();
@@ -171,8 +174,12 @@ impl World {
         for head in 0..query {
             let q = &sequence.q[(position * query + head) * dim..][..dim];
             let kv_head = head / (query / kv);
+            let hidden = (position + 1).saturating_sub(self.window.unwrap_or(usize::MAX));
             let weights: Vec<f64> = (0..=position)
                 .map(|token| {
+                    if token < hidden {
+                        return 0.0;
+                    }
                     let key = cached(0, kv_head, token);
                     let score: f64 = q.iter().zip(&key).map(|(q, k)| f64::from(*q) * k).sum();
                     (score * f64::from(self.scale())).exp()
