@@ -25,7 +25,7 @@ pub enum HubError {
     #[error("no home directory: set FLAMBEAU_CACHE to the folder that keeps downloaded models")]
     NoCacheDir,
     /// The text is no card id, no path and no hub id.
-    #[error("unknown model \"{spec}\"{}; known cards: {known}; or give the path of a .gguf file, or a hub id org/name[:file.gguf]",
+    #[error("unknown model \"{spec}\"{}; known cards: {known}; or give the path of a .gguf file or of a folder with config.json, or a hub id org/name[@revision][:file.gguf]",
         nearest.as_deref().map(|id| format!(" (nearest: \"{id}\")")).unwrap_or_default())]
     UnknownModel {
         /// What was asked for.
@@ -63,7 +63,7 @@ pub enum HubError {
         path: Option<PathBuf>,
     },
     /// A repository of the hub does not have exactly one file that can be served.
-    #[error("{repo} has {}", if files.is_empty() { "no .gguf file; name another repository".to_owned() }
+    #[error("{repo} has {}", if files.is_empty() { "neither a .gguf file nor config.json with safetensors; name another repository".to_owned() }
         else { format!("{} .gguf files; name one as {repo}:FILE: {}", files.len(), files.join(", ")) })]
     WhichFile {
         /// `org/name`.
@@ -206,6 +206,11 @@ pub enum SourceError {
         /// How long was waited, in seconds.
         seconds: u64,
     },
+    /// The files of a repository are not of one commit.
+    #[error(
+        "the repository changed while it was fetched; try again, or name a revision as org/name@REVISION"
+    )]
+    Changed,
     /// The hub client panicked.
     #[error("the hub client stopped without a result")]
     HfHubStopped,

@@ -47,7 +47,8 @@ impl<'a> HfRepo<'a> {
         }
     }
 
-    fn snapshot(&self) -> Option<PathBuf> {
+    /// The folder of the revision's files in the hub's cache, if there is one; no network.
+    pub fn snapshot(&self) -> Option<PathBuf> {
         let cache = self.cache.repo(self.repo.clone());
         // A revision that is a commit has no ref file in the folders that the Python tools write.
         let commit = cache.pointer_path(self.repo.revision());
@@ -69,8 +70,8 @@ impl<'a> HfRepo<'a> {
         Some(self.snapshot()?.join(file)).filter(|path| path.is_file())
     }
 
-    /// The names of the .gguf files at the top of the cached snapshot; no network.
-    pub fn cached_ggufs(&self) -> Vec<String> {
+    /// The names of the files at the top of the cached snapshot; no network.
+    pub fn cached_files(&self) -> Vec<String> {
         let entries = self
             .snapshot()
             .and_then(|snapshot| fs::read_dir(snapshot).ok());
@@ -78,14 +79,14 @@ impl<'a> HfRepo<'a> {
             .into_iter()
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.ends_with(".gguf") && self.cached(name).is_some())
+            .filter(|name| self.cached(name).is_some())
             .collect();
         files.sort();
         files
     }
 
-    /// The paths of the .gguf files that the hub lists.
-    pub fn list_ggufs(&self) -> Result<Vec<String>, SourceError> {
+    /// The paths of the files that the hub lists.
+    pub fn list(&self) -> Result<Vec<String>, SourceError> {
         let url = format!("{}/api/{}", self.config.hf_endpoint, self.repo.api_url());
         let request = self.authorised(self.agent.get(&url));
         let info: RepoInfo = json(
@@ -93,12 +94,8 @@ impl<'a> HfRepo<'a> {
             &url,
             LISTING_LIMIT,
         )?;
-        let mut files: Vec<String> = info
-            .siblings
-            .into_iter()
-            .map(|sibling| sibling.rfilename)
-            .collect();
-        files.retain(|file| file.ends_with(".gguf") && names::is_repo_path(file));
+        let files = info.siblings.into_iter().map(|sibling| sibling.rfilename);
+        let mut files: Vec<String> = files.filter(|file| names::is_repo_path(file)).collect();
         files.sort();
         Ok(files)
     }

@@ -14,6 +14,7 @@ mod hf;
 mod names;
 mod progress;
 mod pypi;
+mod repo;
 mod resolve;
 
 use std::fmt;

@@ -1,14 +1,16 @@
-//! What `--model` says: a card id, the path of a .gguf file or of a model's folder, or a hub id `org/name[:file.gguf]`.
+//! What `--model` says: a card id, the path of a .gguf file or of a model's folder, or a hub id
+//! `org/name[@revision][:file.gguf]`.
 
 use std::path::{Path, PathBuf};
 
-use super::hf::HfRepo;
-use super::{Card, Hub, HubError, Progress, ServedBy, cache, names};
+use super::repo::RepoSpec;
+use super::{Card, Hub, HubError, Progress, ServedBy};
 
 /// A model file that is ready to be loaded.
 #[derive(Debug, Clone)]
 pub struct ModelSource {
-    /// What requests call the model if the configuration gives no name: the card's id, the file's stem or the folder's name.
+    /// What requests call the model if the configuration gives no name: the card's id, the file's stem, the folder's name or
+    /// the hub id of a folder.
     pub name: String,
     /// The .gguf file, or a folder with config.json; a file is verified by SHA-256 if it is a card's or was just fetched from the hub.
     pub path: PathBuf,
@@ -22,7 +24,7 @@ pub struct ModelSource {
 enum Spec<'a> {
     Card(&'static Card),
     Path(&'a Path),
-    Repo { id: &'a str, file: Option<&'a str> },
+    Repo(RepoSpec<'a>),
 }
 
 /// A card's id wins, then a file that exists, then what looks like a path, then a hub id.
@@ -31,28 +33,28 @@ fn parse(spec: &str) -> Result<Spec<'_>, HubError> {
         return Ok(Spec::Card(card));
     }
     let path = Path::new(spec);
-    let (id, file) = match spec.split_once(':') {
-        Some((id, file)) => (id, Some(file)),
-        None => (spec, None),
-    };
-    let is_repo = names::is_repo(id) && file.is_none_or(names::is_repo_path);
+    let repo = RepoSpec::parse(spec);
+    let names_file = repo.is_some_and(|repo| repo.file.is_some());
     let looks_like_path = path.is_absolute() || spec.starts_with('.') || spec.contains('\\');
     if path.is_file() || path.join("config.json").is_file() {
         Ok(Spec::Path(path))
-    } else if looks_like_path || (spec.ends_with(".gguf") && (file.is_none() || !is_repo)) {
+    } else if looks_like_path || (spec.ends_with(".gguf") && !names_file) {
         Err(HubError::NoSuchFile {
             path: path.to_owned(),
         })
-    } else if is_repo {
-        match file {
-            Some(file) if !file.ends_with(".gguf") => Err(HubError::NotGguf {
+    } else {
+        match repo {
+            Some(RepoSpec {
+                id,
+                file: Some(file),
+                ..
+            }) if !file.ends_with(".gguf") => Err(HubError::NotGguf {
                 repo: id.to_owned(),
                 file: file.to_owned(),
             }),
-            _ => Ok(Spec::Repo { id, file }),
+            Some(repo) => Ok(Spec::Repo(repo)),
+            None => Err(unknown(spec)),
         }
-    } else {
-        Err(unknown(spec))
     }
 }
 
@@ -82,8 +84,8 @@ impl Hub {
     /// Finds the model that `spec` names, fetching it if need be, and gives a file that is ready to be loaded.
     ///
     /// `spec` is a card id, the path of a .gguf file or of a folder with config.json, or a hub id
-    /// `org/name[:file.gguf]`; without a file the repository
-    /// must have exactly one. Errors: nothing has this name (the nearest card is named), the file is not there, or no
+    /// `org/name[@revision][:file.gguf]`; without a file the repository must be a folder of config.json and safetensors, or
+    /// have exactly one .gguf file. Errors: nothing has this name (the nearest card is named), the file is not there, or no
     /// source serves it.
     pub fn resolve(
         &self,
@@ -102,83 +104,12 @@ impl Hub {
                 })
             }
             Spec::Path(path) => Ok(uncarded(path.to_owned(), ServedBy::Path)),
-            Spec::Repo { id, file } => self.resolve_repo(id, file, progress),
-        }
-    }
-
-    fn resolve_repo(
-        &self,
-        id: &str,
-        file: Option<&str>,
-        progress: &mut dyn Progress,
-    ) -> Result<ModelSource, HubError> {
-        let repo = HfRepo::new(&self.config, &self.agent, id, None);
-        let file = match file {
-            Some(file) => file.to_owned(),
-            None => self.only_gguf(&repo, id, progress)?,
-        };
-        if let Some(path) = repo.cached(&file) {
-            return Ok(uncarded(path, ServedBy::HubCache));
-        }
-        if self.config.offline {
-            return Err(HubError::Offline {
-                model: format!("{id}:{file}"),
-                path: None,
-            });
-        }
-        let place = format!("{id}/{file}").replace('/', "--");
-        let _lock = cache::lock(&self.config.cache_dir.join("models").join(place), progress)?;
-        if let Some(path) = repo.cached(&file) {
-            return Ok(uncarded(path, ServedBy::HubCache));
-        }
-        match repo.fetch(&file, None, progress) {
-            Ok(path) => Ok(uncarded(path, ServedBy::Hub)),
-            Err(reason) => Err(HubError::Repo {
-                repo: id.to_owned(),
-                reason: Box::new(reason),
-            }),
-        }
-    }
-
-    /// The repository's only .gguf file; what is cached counts when the hub cannot be asked.
-    fn only_gguf(
-        &self,
-        repo: &HfRepo<'_>,
-        id: &str,
-        progress: &mut dyn Progress,
-    ) -> Result<String, HubError> {
-        let files = if self.config.offline {
-            repo.cached_ggufs()
-        } else {
-            repo.list_ggufs()
-                .or_else(|reason| match repo.cached_ggufs() {
-                    cached if cached.is_empty() => Err(HubError::Repo {
-                        repo: id.to_owned(),
-                        reason: Box::new(reason),
-                    }),
-                    cached => {
-                        progress.note(&format!(
-                            "Hugging Face {id}: {reason}; using the hub's cache"
-                        ));
-                        Ok(cached)
-                    }
-                })?
-        };
-        match <[String; 1]>::try_from(files) {
-            Ok([file]) => Ok(file),
-            Err(files) if files.is_empty() && self.config.offline => Err(HubError::Offline {
-                model: id.to_owned(),
-                path: None,
-            }),
-            Err(files) => Err(HubError::WhichFile {
-                repo: id.to_owned(),
-                files,
-            }),
+            Spec::Repo(repo) => self.resolve_repo(repo, progress),
         }
     }
 }
 
-fn uncarded(path: PathBuf, served_by: ServedBy) -> ModelSource {
+pub(super) fn uncarded(path: PathBuf, served_by: ServedBy) -> ModelSource {
     let name = match path.is_dir() {
         // Which may be called `.`.
         true => path
@@ -212,16 +143,21 @@ mod tests {
         ));
         assert_eq!(
             parse("org/name").unwrap(),
-            Spec::Repo {
+            Spec::Repo(RepoSpec {
                 id: "org/name",
+                revision: None,
                 file: None
-            }
+            })
         );
-        let named = Spec::Repo {
+        let named = Spec::Repo(RepoSpec {
             id: "org/name",
+            revision: Some("v1.0"),
             file: Some("q4/a.gguf"),
-        };
-        assert_eq!(parse("org/name:q4/a.gguf").unwrap(), named);
+        });
+        assert_eq!(parse("org/name@v1.0:q4/a.gguf").unwrap(), named);
+        for bad in ["org/name@", "org/name@../x", "org/name@a b", "a@b/c"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

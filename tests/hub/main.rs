@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod folders;
 mod hugging_face;
 mod server;
 mod setup;
