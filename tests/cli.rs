@@ -469,3 +469,44 @@ fn a_folder_of_safetensors_is_served_with_its_own_tokenizer_and_template() {
     server.terminate();
     assert_eq!(server.exit_code(), Some(0));
 }
+
+#[test]
+fn answers_of_a_folder_end_where_its_generation_config_says() {
+    let folder = tiny_folder();
+    let write = |json: &str| {
+        std::fs::write(folder.path().join("generation_config.json"), json).unwrap();
+    };
+    let body = r#"{"prompt": "abc", "max_tokens": 8, "temperature": 0}"#;
+    let ask = || {
+        let server = Server::start(&["--model", folder.path().to_str().unwrap()]);
+        let answer = server.answer("POST", "/v1/completions", body);
+        server.terminate();
+        assert_eq!(server.exit_code(), Some(0));
+        answer
+    };
+    let before = ask();
+    assert!(before.contains(r#""finish_reason":"length""#), "{before}");
+    // Every letter ends an answer.
+    let letters: Vec<u32> = (0..62).collect();
+    write(&format!(r#"{{"eos_token_id": {letters:?}}}"#));
+    let after = ask();
+    assert!(
+        after.contains(r#""finish_reason":"stop""#) && after.contains(r#""completion_tokens":1"#),
+        "{after}"
+    );
+    write(r#"{"eos_token_id": 64}"#);
+    let model = folder.path().to_str().unwrap();
+    let output = flambeau()
+        .args(["serve", "--port", "0", "--model", model])
+        .output()
+        .unwrap();
+    let refused = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success(),
+        "an id outside of the vocabulary is accepted"
+    );
+    assert!(
+        refused.contains("generation_config.json") && refused.contains("64 is not below"),
+        "{refused}"
+    );
+}

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod doctor;
+mod generation;
 pub mod load;
 mod memory_plan;
 pub mod models;

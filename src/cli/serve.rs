@@ -12,16 +12,17 @@ use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::generation::GenerationConfig;
 use super::load;
 use super::memory_plan::MemoryPlan;
 use super::system;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
-use crate::hub::{Card, Hub, HubConfig, ModelSource, TextProgress};
+use crate::hub::{Hub, HubConfig, ModelSource, TextProgress};
 use crate::model::{Activations, Checkpoint, Decoder, Limits, ModelConfig, Runner, Weights};
 use crate::scheduler::SchedulerConfig;
-use crate::server::{ApiKey, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve};
+use crate::server::{ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -126,9 +127,10 @@ impl Loaded {
             .clone()
             .unwrap_or_else(|| self.source.name.clone());
         let telemetry = Telemetry::new().context("metrics")?;
+        let generation = GenerationConfig::of_folder(&self.source.path)?;
         // Building the tokenizer takes about as long as repacking the weights of a small model.
         let ((tokenizer, chat_template), (engine_config, factory)) = thread::scope(|scope| {
-            let text = scope.spawn(|| self.text());
+            let text = scope.spawn(|| self.text(&generation));
             let engine = self.engine();
             let text = text
                 .join()
@@ -142,7 +144,7 @@ impl Loaded {
             name,
             tokenizer: Arc::new(tokenizer),
             chat_template,
-            defaults: defaults(self.source.card),
+            defaults: generation.defaults(self.source.card),
             default_deadline: self.config.default_deadline,
             max_model_len: self.plan.max_model_len,
             engine,
@@ -189,12 +191,18 @@ impl Loaded {
     }
 
     /// The tokenizer, and the chat template or why there is none.
-    fn text(&self) -> anyhow::Result<(Tokenizer, Result<ChatTemplate, String>)> {
+    fn text(
+        &self,
+        generation: &GenerationConfig,
+    ) -> anyhow::Result<(Tokenizer, Result<ChatTemplate, String>)> {
         let metadata = self.checkpoint.metadata();
         // A folder brings its own, unless another is named.
         let own = metadata.is_none().then_some(self.source.path.as_path());
         let folder = self.config.tokenizer.as_deref().or(own);
         let tokenizer = load::tokenizer(metadata, folder)?;
+        let tokenizer = tokenizer
+            .with_eos_ids(generation.eos_ids())
+            .context("generation_config.json: eos_token_id")?;
         if tokenizer.vocab_size() > self.model_config.vocab_size {
             anyhow::bail!(
                 "the tokenizer has {} tokens, the model {}",
@@ -270,23 +278,6 @@ impl Loaded {
             has_tenants: config.num_tenants() > 1,
         };
         Ok((engine, factory))
-    }
-}
-
-/// The card's sampling values, where it has some.
-fn defaults(card: Option<&Card>) -> SamplingDefaults {
-    let none = SamplingDefaults::default();
-    let Some(sampling) = card.map(|card| &card.sampling) else {
-        return none;
-    };
-    SamplingDefaults {
-        temperature: sampling.temperature.unwrap_or(none.temperature),
-        top_k: sampling.top_k.unwrap_or(none.top_k),
-        top_p: sampling.top_p.unwrap_or(none.top_p),
-        repetition_penalty: sampling
-            .repetition_penalty
-            .unwrap_or(none.repetition_penalty),
-        ..none
     }
 }
 

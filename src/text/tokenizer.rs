@@ -214,6 +214,21 @@ impl Tokenizer {
         self.ends.eos
     }
 
+    /// Adds tokens that end an answer.
+    ///
+    /// # Errors
+    /// If one is not in the vocabulary.
+    pub fn with_eos_ids(mut self, ids: &[u32]) -> Result<Self, TokenizerError> {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab_size()) {
+            let problem = format!("{id} is not below {}", self.vocab_size());
+            return Err(TokenizerError::field("token id", problem));
+        }
+        self.eos_ids.extend_from_slice(ids);
+        self.eos_ids.sort_unstable();
+        self.eos_ids.dedup();
+        Ok(self)
+    }
+
     /// All tokens that end an answer (of text, turn or message), ascending.
     pub fn eos_ids(&self) -> &[u32] {
         &self.eos_ids
