@@ -19,7 +19,7 @@ enum Action {
     List,
     /// Fetch a model into the cache and print its path
     Pull {
-        /// Card id or hub id (org/name[@revision][:file.gguf])
+        /// Card id or hub id (org/name, org/name@revision, org/name:file.gguf)
         model: String,
     },
     /// Show what is known of a model

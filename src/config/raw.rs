@@ -16,7 +16,7 @@ use super::{ByteSize, Secret};
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     /// Model to serve: a card's id, a path to a .gguf file or a folder with config.json, or a hub id
-    /// (org/name[@revision][:file.gguf])
+    /// (org/name, org/name@revision, org/name:file.gguf)
     /// [default: smollm2-135m-instruct]
     #[arg(long, env = "FLAMBEAU_MODEL")]
     pub model: Option<String>,
