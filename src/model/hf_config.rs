@@ -188,13 +188,16 @@ impl Json {
 
     fn rope(&self, head_dim: usize) -> Result<(RopeConfig, usize), ModelError> {
         let (key, rope) = match (&self.rope_parameters, &self.rope_scaling) {
-            (Some(rope), _) => ("rope_parameters", rope.clone()),
-            (None, rope) => ("rope_scaling", rope.clone().unwrap_or_default()),
+            // As in `transformers`, where who adds the older one by hand is heeded.
+            (_, Some(rope)) => ("rope_scaling", rope.clone()),
+            (rope, None) => ("rope_parameters", rope.clone().unwrap_or_default()),
         };
-        let base = positive(
-            "rope_theta",
-            rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0),
-        )?;
+        let newer = self.rope_parameters.as_ref();
+        let theta =
+            (rope.rope_theta.or(self.rope_theta)).or(newer.and_then(|newer| newer.rope_theta));
+        // What `transformers` takes where a file names none.
+        let default = if self.model_type == SMOLLM3 { 2e6 } else { 1e4 };
+        let base = positive("rope_theta", theta.unwrap_or(default))?;
         let max_position_embeddings = in_range(
             "max_position_embeddings",
             self.max_position_embeddings,
@@ -241,11 +244,14 @@ impl Json {
             Some(turns) => turns[i] != 0,
             None => !(i + 1).is_multiple_of(interval),
         };
-        // Qwen's and SmolLM's files name a window that is off.
+        // As in `transformers`: a Llama has no window, and Qwen's and SmolLM's files name one that is off.
         let has_switch = self.model_type.starts_with("qwen") || self.model_type == SMOLLM3;
-        let is_on = self.use_sliding_window.unwrap_or(!has_switch);
+        let is_on = match has_switch {
+            true => self.use_sliding_window.unwrap_or(false),
+            false => [MISTRAL, PHI3].contains(&self.model_type.as_str()),
+        };
         let window = self.sliding_window.filter(|_| is_on);
-        let window = window.map(|window| in_range("sliding_window", window, 1 << 24));
+        let window = window.map(|window| in_range("sliding_window", window, 1 << 32));
         let window = window.transpose()?;
         let slides = |i: usize| match &self.layer_types {
             Some(types) => match types[i].as_str() {

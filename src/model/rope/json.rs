@@ -82,7 +82,8 @@ impl RopeJson {
             Some("yarn") => {
                 let scaling = self.yarn(context, original()?)?;
                 // Files say how long the context is before the scaling, or after it.
-                length = length.max((scaling.original * scaling.factor) as usize);
+                let scaled = (scaling.original * scaling.factor).min(f64::from(1 << 24));
+                length = length.max(scaled as usize);
                 config.divisors = Divisors::Fixed(scaling.divisors(base, rotary_dim));
                 config.magnitude = self.yarn_magnitude(context, scaling.factor)?;
             }

@@ -1,5 +1,7 @@
 //! The two matrix products of attention in register tiles of rows by 16 lanes.
 
+use std::ops::Range;
+
 use super::{SPAN, TILE};
 use crate::backend::cpu::{PANEL, RowTiles, Simd};
 
@@ -44,13 +46,13 @@ impl<S: Simd> RowTiles for Scores<'_, S> {
     }
 }
 
-/// `out[v] += Σ weights[v][at + t / 16][t % 16] · value[t]` over the first `num_tokens` tokens of `values`.
+/// `out[v] += Σ weights[v][at + t / 16][t % 16] · value[t]` over the tokens `tokens` of `values`.
 pub(super) struct Outputs<'a, S> {
     pub(super) s: S,
     pub(super) weights: &'a [Weights],
     /// `[p, tokens]`: of each token 16 neighbouring values, D of them padded to 16 p.
     pub(super) values: &'a [Lanes],
-    pub(super) num_tokens: usize,
+    pub(super) tokens: Range<usize>,
     /// `[n, p]`.
     pub(super) out: &'a mut [Lanes],
     pub(super) num_parts: usize,
@@ -64,7 +66,7 @@ impl<S: Simd> RowTiles for Outputs<'_, S> {
     fn tile<const R: usize>(&mut self, first: usize) {
         let (s, num_parts) = (self.s, self.num_parts);
         let weights: [&[Lanes]; R] = std::array::from_fn(|r| {
-            &self.weights[first + r][self.at..][..self.num_tokens.div_ceil(PANEL)]
+            &self.weights[first + r][self.at..][..self.tokens.end.div_ceil(PANEL)]
         });
         let each_part = self.values.chunks_exact(self.values.len() / num_parts);
         for (part, values) in each_part.enumerate() {
@@ -75,15 +77,23 @@ impl<S: Simd> RowTiles for Outputs<'_, S> {
                     *sum = s.lanes_f32(&out[r * num_parts], group);
                 }
             }
-            let values = values[..self.num_tokens].as_chunks::<PANEL>();
+            // Up to the first whole tile, whole tiles, what is left.
+            let Range { start, end } = self.tokens;
+            let whole = start.next_multiple_of(PANEL).min(end);
+            for (t, value) in values[start..whole].iter().enumerate() {
+                let t = start + t;
+                add(s, &mut sums, |r| weights[r][t / PANEL][t % PANEL], value);
+            }
+            let values = values[whole..end].as_chunks::<PANEL>();
             for (tile, values) in values.0.iter().enumerate() {
+                let tile = whole / PANEL + tile;
                 let weights: [&Lanes; R] = std::array::from_fn(|r| &weights[r][tile]);
                 for (t, value) in values.iter().enumerate() {
                     add(s, &mut sums, |r| weights[r][t], value);
                 }
             }
             for (t, value) in values.1.iter().enumerate() {
-                add(s, &mut sums, |r| weights[r][values.0.len()][t], value);
+                add(s, &mut sums, |r| weights[r][end / PANEL][t], value);
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 store(s, sums, &mut out[r * num_parts]);

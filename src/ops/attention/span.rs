@@ -225,17 +225,18 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
                 end: num,
             } = vectors.seeing(token..token + len);
             while v < num {
-                // Vectors share register tiles with those that see as many of these tokens.
-                let num_tokens = len.min(vectors.visible(v) - token);
-                let stop = match num_tokens == len {
-                    true => num,
+                // Vectors share register tiles with those that see the same of these tokens.
+                let first = vectors.hidden(v).saturating_sub(token);
+                let tokens = first..len.min(vectors.visible(v) - token);
+                let stop = match tokens == (0..len) {
+                    true => vectors.seeing(token..token + 1).end,
                     false => v + self.inputs.op.heads_per_kv,
                 };
                 let mut outputs = Outputs {
                     s,
                     weights: &self.scratch.weights,
                     values: &self.scratch.values,
-                    num_tokens,
+                    tokens,
                     out: &mut self.scratch.out,
                     num_parts,
                     at: (token - span) / PANEL,
@@ -341,14 +342,13 @@ fn eights<'a>(padded: &'a [Lanes], op: &Attention<'_>) -> &'a [[f32; 8]] {
     &padded.as_flattened().as_chunks().0[..op.cache.head_dim / 8]
 }
 
-/// Turns the scores of the tokens `seen` into weights `e^(score - max)`, and those of others that values are loaded with into
-/// zeros: from the [`VALUES`] of the first one to the eight of the last one. If all scores of the span are -inf, `e^(-inf + inf)` is NaN, and so is the row, whatever its other spans hold:
-/// only infinite queries or keys give such scores.
+/// Turns the scores of the tokens `seen` into weights `e^(score - max)`, and the rest of their first and last eight into zeros.
+/// If all scores of the span are -inf, `e^(-inf + inf)` is NaN, and so is the row, whatever its other spans hold: only infinite
+/// queries or keys give such scores.
 #[inline(always)]
 fn soften<S: Simd>(s: S, weights: &mut Weights, seen: Range<usize>) -> State {
     let weights = weights.as_flattened_mut();
     let first_eight = seen.start / 8;
-    weights[seen.start / VALUES * VALUES..first_eight * 8].fill(0.0);
     weights[first_eight * 8..seen.start].fill(f32::NEG_INFINITY);
     weights[seen.end..seen.end.next_multiple_of(8)].fill(f32::NEG_INFINITY);
     let weights = &mut weights.as_chunks_mut::<8>().0[first_eight..seen.end.div_ceil(8)];

@@ -253,6 +253,27 @@ fn what_a_later_token_holds_changes_no_bit_of_a_row() {
 }
 
 #[test]
+fn what_a_token_before_the_window_holds_changes_no_bit_of_a_row() {
+    let heads = Heads {
+        query: 6,
+        kv: 2,
+        dim: 24,
+    };
+    for (bad, window) in [(0, 17), (15, 17), (16, 20), (70, 30), (255, 64)] {
+        let mut world = World::random(heads, KvDtype::F16, &[400], &mut Random::new(6));
+        world.window = Some(window);
+        let after = (bad + window, 400);
+        let clean = world.attend(&[(0, after.0, after.1)], &Cpu::new(1).unwrap());
+        world.poison(0, bad, 0, 5, f32::NAN);
+        world.poison(0, bad, 1, 3, f32::INFINITY);
+        for cpu in cpus() {
+            let rows = world.attend(&[(0, after.0, after.1)], &cpu);
+            assert!(bits(&rows) == bits(&clean), "token {bad}, window {window}");
+        }
+    }
+}
+
+#[test]
 fn batches_that_do_not_fit_are_errors_naming_the_field() {
     let expect = |cu: &[u32], lens: &[u32], tables: &[u32], offsets: &[u32], what: &str| {
         let error = AttentionBatch::new(cu, lens, tables, offsets, 2, 16).unwrap_err();
