@@ -4,8 +4,7 @@
     flambeau serve --max-num-seqs 16 --max-queued-requests 4096 &
     scripts/measure_overload.py --capacity 2.5        requests a second that it can do, roughly
 
-One fixed trace of lengths as in chats (log-normal; most are short, some long), answers sampled at temperature 1, Poisson
-arrivals. First without deadlines, at several loads around capacity: first come, first served. Then, in turn and --runs
+One fixed trace of lengths as in chats (log-normal; most are short, some long), sampled answers, Poisson arrivals. First without deadlines, at several loads around capacity: first come, first served. Then, in turn and --runs
 times, the load of the best of those runs again, and five times of it with deadline_ms: some of the clients who are refused
 come back when Retry-After says. Every run starts with an empty prefix cache. An answer is in time when its first token came within --ttft seconds and all of it within
 --tpot seconds a token more. What ends after the last arrival is not counted.
@@ -27,7 +26,8 @@ OBEYS = 0.25  # Of the clients.
 
 
 class Request:
-    def __init__(self, rng):
+    def __init__(self, rng, temperature):
+        self.temperature = temperature
         length = lambda median, sigma, most: max(4, min(most, round(rng.lognormvariate(math.log(median), sigma))))
         self.num_prompt, self.num_output = length(90, 1.0, 900), length(80, 0.8, 400)
         self.seed, self.obeys = rng.random(), rng.random() < OBEYS
@@ -37,7 +37,7 @@ class Request:
     def body(self, deadline):
         rng = random.Random(self.seed)
         prompt = [rng.choice(TOKEN_IDS) for _ in range(self.num_prompt)]
-        body = {"prompt": prompt, "max_tokens": self.num_output, "ignore_eos": True, "stream": True, "temperature": 1, "seed": int(self.seed * 2**31)}
+        body = {"prompt": prompt, "max_tokens": self.num_output, "ignore_eos": True, "stream": True, "temperature": self.temperature, "seed": int(self.seed * 2**31)}
         return json.dumps(body | ({"deadline_ms": round(deadline * 1e3)} if deadline else {})).encode()
 
     async def ask(self, port, deadline):
@@ -84,7 +84,7 @@ def run(limits, rate, deadline):
     async def all_of_them():
         nonlocal at
         while (at := at + rng.expovariate(rate)) < limits.seconds:
-            requests.append(Request(rng))
+            requests.append(Request(rng, limits.temperature))
             requests[-1].counts_until = start + limits.seconds
             tasks.append(asyncio.create_task(requests[-1].serve(start + at, limits.port, deadline)))
         await asyncio.gather(*tasks)
@@ -105,6 +105,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--ttft", type=float, default=2.0)
     parser.add_argument("--tpot", type=float, default=0.1)
+    parser.add_argument("--temperature", type=float, default=1.0, help="low ones end in loops, which speculation makes fast")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", help="the server's stdout: compares expected with real times to the first token")
     limits = parser.parse_args()

@@ -92,21 +92,6 @@ fn limits(num_blocks: usize, num_host_blocks: usize) -> Limits {
     }
 }
 
-const PLAIN: SchedulerConfig = SchedulerConfig {
-    max_num_seqs: 1,
-    max_num_batched_tokens: 512,
-    max_model_len: MAX_MODEL_LEN,
-    prefix_cache: false,
-    target_itl: None,
-    speculation: false,
-};
-
-fn undisturbed(model: &LoadedModel, requests: &[GenerateRequest]) -> Vec<Answer> {
-    let cpu = Cpu::new(1).unwrap();
-    let engine = Engine::start(model, PLAIN, limits(16, 0), &cpu, |runner| Box::new(runner));
-    requests.iter().map(|r| engine.answer(r.clone())).collect()
-}
-
 /// What is on, of chunks, prefix cache, speculation and offload.
 #[derive(Clone, Copy, Debug)]
 struct Features([bool; 4]);
@@ -152,7 +137,7 @@ fn disturbed(
         max_num_batched_tokens: if has_chunks { 20 } else { 512 },
         prefix_cache,
         speculation,
-        ..PLAIN
+        ..common::one_by_one(MAX_MODEL_LEN)
     };
     let cpu = Cpu::new(2).unwrap();
     let limits = limits(24, if has_offload { 64 } else { 0 });
@@ -226,7 +211,7 @@ fn disturbed(
 fn disturbances_change_no_answer_of_a_tiny_model_whatever_is_on() {
     let model = tiny();
     let requests = requests(512);
-    let expected = undisturbed(&model, &requests);
+    let expected = common::alone(&model, &requests, limits(16, 0));
     let mut all = Outcomes::default();
     for (seed, features) in Features::combinations().enumerate() {
         let outcomes = disturbed(&model, &requests, &expected, features, 200, seed as u64);
@@ -248,7 +233,7 @@ fn disturbances_change_no_answer_of_a_tiny_model_whatever_is_on() {
 fn disturbances_change_no_answer_of_the_default_model() {
     let model = common::load(Activations::Int8, &Cpu::new(2).unwrap());
     let requests = requests(49_152);
-    let expected = undisturbed(&model, &requests);
+    let expected = common::alone(&model, &requests, limits(16, 0));
     for (seed, features) in [[true; 4], [false, true, true, true]]
         .into_iter()
         .enumerate()

@@ -99,30 +99,20 @@ fn requests() -> Vec<GenerateRequest> {
 static MODEL: LazyLock<(ModelConfig, Arc<Weights>)> =
     LazyLock::new(|| common::load(Activations::Int8, &Cpu::new(2).unwrap()));
 
-/// What each request answers alone, one after the other, on one thread.
-fn alone(requests: Vec<GenerateRequest>, kv_dtype: KvDtype) -> Vec<Answer> {
-    let limits = common::limits(MAX_MODEL_LEN / 16, kv_dtype);
-    let cpu = Cpu::new(1).unwrap();
-    let engine = Engine::start(&MODEL, ONE_BY_ONE, limits, &cpu, |runner| Box::new(runner));
-    let answers = requests.into_iter().map(|request| engine.answer(request));
-    answers.collect()
+fn alone(requests: &[GenerateRequest], kv_dtype: KvDtype) -> Vec<Answer> {
+    common::alone(
+        &MODEL,
+        requests,
+        common::limits(MAX_MODEL_LEN / 16, kv_dtype),
+    )
 }
 
-const ONE_BY_ONE: SchedulerConfig = SchedulerConfig {
-    max_num_seqs: 1,
-    max_num_batched_tokens: 512,
-    max_model_len: MAX_MODEL_LEN,
-    prefix_cache: false,
-    target_itl: None,
-    speculation: false,
-};
-
-/// What the requests answer one after the other with speculation, and how many tokens were drafted and accepted. Here a step
+/// What the requests answer one after the other with speculation, without the engine's thread, and how many tokens were drafted and accepted. Here a step
 /// takes 10 ms and 0.1 ms a row, for whether drafts pay must not depend on who else uses the machine.
 fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
     let config = SchedulerConfig {
         speculation: true,
-        ..ONE_BY_ONE
+        ..common::one_by_one(MAX_MODEL_LEN)
     };
     let limits = common::limits(MAX_MODEL_LEN / 16, KvDtype::F16);
     let cpu = Cpu::new(1).unwrap();
@@ -151,7 +141,7 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
     (answers, scheduler.num_drafted(), scheduler.num_accepted())
 }
 
-static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(requests(), KvDtype::F16));
+static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(&requests(), KvDtype::F16));
 
 /// A step's sequences, and from which position to which it computes them.
 type Rows = Vec<(SequenceId, u32, u32)>;
@@ -441,7 +431,7 @@ fn speculation_changes_no_token_and_no_logprob() {
     };
     let short = requests().into_iter().filter(|r| r.prompt.len() < 100);
     let requests: Vec<GenerateRequest> = short.map(repeat).collect();
-    let plain = alone(requests.clone(), KvDtype::F16);
+    let plain = alone(&requests, KvDtype::F16);
     let (drafted, num_drafted, num_accepted) = drafted(requests);
     for (i, (drafted, plain)) in drafted.iter().zip(&plain).enumerate() {
         assert_eq!(bits(drafted), bits(plain), "request {i}");
@@ -476,7 +466,7 @@ fn an_int8_cache_gives_the_same_bits_in_company() {
     let requests = requests();
     let some = [0, 1, 7, 10, 15];
     let some: Vec<GenerateRequest> = some.iter().map(|&i| requests[i].clone()).collect();
-    let alone = alone(some.clone(), KvDtype::Int8);
+    let alone = alone(&some, KvDtype::Int8);
     let cpu = Cpu::new(2).unwrap();
     let company = in_company(
         &some,

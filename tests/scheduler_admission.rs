@@ -110,6 +110,24 @@ fn the_lengths_that_are_taken_are_those_that_are_offered() {
     }
 }
 
+/// At least 95 of a hundred who are refused and come back when they are told to get their first token in time.
+fn who_obeys_is_taken(label: &str, clients: &[Client]) {
+    let fates = serve(clients);
+    let told = fates.iter().zip(clients);
+    let told = told.filter(|(fate, client)| client.obeys && fate.num_refusals > 0);
+    let told: Vec<&Fate> = told.map(|(fate, _)| fate).collect();
+    let is_taken = |fate: &&&Fate| fate.num_refusals == 1 && fate.ttft <= Some(TTFT);
+    let num_taken = told.iter().filter(is_taken).count();
+    println!(
+        "{label}: {num_taken} of {} taken when they came back",
+        told.len()
+    );
+    assert!(
+        told.len() > 50 && num_taken * 100 >= 95 * told.len(),
+        "{label}"
+    );
+}
+
 #[test]
 fn who_comes_back_when_told_to_is_taken() {
     let mut rng = Rng(13);
@@ -125,20 +143,7 @@ fn who_comes_back_when_told_to_is_taken() {
     for (label, others) in [("all obey", &obedient), ("few obey", &careless)] {
         let others = chats(&mut rng, 600, 4.0, others);
         let all = merged(&[&others, &chats(&mut rng, 150, 1.0, &obedient)]);
-        let fates = serve(&all);
-        let told = fates.iter().zip(&all);
-        let told = told.filter(|(fate, client)| client.obeys && fate.num_refusals > 0);
-        let told: Vec<&Fate> = told.map(|(fate, _)| fate).collect();
-        let is_taken = |fate: &&&Fate| fate.num_refusals == 1 && fate.ttft <= Some(TTFT);
-        let num_taken = told.iter().filter(is_taken).count();
-        println!(
-            "{label}: {num_taken} of {} taken when they came back",
-            told.len()
-        );
-        assert!(
-            told.len() > 50 && num_taken * 100 >= 95 * told.len(),
-            "{label}"
-        );
+        who_obeys_is_taken(label, &all);
     }
 }
 
@@ -157,14 +162,7 @@ fn who_has_little_time_is_taken_when_told_beside_others_who_have_much() {
     };
     let patient = chats(&mut rng, 600, 3.0, &patient);
     let all = merged(&[&patient, &chats(&mut rng, 100, 0.5, &hurried)]);
-    let fates = serve(&all);
-    let told = fates.iter().zip(&all);
-    let told = told.filter(|(fate, client)| client.obeys && fate.num_refusals > 0);
-    let told: Vec<&Fate> = told.map(|(fate, _)| fate).collect();
-    let is_taken = |fate: &&&Fate| fate.num_refusals == 1 && fate.ttft <= Some(TTFT);
-    let num_taken = told.iter().filter(is_taken).count();
-    println!("{num_taken} of {} taken when they came back", told.len());
-    assert!(told.len() > 50 && num_taken * 100 >= 95 * told.len());
+    who_obeys_is_taken("little time", &all);
 }
 
 #[test]

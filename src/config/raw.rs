@@ -20,7 +20,8 @@ pub struct RawConfig {
     /// [default: smollm2-135m-instruct]
     #[arg(long, env = "FLAMBEAU_MODEL")]
     pub model: Option<String>,
-    /// What requests call the model [default: the card's id, the file's stem or the folder's name]
+    /// What requests call the model [default: the card's id, the file's stem, the folder's name or
+    /// the hub id]
     #[arg(long, env = "FLAMBEAU_SERVED_MODEL_NAME")]
     pub served_model_name: Option<String>,
     /// Address to listen on [default: 127.0.0.1]

@@ -110,8 +110,9 @@ fn in_range(key: &str, value: usize, max: usize) -> Result<usize, ModelError> {
     }
 }
 
+/// Positive and finite in the float32 that it is computed with.
 pub(super) fn positive(key: &str, value: f64) -> Result<f64, ModelError> {
-    match value.is_finite() && value > 0.0 {
+    match (value as f32).is_finite() && value as f32 > 0.0 {
         true => Ok(value),
         false => Err(error(key, format!("{value} is not a positive number"))),
     }

@@ -161,16 +161,18 @@ impl Scheduler {
         let promises = &self.admission.promises;
         let is_in_time = match is_due {
             true => first_token <= left,
-            // Whoever comes back meets what is there by then, and there is to be time left for it.
             false => {
+                // Whoever comes back meets what is there by then, and there is to be time left for it.
+                let leaves_room = (0..=4).map(|i| left * i / 4).all(|later| {
+                    let then = after(&promises.until(now + later, key, now));
+                    then.saturating_sub(later.div_f64(SLIP)) <= limit
+                });
                 // Nor may those that come before it delay it too much, should all of them come.
-                let mut first = promises.until(now + left, key, now);
-                first[sequence.tenant_idx][sequence.priority as usize..].fill(Load::default());
-                after(&first) <= left
-                    && (0..=4).map(|i| left * i / 4).all(|later| {
-                        let then = after(&promises.until(now + later, key, now));
-                        then.saturating_sub(later.div_f64(SLIP)) <= limit
-                    })
+                leaves_room && {
+                    let mut first = promises.until(now + left, key, now);
+                    first[sequence.tenant_idx][sequence.priority as usize..].fill(Load::default());
+                    after(&first) <= left
+                }
             }
         };
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
@@ -203,8 +205,7 @@ impl Scheduler {
         }
         let retry_after = later.saturating_sub(limit).min(MAX_RETRY_AFTER);
         let due = now + Duration::from_secs(retry_after.as_secs() + 1);
-        let promises = &mut self.admission.promises;
-        let retry_after = promises.promise(sequence, key, due).retry_after(now);
+        let retry_after = (self.admission.promises).promise(sequence, key, due, now);
         Err(Refusal::Busy {
             first_token,
             retry_after,

@@ -98,15 +98,22 @@ impl Promises {
         loads.collect()
     }
 
-    /// Promises a time, and says which: who asks again and again, or asks the same as another, hears of the same.
-    pub fn promise(&mut self, sequence: &Sequence, key: BlockHash, due: Duration) -> Due {
+    /// Promises a time, and says in how many whole seconds the client is awaited: who asks again and again, or asks the same as
+    /// another, hears of the same time.
+    pub fn promise(
+        &mut self,
+        sequence: &Sequence,
+        key: BlockHash,
+        due: Duration,
+        now: Duration,
+    ) -> Duration {
         let tenant = self.tenant(sequence);
         let known = tenant
             .promises
             .iter_mut()
             .find(|promise| promise.key == key);
         if let Some(promise) = known {
-            return Due(promise.due);
+            return retry_after(promise.due, now);
         }
         if tenant.promises.len() < MAX_PER_TENANT {
             tenant.promises.push(Promise {
@@ -116,22 +123,14 @@ impl Promises {
                 load: sequence.load,
             });
         }
-        Due(due)
+        retry_after(due, now)
     }
 }
 
-/// When a request may come again.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Due(Duration);
-
-impl Due {
-    /// The whole seconds after which it is [awaited](Promise::is_awaited).
-    pub fn retry_after(self, now: Duration) -> Duration {
-        let seconds = (self.0.saturating_sub(now))
-            .saturating_sub(EARLY)
-            .as_secs_f64();
-        Duration::from_secs_f64(seconds.ceil().max(1.0))
-    }
+/// Rounded up from the first moment that is early enough, so that nobody comes later than [`SOON`] after the promised one.
+fn retry_after(due: Duration, now: Duration) -> Duration {
+    let left = due.saturating_sub(now).saturating_sub(EARLY);
+    Duration::from_secs_f64(left.as_secs_f64().ceil().max(1.0))
 }
 
 impl Promise {
@@ -195,7 +194,17 @@ mod tests {
     fn who_is_late_is_not_waited_for_and_is_taken_all_the_same() {
         let mut promises = Promises::default();
         let (sequence, key) = sequence(1);
-        promises.promise(&sequence, key, 10 * SECOND);
+        let asked = Duration::from_millis(300);
+        assert_eq!(
+            promises.promise(&sequence, key, 10 * SECOND, asked),
+            10 * SECOND
+        );
+        // Asked again, it hears of the same time and does not come later than it is awaited.
+        let again = Duration::from_millis(4200);
+        assert_eq!(
+            promises.promise(&sequence, key, 99 * SECOND, again),
+            6 * SECOND
+        );
         assert!(!promises.is_due(&sequence, key, 9 * SECOND));
         for (millis, expected) in [(8900, 0.0), (9100, 1.0), (10_400, 1.0), (10_600, 0.0)] {
             let now = Duration::from_millis(millis);
@@ -210,7 +219,7 @@ mod tests {
         let mut promises = Promises::default();
         let promise_all = |promises: &mut Promises, num: u32, due| {
             for (sequence, key) in (0..num).map(sequence) {
-                promises.promise(&sequence, key, due);
+                promises.promise(&sequence, key, due, Duration::ZERO);
             }
         };
         promise_all(&mut promises, 100, SECOND);

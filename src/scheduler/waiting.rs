@@ -88,8 +88,11 @@ impl Waiting {
         );
         tenant.loads[class] += sequence.load;
         let queue = &mut tenant.queues[class];
-        let is_before = |other: &Sequence| sequence.is_promised && !other.is_promised;
-        match queue.iter().position(is_before) {
+        let place = match sequence.is_promised {
+            true => queue.iter().position(Sequence::yields_to_promised),
+            false => None,
+        };
+        match place {
             Some(at) => {
                 // Queues are in the order in which their sequences rise.
                 sequence.waiting_since = sequence.waiting_since.min(queue[at].waiting_since);
@@ -121,7 +124,8 @@ impl Waiting {
                 &self.tenants[sequence.tenant_idx],
                 sequence.priority as usize,
             );
-            let behind = tenant.queues[class].iter().filter(|s| !s.is_promised);
+            let queue = tenant.queues[class].iter();
+            let behind = queue.filter(|other| other.yields_to_promised());
             behind.for_each(|other| ahead -= other.load);
         }
         let reach = self.tenants[sequence.tenant_idx].served as f64 + ahead.num_rows;
@@ -363,6 +367,11 @@ impl Sequence {
     /// Whether it comes after all others.
     pub(super) fn is_batch(&self) -> bool {
         self.priority == Priority::Batch
+    }
+
+    /// Whether those come before it that were promised their place: it was not, and has not run.
+    fn yields_to_promised(&self) -> bool {
+        !self.is_promised && !self.was_scheduled()
     }
 
     /// Its class, raised by what it has waited.

@@ -17,15 +17,15 @@ use crate::text::StopMatcher;
 /// What a request that names no value gets; from the model's card.
 #[derive(Clone, Copy, Debug)]
 pub struct SamplingDefaults {
-    /// Temperature; 1 without a card.
+    /// Temperature; 1 if the model says nothing.
     pub temperature: f32,
-    /// Top-k; 0 (all) without a card.
+    /// Top-k; 0 (all) if the model says nothing.
     pub top_k: u32,
-    /// Top-p; 1 (all) without a card.
+    /// Top-p; 1 (all) if the model says nothing.
     pub top_p: f32,
-    /// Min-p; 0 (all) without a card.
+    /// Min-p; 0 (all) if the model says nothing.
     pub min_p: f32,
-    /// Repetition penalty; 1 (none) without a card.
+    /// Repetition penalty; 1 (none) if the model says nothing.
     pub repetition_penalty: f32,
 }
 

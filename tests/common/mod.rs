@@ -52,6 +52,29 @@ pub fn decoder(
     Decoder::new(config.clone(), Arc::clone(weights), limits, cpu.clone()).unwrap()
 }
 
+/// One sequence at a time, and nothing that an answer could depend on.
+pub fn one_by_one(max_model_len: usize) -> SchedulerConfig {
+    SchedulerConfig {
+        max_num_seqs: 1,
+        max_num_batched_tokens: 512,
+        max_model_len,
+        prefix_cache: false,
+        target_itl: None,
+        speculation: false,
+    }
+}
+
+/// What each request answers alone, one after the other, on one thread.
+pub fn alone(
+    model: &(ModelConfig, Arc<Weights>),
+    requests: &[GenerateRequest],
+    limits: Limits,
+) -> Vec<Answer> {
+    let (config, cpu) = (one_by_one(limits.max_model_len), Cpu::new(1).unwrap());
+    let engine = Engine::start(model, config, limits, &cpu, |runner| Box::new(runner));
+    requests.iter().map(|r| engine.answer(r.clone())).collect()
+}
+
 /// An engine thread on the default model.
 pub struct Engine {
     pub handle: EngineHandle,

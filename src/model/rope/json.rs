@@ -38,7 +38,7 @@ pub(in crate::model) struct RopeContext {
     pub base: f64,
     pub rotary_dim: usize,
     pub max_position_embeddings: usize,
-    /// Where it stands outside of the object (Phi-3).
+    /// Where it stands outside of the object (Phi-3), which counts first.
     pub original_max_position_embeddings: Option<f64>,
 }
 
@@ -59,8 +59,8 @@ impl RopeJson {
             style: RopeStyle::Half,
         };
         let number = |name: &str, value: Option<f64>| context.number(name, value);
-        let original = self.original_max_position_embeddings;
-        let original = original.or(context.original_max_position_embeddings);
+        let original = context.original_max_position_embeddings;
+        let original = original.or(self.original_max_position_embeddings);
         let original = || number("original_max_position_embeddings", original);
         match self.rope_type.as_deref().or(self.old_type.as_deref()) {
             // The dynamic one changes nothing until a sequence is longer than `max_position_embeddings`, where it ends here.
