@@ -273,7 +273,7 @@ fn duplicates_are_refused_by_name() {
     );
     // Of an unsupported type, so that the data does not overlap.
     refused(
-        &with_tensor("linear.q8", &[32], 39, 0),
+        &with_tensor("linear.q8", &[32], 40, 0),
         &["\"linear.q8\"", "more than once"],
     );
 }
@@ -306,7 +306,7 @@ fn impossible_dimensions_are_refused_by_tensor() {
         &["\"bad\"", "4294967296"],
     );
     refused(
-        &with_tensor("bad", &[1 << 16; 4], 39, 0),
+        &with_tensor("bad", &[1 << 16; 4], 40, 0),
         &["\"bad\"", "65536"],
     );
     refused(
@@ -328,7 +328,7 @@ fn data_outside_of_the_file_is_refused_by_tensor() {
             &["\"bad\"", &offset.to_string(), "past the end"],
         );
         refused(
-            &with_tensor("bad", &[32], 39, offset),
+            &with_tensor("bad", &[32], 40, offset),
             &["\"bad\"", "past the end"],
         );
     }

@@ -1,5 +1,5 @@
-//! Random tensor data of every encoding, and its values by a decoder of the test's own. K-quants alone are decoded by the
-//! crate, whose decoder is proven elsewhere against a reference implementation.
+//! Random tensor data of every encoding, and its values by a decoder of the test's own. Those of 256 values alone are
+//! decoded by the crate, whose decoder is proven elsewhere against a reference implementation.
 
 use flambeau::model::gguf::{GgmlType, dequantise};
 use half::{bf16, f16};
@@ -19,11 +19,20 @@ pub const Q4_K: u32 = 12;
 pub const Q5_K: u32 = 13;
 pub const Q6_K: u32 = 14;
 pub const IQ4_NL: u32 = 20;
+pub const IQ4_XS: u32 = 23;
 pub const F64: u32 = 28;
 pub const BF16: u32 = 30;
+pub const TQ1_0: u32 = 34;
+pub const TQ2_0: u32 = 35;
+pub const MXFP4: u32 = 39;
 
 const IQ4_NL_LEVELS: [f64; 16] = [
     -127., -104., -83., -65., -49., -35., -22., -10., 1., 13., 25., 38., 53., 69., 89., 113.,
+];
+
+/// Twice its values.
+const E2M1: [f64; 16] = [
+    0., 1., 2., 3., 4., 6., 8., 12., 0., -1., -2., -3., -4., -6., -8., -12.,
 ];
 
 /// How blocks of a type are laid out, and what their values amount to when every other bit is random.
@@ -51,6 +60,10 @@ fn layout(ty: u32) -> Layout {
         Q4_K => (256, 144, 0, 240.0, Some((2, 7.5))),
         Q5_K => (256, 176, 0, 490.0, Some((2, 15.5))),
         Q6_K => (256, 210, 208, 1370.0, None),
+        IQ4_XS => (256, 136, 0, 1300.0, None),
+        TQ1_0 => (256, 54, 52, 0.8, None),
+        TQ2_0 => (256, 66, 64, 1.1, None),
+        MXFP4 => (32, 17, 0, 5.4, None),
         _ => panic!("type {ty} has no blocks"),
     };
     Layout {
@@ -73,6 +86,11 @@ pub fn random(ty: u32, count: usize, spread: f64, rng: &mut Rng) -> Vec<u8> {
         let mut put = |at: usize, value: f64| {
             block[at..at + 2].copy_from_slice(&f16::from_f64(value).to_le_bytes());
         };
+        if ty == MXFP4 {
+            block[0] = (128.0 + scale.log2().round()) as u8;
+            data.extend(block);
+            continue;
+        }
         put(layout.scale_at, scale);
         if let Some((at, factor)) = layout.min {
             put(at, factor * scale);
@@ -109,7 +127,7 @@ pub fn values(ty: u32, data: &[u8], count: usize) -> Vec<f64> {
             .iter()
             .map(|b| bf16::from_le_bytes(*b).into())
             .collect(),
-        Q2_K..=Q6_K => {
+        Q2_K..=Q6_K | IQ4_XS | TQ1_0 | TQ2_0 => {
             let mut out = vec![0.0; count];
             dequantise(GgmlType::from_id(ty), data, &mut out).unwrap();
             out.into_iter().map(f64::from).collect()
@@ -136,6 +154,7 @@ fn value(ty: u32, block: &[u8], i: usize) -> f64 {
         Q5_1 => half(0) * f64::from(five_bits(4)) + half(2),
         Q8_0 => half(0) * f64::from(block[2 + i] as i8),
         IQ4_NL => half(0) * IQ4_NL_LEVELS[usize::from(nibble(2))],
+        MXFP4 => 2f64.powi(i32::from(block[0]) - 128) * E2M1[usize::from(nibble(1))],
         _ => panic!("type {ty} has no decoder here"),
     }
 }

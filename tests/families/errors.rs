@@ -117,7 +117,7 @@ fn each_tensor_nothing_reads_is_named() {
         model.tensors.insert(name.to_owned(), extra.clone());
         refused(&model, name);
         // Of a type that is not supported either.
-        model.tensors.get_mut(name).unwrap().ty = 34;
+        model.tensors.get_mut(name).unwrap().ty = 40;
         refused(&model, name);
     }
     let mut model = Model::random(&Spec::llama(), 1);

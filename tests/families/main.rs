@@ -157,7 +157,7 @@ fn encoded(ty: u32) -> Model {
     Model::random(&spec, 3)
 }
 
-const ENCODINGS: [u32; 15] = [
+const ENCODINGS: [u32; 19] = [
     blocks::F32,
     blocks::F16,
     blocks::BF16,
@@ -173,6 +173,10 @@ const ENCODINGS: [u32; 15] = [
     blocks::Q5_K,
     blocks::Q6_K,
     blocks::IQ4_NL,
+    blocks::IQ4_XS,
+    blocks::TQ1_0,
+    blocks::TQ2_0,
+    blocks::MXFP4,
 ];
 
 #[test]

@@ -37,6 +37,14 @@ pub enum GgmlType {
     Q6K,
     /// 4-bit indices into a table of 16 levels, one scale for 32.
     Iq4Nl,
+    /// As IQ4_NL, with 6-bit scales for 32.
+    Iq4Xs,
+    /// 3-valued quants, five to a byte, one scale for 256.
+    Tq1_0,
+    /// 3-valued quants of 2 bits, one scale for 256.
+    Tq2_0,
+    /// Floats of 4 bits, a power of two as the scale of 32 (OCP Microscaling).
+    Mxfp4,
     /// Any other type, by its id in the file; known by name at most.
     Unsupported(u32),
 }
@@ -51,7 +59,7 @@ pub struct BlockLayout {
 }
 
 /// Type, id, elements a block, bytes a block (`ggml.h`, `ggml-common.h`).
-const SUPPORTED: [(GgmlType, u32, usize, usize); 15] = [
+const SUPPORTED: [(GgmlType, u32, usize, usize); 19] = [
     (GgmlType::F32, 0, 1, 4),
     (GgmlType::F16, 1, 1, 2),
     (GgmlType::Q4_0, 2, 32, 2 + 16),
@@ -65,8 +73,12 @@ const SUPPORTED: [(GgmlType, u32, usize, usize); 15] = [
     (GgmlType::Q5K, 13, 256, 2 + 2 + 12 + 32 + 128),
     (GgmlType::Q6K, 14, 256, 128 + 64 + 16 + 2),
     (GgmlType::Iq4Nl, 20, 32, 2 + 16),
+    (GgmlType::Iq4Xs, 23, 256, 2 + 2 + 4 + 128),
     (GgmlType::F64, 28, 1, 8),
     (GgmlType::BF16, 30, 1, 2),
+    (GgmlType::Tq1_0, 34, 256, 48 + 4 + 2),
+    (GgmlType::Tq2_0, 35, 256, 64 + 2),
+    (GgmlType::Mxfp4, 39, 32, 1 + 16),
 ];
 
 /// ggml's names by id, also of types it has removed.
@@ -139,6 +151,10 @@ impl GgmlType {
             Self::Q5K => WeightFormat::Q5K,
             Self::Q6K => WeightFormat::Q6K,
             Self::Iq4Nl => WeightFormat::Iq4Nl,
+            Self::Iq4Xs => WeightFormat::Iq4Xs,
+            Self::Tq1_0 => WeightFormat::Tq1_0,
+            Self::Tq2_0 => WeightFormat::Tq2_0,
+            Self::Mxfp4 => WeightFormat::Mxfp4,
             Self::F64 | Self::Unsupported(_) => return None,
         })
     }

@@ -171,12 +171,12 @@ fn a_tensor_dequantises_and_a_short_buffer_is_an_error_naming_it() {
 fn a_file_with_an_unsupported_tensor_opens_and_only_asking_for_that_tensor_fails() {
     let mut writer = sample();
     writer
-        .tensor("experts", &[32], 39, &[0; 17])
+        .tensor("experts", &[64], 40, &[0; 36])
         .tensor("future", &[32], 1000, &[0; 17]);
     let file = parse(&writer);
     let error = file.tensor("experts").unwrap_err().to_string();
     assert!(
-        error.contains("\"experts\"") && error.contains("MXFP4"),
+        error.contains("\"experts\"") && error.contains("NVFP4"),
         "{error}"
     );
     assert!(

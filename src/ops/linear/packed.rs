@@ -6,8 +6,8 @@ use half::{bf16, f16};
 use super::blocks::{self, Decoded};
 use super::matrix::{Matrix, PanelMatrix};
 use super::panel::{BlockPanel, Column, Float, Step};
-use super::quants::{Bytes, FiveBits, Levels, Nibbles, SixBits};
-use super::scales::{Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16};
+use super::quants::{Bytes, E2M1, FiveBits, Iq4NlTable, Levels, Nibbles, SixBits};
+use super::scales::{PowerOfTwo, Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16};
 use crate::backend::cpu::Cpu;
 
 /// How the elements of a weight are encoded in a file, by ggml's names.
@@ -23,16 +23,20 @@ pub enum WeightFormat {
     Q5_1,
     Q8_0,
     Iq4Nl,
+    Mxfp4,
     Q2K,
     Q3K,
     Q4K,
     Q5K,
     Q6K,
+    Iq4Xs,
+    Tq1_0,
+    Tq2_0,
 }
 
 impl WeightFormat {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::F32,
         Self::F16,
         Self::BF16,
@@ -42,11 +46,15 @@ impl WeightFormat {
         Self::Q5_1,
         Self::Q8_0,
         Self::Iq4Nl,
+        Self::Mxfp4,
         Self::Q2K,
         Self::Q3K,
         Self::Q4K,
         Self::Q5K,
         Self::Q6K,
+        Self::Iq4Xs,
+        Self::Tq1_0,
+        Self::Tq2_0,
     ];
 
     /// Bytes that the kernels keep of a matrix `[out_features, in_features]`.
@@ -61,11 +69,14 @@ impl WeightFormat {
             Self::Q5_1 => (32, size_of::<Q5_1>()),
             Self::Q8_0 => (32, size_of::<Q8_0>()),
             Self::Iq4Nl => (32, size_of::<Iq4Nl>()),
+            Self::Mxfp4 => (32, size_of::<Mxfp4>()),
             Self::Q2K => (256, size_of::<Q2K>()),
             Self::Q3K => (256, size_of::<Q3K>()),
             Self::Q4K => (256, size_of::<Q4K>()),
             Self::Q5K => (256, size_of::<Q5K>()),
             Self::Q6K => (256, size_of::<Q6K>()),
+            Self::Iq4Xs => (256, size_of::<Iq4Xs>()),
+            Self::Tq1_0 | Self::Tq2_0 => (256, size_of::<Ternary>()),
         };
         out_features.div_ceil(16) * (in_features / values) * bytes
     }
@@ -76,12 +87,15 @@ type Q4_1 = Step<Nibbles<0>, ScaleMin, 1>;
 type Q5_0 = Step<FiveBits<16>, Scale, 1>;
 type Q5_1 = Step<FiveBits<0>, ScaleMin, 1>;
 type Q8_0 = Step<Bytes, Scale, 1>;
-type Iq4Nl = Step<Levels, Scale, 1>;
+type Iq4Nl = Step<Levels<Iq4NlTable>, Scale, 1>;
+type Mxfp4 = Step<Levels<E2M1>, PowerOfTwo, 1>;
 type Q2K = Step<Nibbles<0>, ScaleMinOf16, 8>;
 type Q3K = Step<Nibbles<4>, ScaleOf16, 8>;
 type Q4K = Step<Nibbles<0>, ScaleMinOf32, 8>;
 type Q5K = Step<FiveBits<0>, ScaleMinOf32, 8>;
 type Q6K = Step<SixBits, ScaleOf16, 8>;
+type Iq4Xs = Step<Levels<Iq4NlTable>, ScaleOf16, 8>;
+type Ternary = Step<Nibbles<1>, ScaleOf16, 8>;
 
 /// A weight matrix `[out_features, in_features]` in the layout that [`matmul`](super::matmul) reads.
 pub struct PackedWeight {
@@ -125,11 +139,15 @@ impl PackedWeight {
             WeightFormat::Q5_1 => source.blocks::<Q5_1, _, _>(data, blocks::q5_1),
             WeightFormat::Q8_0 => source.blocks::<Q8_0, _, _>(data, blocks::q8_0),
             WeightFormat::Iq4Nl => source.blocks::<Iq4Nl, _, _>(data, blocks::iq4_nl),
+            WeightFormat::Mxfp4 => source.blocks::<Mxfp4, _, _>(data, blocks::mxfp4),
             WeightFormat::Q2K => source.blocks::<Q2K, _, _>(data, blocks::q2_k),
             WeightFormat::Q3K => source.blocks::<Q3K, _, _>(data, blocks::q3_k),
             WeightFormat::Q4K => source.blocks::<Q4K, _, _>(data, blocks::q4_k),
             WeightFormat::Q5K => source.blocks::<Q5K, _, _>(data, blocks::q5_k),
             WeightFormat::Q6K => source.blocks::<Q6K, _, _>(data, blocks::q6_k),
+            WeightFormat::Iq4Xs => source.blocks::<Iq4Xs, _, _>(data, blocks::iq4_xs),
+            WeightFormat::Tq1_0 => source.blocks::<Ternary, _, _>(data, blocks::tq1_0),
+            WeightFormat::Tq2_0 => source.blocks::<Ternary, _, _>(data, blocks::tq2_0),
         };
         Ok(Self {
             out_features,

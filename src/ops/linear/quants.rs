@@ -1,5 +1,7 @@
 //! How the quants of 32 values of a panel's outputs lie in memory, and their dot products.
 
+use std::marker::PhantomData;
+
 use crate::backend::cpu::{Int8Block, PANEL, Simd};
 
 /// 32 quants of each output of a panel.
@@ -196,25 +198,43 @@ impl Quants for Bytes {
     }
 }
 
-/// The 16 levels of IQ4_NL (`kvalues_iq4nl`).
-const LEVELS: [i8; 16] = [
-    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
-];
+/// What quants of 4 bits stand for.
+pub(super) trait Table: Copy + Send + Sync + 'static {
+    const LEVELS: [i8; 16];
+}
 
-/// Indices of 4 bits into [`LEVELS`].
+/// The levels of IQ4_NL and IQ4_XS (`kvalues_iq4nl`).
+#[derive(Clone, Copy)]
+pub(super) struct Iq4NlTable;
+
+impl Table for Iq4NlTable {
+    const LEVELS: [i8; 16] = [
+        -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+    ];
+}
+
+/// Twice the values of a float with a sign, two bits of exponent and one of mantissa (OCP Microscaling Formats 1.0).
+#[derive(Clone, Copy)]
+pub(super) struct E2M1;
+
+impl Table for E2M1 {
+    const LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+}
+
+/// Indices of 4 bits into a table.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub(super) struct Levels(Nibbles<0>);
+pub(super) struct Levels<T>(Nibbles<0>, PhantomData<T>);
 
-impl Quants for Levels {
-    const ZERO: Self = Self(Nibbles::ZERO);
+impl<T: Table> Quants for Levels<T> {
+    const ZERO: Self = Self(Nibbles::ZERO, PhantomData);
 
     #[inline(always)]
     fn set(&mut self, output: usize, quants: &[u8; 32]) {
         self.0.set(output, quants);
     }
     fn get(&self, output: usize, k: usize) -> i32 {
-        i32::from(LEVELS[self.0.get(output, k) as usize])
+        i32::from(T::LEVELS[self.0.get(output, k) as usize])
     }
     #[inline(always)]
     fn dot<S: Simd, const R: usize>(
@@ -224,7 +244,7 @@ impl Quants for Levels {
         group: usize,
         x: [&Int8Block; R],
     ) -> [S::Lanes; R] {
-        let w = s.levels(s.nibbles(&self.0.0, half, group), &LEVELS);
+        let w = s.levels(s.nibbles(&self.0.0, half, group), &T::LEVELS);
         s.dot_i8(w, half, x)
     }
 }

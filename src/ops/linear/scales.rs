@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a block adds to a sum is one fixed chain of roundings, the same for every tile and instruction set.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::blocks::Decoded;
 use super::quants::Quants;
@@ -102,6 +102,42 @@ impl Scales<1> for Scale {
     }
 }
 
+/// `2^(e - 128) · q`: MXFP4. The exponent `e` is the first scale of a decoded block.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct PowerOfTwo([bf16; PANEL]);
+
+impl Scales<1> for PowerOfTwo {
+    const ZERO: Self = Self([bf16::ZERO; PANEL]);
+
+    #[inline(always)]
+    fn set(&mut self, output: usize, decoded: &Decoded<1>) {
+        let exponent = u16::from(decoded.scales[0].cast_unsigned());
+        // The two smallest are subnormal.
+        let bits = match exponent {
+            0 | 1 => 0x20 << exponent,
+            _ => (exponent - 1) << 7,
+        };
+        self.0[output] = bf16::from_bits(bits);
+    }
+    fn value(&self, output: usize, _: usize, _: usize, q: i32) -> f32 {
+        q as f32 * self.0[output].to_f32()
+    }
+    #[inline(always)]
+    fn add<S: Simd, Q: Quants, const R: usize>(
+        &self,
+        s: S,
+        _: usize,
+        quants: &Q,
+        group: usize,
+        x: [&Int8Block; R],
+        sums: &mut [S::Lanes; R],
+    ) {
+        let scale = s.lanes_bf16(&self.0, group);
+        add_block(s, quants, group, (scale, None), x, sums);
+    }
+}
+
 /// `d · q + m`: Q4_1, Q5_1.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -191,7 +227,7 @@ impl Scales<8> for ScaleMinOf32 {
     }
 }
 
-/// `d · sc · q`, with `sc` of 16 values: Q3_K, Q6_K.
+/// `d · sc · q`, with `sc` of 16 values: Q3_K, Q6_K, IQ4_XS, TQ1_0, TQ2_0.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct ScaleOf16 {

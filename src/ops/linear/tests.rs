@@ -6,7 +6,7 @@ use super::{LinearPart, PackedWeight, WeightFormat, matmul};
 use crate::backend::cpu::Cpu;
 
 /// Format, values a block, bytes a block, offsets of f16 fields.
-const FORMATS: [(WeightFormat, usize, usize, &[usize]); 14] = [
+const FORMATS: [(WeightFormat, usize, usize, &[usize]); 18] = [
     (WeightFormat::F32, 1, 4, &[]),
     (WeightFormat::F16, 1, 2, &[0]),
     (WeightFormat::BF16, 1, 2, &[]),
@@ -21,6 +21,10 @@ const FORMATS: [(WeightFormat, usize, usize, &[usize]); 14] = [
     (WeightFormat::Q4K, 256, 144, &[0, 2]),
     (WeightFormat::Q5K, 256, 176, &[0, 2]),
     (WeightFormat::Q6K, 256, 210, &[208]),
+    (WeightFormat::Mxfp4, 32, 17, &[]),
+    (WeightFormat::Iq4Xs, 256, 136, &[0]),
+    (WeightFormat::Tq1_0, 256, 54, &[52]),
+    (WeightFormat::Tq2_0, 256, 66, &[64]),
 ];
 
 fn is_float(format: WeightFormat) -> bool {
@@ -48,6 +52,7 @@ impl Weight {
             let x = random.floats(1, 0.02)[0];
             match format {
                 WeightFormat::F32 => block = x.to_le_bytes().into(),
+                WeightFormat::Mxfp4 => block[0] = 118 + block[0] % 4,
                 WeightFormat::BF16 => block = x.to_le_bytes()[2..].into(),
                 _ => {}
             }

@@ -5,6 +5,7 @@
 //! elements.
 
 use super::half_at;
+use super::simple::IQ4_NL_LEVELS;
 
 /// `scales:[u8;16] qs:[u8;64] d:f16 dmin:f16`; a scales byte is `sc | m << 4` of 16 elements; `x = d sc q - dmin m`.
 pub(super) fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
@@ -113,5 +114,25 @@ fn six_bit_scale_and_min(scales: &[u8], sub: usize) -> (u8, u8) {
             low & 15 | scales[sub - 4] >> 6 << 4,
             low >> 4 | scales[sub] >> 6 << 4,
         )
+    }
+}
+
+/// `d:f16 scales_h:u16 scales_l:[u8;4] qs:[u8;128]`; `x = d (sc - 32) levels[q]` with 6-bit `sc` of 32 elements, whose upper
+/// two bits are in `scales_h`. Nibbles lie as in IQ4_NL.
+pub(super) fn iq4_xs(block: &[u8; 136], out: &mut [f32; 256]) {
+    let (d, high) = (half_at(block, 0), u16::from_le_bytes([block[2], block[3]]));
+    let (low, qs) = block[4..].split_at(4);
+    for (sub, (out, qs)) in out
+        .chunks_exact_mut(32)
+        .zip(qs.chunks_exact(16))
+        .enumerate()
+    {
+        let low = low[sub / 2] >> (sub % 2 * 4) & 15;
+        let scale = low | (high >> (2 * sub) & 3) as u8 * 16;
+        let scale = d * (f32::from(scale) - 32.0);
+        for (j, &byte) in qs.iter().enumerate() {
+            out[j] = scale * f32::from(IQ4_NL_LEVELS[usize::from(byte & 15)]);
+            out[j + 16] = scale * f32::from(IQ4_NL_LEVELS[usize::from(byte >> 4)]);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod k_quants;
 mod simple;
+mod ternary;
 #[cfg(test)]
 mod tests;
 
@@ -54,11 +55,15 @@ pub fn dequantise(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), Deq
         GgmlType::Q5_1 => blocks(bytes, out, simple::q5_1),
         GgmlType::Q8_0 => blocks(bytes, out, simple::q8_0),
         GgmlType::Iq4Nl => blocks(bytes, out, simple::iq4_nl),
+        GgmlType::Mxfp4 => blocks(bytes, out, simple::mxfp4),
         GgmlType::Q2K => blocks(bytes, out, k_quants::q2_k),
         GgmlType::Q3K => blocks(bytes, out, k_quants::q3_k),
         GgmlType::Q4K => blocks(bytes, out, k_quants::q4_k),
         GgmlType::Q5K => blocks(bytes, out, k_quants::q5_k),
         GgmlType::Q6K => blocks(bytes, out, k_quants::q6_k),
+        GgmlType::Iq4Xs => blocks(bytes, out, k_quants::iq4_xs),
+        GgmlType::Tq1_0 => blocks(bytes, out, ternary::tq1_0),
+        GgmlType::Tq2_0 => blocks(bytes, out, ternary::tq2_0),
         GgmlType::Unsupported(_) => return Err(DequantError::Unsupported(ty)),
     }
     Ok(())

@@ -66,7 +66,7 @@ pub(super) fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
 }
 
 /// The 16 levels of IQ4_NL (`kvalues_iq4nl`).
-const IQ4_NL_LEVELS: [i8; 16] = [
+pub(super) const IQ4_NL_LEVELS: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
@@ -75,6 +75,23 @@ pub(super) fn iq4_nl(block: &[u8; 18], out: &mut [f32; 32]) {
     let d = half_at(block, 0);
     let level = |q: u8| f32::from(IQ4_NL_LEVELS[usize::from(q)]);
     for (j, &byte) in block[2..].iter().enumerate() {
+        out[j] = level(byte & 15) * d;
+        out[j + 16] = level(byte >> 4) * d;
+    }
+}
+
+/// Twice the values of E2M1 (OCP Microscaling Formats 1.0): sign, two bits of exponent, one of mantissa.
+const MXFP4_LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// `e:u8 qs:[u8;16]`, `x = 2^(e - 128) levels[q]`.
+pub(super) fn mxfp4(block: &[u8; 17], out: &mut [f32; 32]) {
+    // The two smallest are subnormal.
+    let d = f32::from_bits(match u32::from(block[0]) {
+        exponent @ 0..=1 => 1 << (21 + exponent),
+        exponent => (exponent - 1) << 23,
+    });
+    let level = |q: u8| f32::from(MXFP4_LEVELS[usize::from(q)]);
+    for (j, &byte) in block[1..].iter().enumerate() {
         out[j] = level(byte & 15) * d;
         out[j + 16] = level(byte >> 4) * d;
     }

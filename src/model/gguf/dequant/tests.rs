@@ -71,8 +71,8 @@ fn a_wrong_length_is_an_error_for_every_type() {
 
 #[test]
 fn an_unsupported_type_is_an_error_naming_it() {
-    let error = dequantise(GgmlType::from_id(39), &[0; 17], &mut [0.0; 32]).unwrap_err();
-    assert_eq!(error.to_string(), "type MXFP4 cannot be dequantised");
+    let error = dequantise(GgmlType::from_id(40), &[0; 36], &mut [0.0; 64]).unwrap_err();
+    assert_eq!(error.to_string(), "type NVFP4 cannot be dequantised");
     let error = dequantise(GgmlType::from_id(99), &[], &mut []).unwrap_err();
     assert_eq!(error.to_string(), "type number 99 cannot be dequantised");
 }

@@ -5,6 +5,7 @@
 
 use half::f16;
 
+use super::simple::nibbles;
 use super::{Decoded, half_at};
 
 /// `scales:[u8;16] qs:[u8;64] d:f16 dmin:f16`; a scales byte is `sc | m << 4` of 16 values; `x = d sc q - dmin m`.
@@ -75,9 +76,23 @@ pub(in super::super) fn q6_k(block: &[u8; 210]) -> Decoded<8> {
     decoded
 }
 
+/// `d:f16 scales_h:u16 scales_l:[u8;4] qs:[u8;128]`; `x = d (sc - 32) levels[q]` with 6-bit `sc` of 32 values, whose upper two
+/// bits are in `scales_h`. The scales are decoded with 32 taken off, each for two sixteens.
+pub(in super::super) fn iq4_xs(block: &[u8; 136]) -> Decoded<8> {
+    let mut decoded = Decoded::new(half_at(block, 0), f16::ZERO);
+    let high = u16::from_le_bytes([block[2], block[3]]);
+    for (b, quants) in decoded.quants.iter_mut().enumerate() {
+        let low = block[4 + b / 2] >> (b % 2 * 4) & 15;
+        let scale = (low | (high >> (2 * b) & 3) as u8 * 16) as i8 - 32;
+        decoded.scales[2 * b..][..2].fill(scale);
+        *quants = nibbles(&block[8 + 16 * b..][..16]);
+    }
+    decoded
+}
+
 /// Block `b` of 32 values in 2 bits each.
 #[inline(always)]
-fn two_bits(qs: &[u8], b: usize) -> [u8; 32] {
+pub(super) fn two_bits(qs: &[u8], b: usize) -> [u8; 32] {
     let qs = &qs[b / 4 * 32..][..32];
     std::array::from_fn(|i| qs[i] >> (2 * (b % 4)) & 3)
 }

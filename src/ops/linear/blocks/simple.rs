@@ -6,7 +6,7 @@ use half::f16;
 use super::{Decoded, half_at};
 
 #[inline(always)]
-fn nibbles(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn nibbles(bytes: &[u8]) -> [u8; 32] {
     std::array::from_fn(|i| bytes[i % 16] >> (i / 16 * 4) & 15)
 }
 
@@ -55,4 +55,11 @@ pub(in super::super) fn q8_0(block: &[u8; 34]) -> Decoded<1> {
 /// `d:f16 qs:[u8;16]`, `x = d levels[q]`.
 pub(in super::super) fn iq4_nl(block: &[u8; 18]) -> Decoded<1> {
     q4_0(block)
+}
+
+/// `e:u8 qs:[u8;16]`, `x = 2^(e - 128) levels[q]`.
+pub(in super::super) fn mxfp4(block: &[u8; 17]) -> Decoded<1> {
+    let mut decoded = decoded(f16::ZERO, f16::ZERO, nibbles(&block[1..]));
+    decoded.scales[0] = block[0].cast_signed();
+    decoded
 }
