@@ -8,8 +8,8 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use flambeau::backend::cpu::{Cpu, Isa};
 use flambeau::ops::{
-    AttentionBatch, KvCache, KvDtype, LinearPart, PackedWeight, RopeStyle, RopeTable, Slots,
-    WeightFormat, matmul, paged_attention, rope_store,
+    AttentionBatch, AttentionParams, KvCache, KvDtype, LinearPart, PackedWeight, RopeStyle,
+    RopeTable, Slots, WeightFormat, matmul, paged_attention, rope_store,
 };
 use half::f16;
 
@@ -171,9 +171,13 @@ fn bench_attention(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
             num_blocks,
             block_size,
         )?;
+        let params = AttentionParams {
+            scale: 0.125,
+            ..AttentionParams::default()
+        };
         let time = seconds(|| {
             for cache in &layers {
-                paged_attention(black_box(&out), &qkv, cache, &batch, 0.125, None, cpu)
+                paged_attention(black_box(&out), &qkv, cache, &batch, params, cpu)
                     .expect("shapes fit");
             }
         }) / layers.len() as f64;

@@ -13,7 +13,7 @@ import shutil
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "hf"
 NUM_TOKENS = 40
@@ -38,6 +38,21 @@ LLAMA3 = dict(
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
 FACTORS = dict(short_factor=[1.0, 1.1, 1.2], long_factor=[1.0, 2.0, 4.0])
 LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75, **FACTORS)
+GEMMA3 = dict(
+    sliding_attention=dict(rope_type="default", rope_theta=100.0),
+    full_attention=dict(rope_type="linear", factor=4.0, rope_theta=10000.0),
+)
+QWEN3_MOE = dict(head_dim=16, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=24)
+GPT_OSS = dict(
+    head_dim=8,
+    sliding_window=8,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    rope_parameters=YARN | dict(truncate=False),
+    pad_token_id=0,
+    eos_token_id=0,
+    swiglu_limit=1.0,
+)
 PHI3 = dict(tie_word_embeddings=False, pad_token_id=0, eos_token_id=0, sliding_window=None)
 MODELS = {
     "llama": ("LlamaConfig", dict(tie_word_embeddings=True), "1GB"),
@@ -55,8 +70,44 @@ MODELS = {
     "smollm3-window": ("SmolLM3Config", dict(num_hidden_layers=4, pad_token_id=0, sliding_window=8, use_sliding_window=True), "1GB"),
     "phi3": ("Phi3Config", PHI3, "1GB"),
     "phi3-window": ("Phi3Config", PHI3 | dict(sliding_window=5), "1GB"),
+    "gemma2": ("Gemma2Config", dict(num_hidden_layers=3, head_dim=16, sliding_window=8, query_pre_attn_scalar=24, attn_logit_softcapping=2.0, final_logit_softcapping=3.0), "1GB"),
+    "gemma3": ("Gemma3TextConfig", dict(num_hidden_layers=7, head_dim=16, sliding_window=8, query_pre_attn_scalar=24, rope_parameters=GEMMA3), "1GB"),
+    "qwen3-moe": ("Qwen3MoeConfig", QWEN3_MOE | dict(norm_topk_prob=True), "1GB"),
+    "qwen3-moe-mixed": ("Qwen3MoeConfig", QWEN3_MOE | dict(num_hidden_layers=5, mlp_only_layers=[3], decoder_sparse_step=2, norm_topk_prob=False), "1GB"),
+    "mixtral": ("MixtralConfig", dict(sliding_window=None, num_local_experts=4, num_experts_per_tok=2), "1GB"),
+    "gpt-oss": ("GptOssConfig", GPT_OSS, "1GB"),
+    "gpt-oss-mxfp4": ("GptOssConfig", GPT_OSS | dict(hidden_size=64, intermediate_size=32, swiglu_limit=7.0), "1GB"),
     "phi3-longrope": ("Phi3Config", PHI3 | dict(rope_parameters=LONGROPE, original_max_position_embeddings=32), "1GB"),
 }  # fmt: skip
+
+
+E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+E2M1 = torch.cat([E2M1, -E2M1])
+
+
+def pack_experts(model):
+    """Gives the experts random weights in MXFP4, and returns what a file has of them."""
+    packed = {}
+    for name, weight in model.named_parameters():
+        if not name.endswith(("gate_up_proj", "down_proj")):
+            continue
+        experts, inputs, outputs = weight.shape
+        codes = torch.randint(0, 16, (experts, outputs, inputs // 32, 32))
+        scales = torch.randint(122, 125, (experts, outputs, inputs // 32))
+        values = E2M1[codes] * 2.0 ** (scales[..., None] - 127)
+        weight.copy_(values.reshape(experts, outputs, inputs).transpose(1, 2))
+        packed[f"{name}_blocks"] = (codes[..., 0::2] | codes[..., 1::2] << 4).to(torch.uint8)
+        packed[f"{name}_scales"] = scales.to(torch.uint8)
+    return packed
+
+
+def store_packed(folder, packed):
+    path = folder / "model.safetensors"
+    tensors = {key: value for key, value in load_file(path).items() if f"{key}_blocks" not in packed}
+    save_file(tensors | packed, path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 class HalfCache(transformers.DynamicCache):
@@ -72,12 +123,17 @@ def make(name, kind, own, shard_size):
         for key, weight in model.named_parameters():
             is_norm = "norm" in key
             spread = 0.2 if is_norm else 0.5 if key.endswith("bias") else weight.shape[-1] ** -0.5
-            weight.copy_((is_norm + spread * torch.randn(weight.shape)).bfloat16().float())
+            # Gemma's classes add the one themselves.
+            mean = 1 if is_norm and "gemma" not in name else 0
+            weight.copy_((mean + spread * torch.randn(weight.shape)).bfloat16().float())
+        packed = pack_experts(model) if name.endswith("mxfp4") else {}
         tokens = torch.randint(0, config.vocab_size, (1, NUM_TOKENS))
         logits = model(tokens, past_key_values=HalfCache(config=config)).logits[0]
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     model.bfloat16().save_pretrained(folder, max_shard_size=shard_size)
+    if packed:
+        store_packed(folder, packed)
     (folder / "generation_config.json").unlink(missing_ok=True)
     save_file({"tokens": tokens[0].int(), "logits": logits.float().contiguous()}, folder / "expected.safetensors")
     size = sum(file.stat().st_size for file in folder.iterdir())

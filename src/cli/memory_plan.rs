@@ -81,7 +81,7 @@ impl MemoryPlan {
         };
         Ok(Self {
             weights: file
-                .tensors()
+                .shapes()
                 .flatten()
                 .map(|tensor| match tensor.dims.len() {
                     1 => 4 * tensor.cols() as u64,

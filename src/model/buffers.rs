@@ -19,14 +19,30 @@ pub(super) struct Buffers {
     pub delta: Tensor,
     /// `[max_tokens, 2 I]`.
     pub gate_up: Tensor,
-    /// `silu(gate) * up`, `[max_tokens, I]`.
+    /// The gated activation, `[max_tokens, I]`.
     pub activated: Tensor,
+    /// Of models with routed experts.
+    pub experts: Option<ExpertBuffers>,
     /// The rows of `hidden` to sample, `[max_samples, H]`.
     pub sampled_hidden: Tensor,
     /// The rows of `qkv` to sample.
     pub sampled_qkv: Tensor,
     /// `[max_samples, V]`.
     pub logits: Tensor,
+}
+
+/// What routed experts need; a pair is a row and one of its k experts.
+pub(super) struct ExpertBuffers {
+    /// `[max_tokens, E]`.
+    pub logits: Tensor,
+    /// The pairs' rows, `[max_tokens k, H]`.
+    pub gathered: Tensor,
+    /// `[max_tokens k, 2 I]`, with the experts' own I.
+    pub gate_up: Tensor,
+    /// `[max_tokens k, I]`.
+    pub activated: Tensor,
+    /// `[max_tokens k, H]`.
+    pub outputs: Tensor,
 }
 
 impl Buffers {
@@ -44,6 +60,20 @@ impl Buffers {
             delta: tokens(config.hidden_size)?,
             gate_up: tokens(2 * config.intermediate_size)?,
             activated: tokens(config.intermediate_size)?,
+            experts: match config.experts {
+                None => None,
+                Some(experts) => {
+                    let num_pairs = limits.max_num_batched_tokens * experts.top_k;
+                    let pairs = |width: usize| rows(num_pairs, width);
+                    Some(ExpertBuffers {
+                        logits: tokens(experts.num_experts)?,
+                        gathered: pairs(config.hidden_size)?,
+                        gate_up: pairs(2 * experts.intermediate_size)?,
+                        activated: pairs(experts.intermediate_size)?,
+                        outputs: pairs(config.hidden_size)?,
+                    })
+                }
+            },
             sampled_hidden: rows(limits.max_samples, config.hidden_size)?,
             sampled_qkv: rows(limits.max_samples, qkv_size)?,
             logits: rows(limits.max_samples, config.vocab_size)?,

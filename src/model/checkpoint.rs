@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::config::HfConfig;
 use super::gguf::{GgufFile, Metadata};
-use super::hf_config::HfConfig;
 use super::safetensors::SafetensorsFolder;
 use super::source::TensorSource;
 use super::{ModelConfig, ModelError};

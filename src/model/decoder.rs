@@ -5,12 +5,13 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::buffers::Buffers;
-use super::weights::{LayerWeights, Linear};
-use super::{LayerConfig, ModelConfig, Weights};
+use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
+use super::{Divisors, ExpertsConfig, ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, KvCache, KvDtype, LinearPart, QkNorm, RopeTable, Slots, add_assign, embedding,
-    gather_rows, matmul, paged_attention, rms_norm, rope_store, silu_mul,
+    AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, QkNorm, RopeTable,
+    Routing, Slots, add_assign, combine_experts, embedding, gated_activation, gather_rows, matmul,
+    matmul_groups, paged_attention, rms_norm, rope_store, softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
 
@@ -37,7 +38,8 @@ pub struct Limits {
 pub struct Decoder {
     config: ModelConfig,
     weights: Arc<Weights>,
-    rope: RopeTable,
+    /// As the configuration numbers them.
+    ropes: Vec<RopeTable>,
     buffers: Buffers,
     /// One a layer.
     kv_caches: Vec<KvCache>,
@@ -62,8 +64,14 @@ impl Decoder {
         limits: &Limits,
         cpu: Cpu,
     ) -> Result<Self> {
-        let tensors = &weights.rope_divisors;
-        let rope = (config.rope).table(config.head_dim, tensors, limits.max_model_len)?;
+        let ropes = config.ropes.iter().enumerate().map(|(i, rope)| {
+            let tensors = match i {
+                0 => &weights.rope_divisors,
+                _ => &Divisors::None,
+            };
+            rope.table(config.head_dim, tensors, limits.max_model_len)
+        });
+        let ropes = ropes.collect::<Result<_>>()?;
         let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
         let kv_cache = |num_blocks: usize| {
             KvCache::new(
@@ -84,7 +92,7 @@ impl Decoder {
         Ok(Self {
             config,
             weights,
-            rope,
+            ropes,
             buffers,
             kv_caches,
             host_caches,
@@ -117,12 +125,17 @@ impl Decoder {
         let sampled_batch = step.batch.select(&sampled_rows)?;
         self.move_blocks(&plan.block_moves)?;
         let hidden = self.buffers.hidden.narrow(0, 0, plan.num_tokens())?;
-        embedding(&hidden, &plan.token_ids, &self.weights.embedding, &self.cpu)?;
+        embedding(
+            &hidden,
+            &plan.token_ids,
+            &self.weights.embedding,
+            self.config.embedding_scale,
+            &self.cpu,
+        )?;
 
         let (mut hidden, mut batch) = (hidden, &step.batch);
         for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
-            let LayerConfig { has_rope, window } = self.config.layers[i];
-            let rope = has_rope.then_some(&self.rope);
+            let rope = self.config.layers[i].rope_idx.map(|i| &self.ropes[i]);
             let mut qkv = self.project_and_store(layer, kv_cache, rope, &hidden, &step)?;
             if i + 1 == self.weights.layers.len() {
                 // Every key and value is stored; of what is left, nobody reads the rows that are not sampled.
@@ -132,7 +145,13 @@ impl Decoder {
                 (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &sampled_rows)?;
                 batch = &sampled_batch;
             }
-            self.attend(layer, kv_cache, window, &hidden, &qkv, batch)?;
+            let params = AttentionParams {
+                scale: self.config.attention_scale,
+                window: self.config.layers[i].window,
+                softcap: self.config.attention_softcap,
+                sinks: layer.sinks.as_deref(),
+            };
+            self.attend(layer, kv_cache, params, &hidden, &qkv, batch)?;
             self.feed_forward(layer, &hidden)?;
         }
         self.lm_head(&hidden).map(Some)
@@ -202,31 +221,83 @@ impl Decoder {
         &self,
         layer: &LayerWeights,
         kv_cache: &KvCache,
-        window: Option<usize>,
+        params: AttentionParams<'_>,
         hidden: &Tensor,
         qkv: &Tensor,
         batch: &AttentionBatch<'_>,
     ) -> Result<()> {
         let attention = rows_for(hidden, &self.buffers.attention)?;
         let delta = rows_for(hidden, &self.buffers.delta)?;
-        let scale = 1.0 / (self.config.head_dim as f32).sqrt();
-        paged_attention(&attention, qkv, kv_cache, batch, scale, window, &self.cpu)?;
+        paged_attention(&attention, qkv, kv_cache, batch, params, &self.cpu)?;
         self.linear(&delta, &attention, &layer.o)?;
-        add_assign(hidden, &delta, &self.cpu)
+        self.add(hidden, &delta, layer.post_attn_norm.as_deref())
+    }
+
+    /// Adds what a block gives, normalised where the model has a norm for it, to the residual stream.
+    fn add(&self, hidden: &Tensor, delta: &Tensor, norm: Option<&[f32]>) -> Result<()> {
+        let Some(norm) = norm else {
+            return add_assign(hidden, delta, &self.cpu);
+        };
+        let normed = rows_for(hidden, &self.buffers.normed)?;
+        rms_norm(&normed, delta, norm, self.config.rms_norm_eps, &self.cpu)?;
+        add_assign(hidden, &normed, &self.cpu)
     }
 
     /// Adds the feed-forward to the residual stream.
     fn feed_forward(&self, layer: &LayerWeights, hidden: &Tensor) -> Result<()> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let normed = rows_for(hidden, &self.buffers.normed)?;
-        let gate_up = rows_for(hidden, &self.buffers.gate_up)?;
-        let activated = rows_for(hidden, &self.buffers.activated)?;
         let delta = rows_for(hidden, &self.buffers.delta)?;
         rms_norm(&normed, hidden, &layer.ffn_norm, eps, cpu)?;
-        self.linear(&gate_up, &normed, &layer.gate_up)?;
-        silu_mul(&activated, &gate_up, cpu)?;
-        self.linear(&delta, &activated, &layer.down)?;
-        add_assign(hidden, &delta, cpu)
+        match (&layer.ffn, &self.config.experts) {
+            (FeedForward::Dense(mlp), _) => {
+                let gate_up = rows_for(hidden, &self.buffers.gate_up)?;
+                let activated = rows_for(hidden, &self.buffers.activated)?;
+                self.linear(&gate_up, &normed, &mlp.gate_up)?;
+                gated_activation(&activated, &gate_up, self.config.glu, cpu)?;
+                self.linear(&delta, &activated, &mlp.down)?;
+            }
+            (FeedForward::Experts { router, experts }, Some(config)) => {
+                self.routed_experts(router, experts, config, &normed, &delta)?;
+            }
+            (FeedForward::Experts { .. }, None) => {
+                bail!("weights have experts, the model has none")
+            }
+        }
+        self.add(hidden, &delta, layer.post_ffn_norm.as_deref())
+    }
+
+    /// Writes to delta what the experts of each row of x give.
+    fn routed_experts(
+        &self,
+        router: &Linear,
+        experts: &[Mlp],
+        config: &ExpertsConfig,
+        x: &Tensor,
+        delta: &Tensor,
+    ) -> Result<()> {
+        let (cpu, num_rows) = (&self.cpu, x.dim(0)?);
+        let Some(buffers) = &self.buffers.experts else {
+            bail!("the buffers are of a model without experts");
+        };
+        let logits = rows_for(x, &buffers.logits)?;
+        self.linear(&logits, x, router)?;
+        let routing = Routing::new(&logits, config.top_k, config.is_normalised)?;
+        let pairs = |buffer: &Tensor| buffer.narrow(0, 0, num_rows * config.top_k);
+        let (gathered, gate_up) = (pairs(&buffers.gathered)?, pairs(&buffers.gate_up)?);
+        let (activated, outputs) = (pairs(&buffers.activated)?, pairs(&buffers.outputs)?);
+        let groups = |linear: fn(&Mlp) -> &Linear| {
+            let group = |(expert, rows)| LinearGroup {
+                rows,
+                parts: parts(linear(&experts[expert])),
+            };
+            routing.experts().map(group).collect::<Vec<_>>()
+        };
+        gather_rows(&gathered, x, routing.rows())?;
+        matmul_groups(&gate_up, &gathered, &groups(|mlp| &mlp.gate_up), cpu)?;
+        gated_activation(&activated, &gate_up, self.config.glu, cpu)?;
+        matmul_groups(&outputs, &activated, &groups(|mlp| &mlp.down), cpu)?;
+        combine_experts(delta, &outputs, &routing, cpu)
     }
 
     fn lm_head(&self, hidden: &Tensor) -> Result<Tensor> {
@@ -244,17 +315,23 @@ impl Decoder {
                 matmul(&logits, &normed, &[part], cpu)?;
             }
         }
+        if let Some(cap) = self.config.logit_softcap {
+            softcap(&logits, cap, cpu)?;
+        }
         Ok(logits)
     }
 
     fn linear(&self, out: &Tensor, x: &Tensor, linear: &Linear) -> Result<()> {
-        let parts = linear.parts.iter().map(|part| LinearPart {
-            weight: &part.weight,
-            bias: part.bias.as_deref(),
-        });
-        let parts: Vec<LinearPart<'_>> = parts.collect();
-        matmul(out, x, &parts, &self.cpu)
+        matmul(out, x, &parts(linear), &self.cpu)
     }
+}
+
+fn parts(linear: &Linear) -> Vec<LinearPart<'_>> {
+    let parts = linear.parts.iter().map(|part| LinearPart {
+        weight: &part.weight,
+        bias: part.bias.as_deref(),
+    });
+    parts.collect()
 }
 
 /// As many of the buffer's first rows as `hidden` has.

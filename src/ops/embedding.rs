@@ -6,11 +6,17 @@ use super::PackedWeight;
 use super::view::{expect_dims, slice_mut};
 use crate::backend::cpu::Cpu;
 
-/// `out[i]` = row `ids[i]` of `table`, dequantised: out `[T, H]` f32, T ids, table `[V, H]`.
+/// `out[i]` = `scale` times row `ids[i]` of `table`, dequantised: out `[T, H]` f32, T ids, table `[V, H]`.
 ///
 /// # Errors
 /// If out's shape is not `[ids.len(), table.in_features()]` or an id is not below `table.out_features()`.
-pub fn embedding(out: &Tensor, ids: &[u32], table: &PackedWeight, cpu: &Cpu) -> Result<()> {
+pub fn embedding(
+    out: &Tensor,
+    ids: &[u32],
+    table: &PackedWeight,
+    scale: f32,
+    cpu: &Cpu,
+) -> Result<()> {
     expect_dims("embedding: out", out, &[ids.len(), table.in_features()])?;
     let num_rows = table.out_features();
     if let Some((i, id)) = ids
@@ -20,12 +26,18 @@ pub fn embedding(out: &Tensor, ids: &[u32], table: &PackedWeight, cpu: &Cpu) -> 
     {
         bail!("embedding: ids[{i}] is {id}, but the table has {num_rows} rows");
     }
-    out.inplace_op1(&Embedding { ids, table, cpu })
+    out.inplace_op1(&Embedding {
+        ids,
+        table,
+        scale,
+        cpu,
+    })
 }
 
 struct Embedding<'a> {
     ids: &'a [u32],
     table: &'a PackedWeight,
+    scale: f32,
     cpu: &'a Cpu,
 }
 
@@ -45,6 +57,9 @@ impl InplaceOp1 for Embedding<'_> {
                     .zip(&self.ids[i * rows_per_task..])
                 {
                     self.table.read_row(id as usize, out);
+                    if self.scale != 1.0 {
+                        out.iter_mut().for_each(|x| *x *= self.scale);
+                    }
                 }
             });
         Ok(())
@@ -64,9 +79,12 @@ mod tests {
         for cpu in cpus() {
             let packed = PackedWeight::from_f32(num_rows, width, &table, &cpu).unwrap();
             let (buffer, out) = view(&vec![0.0; 200 * width], (200, width));
-            embedding(&out, &ids, &packed, &cpu).unwrap();
+            embedding(&out, &ids, &packed, 2.0, &cpu).unwrap();
             for (row, &id) in out.to_vec2::<f32>().unwrap().iter().zip(&ids) {
-                assert_eq!(row[..], table[id as usize * width..][..width]);
+                let want = table[id as usize * width..][..width]
+                    .iter()
+                    .map(|x| 2.0 * x);
+                assert_eq!(row[..], want.collect::<Vec<_>>());
             }
             buffer.assert_margins_untouched();
         }
@@ -77,7 +95,7 @@ mod tests {
         let cpu = Cpu::new(1).unwrap();
         let packed = PackedWeight::from_f32(3, 2, &[0.0; 6], &cpu).unwrap();
         let (_, out) = view(&[0.0; 4], (2, 2));
-        let error = embedding(&out, &[1, 3], &packed, &cpu)
+        let error = embedding(&out, &[1, 3], &packed, 1.0, &cpu)
             .unwrap_err()
             .to_string();
         assert!(error.contains("ids[1] is 3"), "{error}");

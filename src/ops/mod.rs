@@ -8,24 +8,28 @@
 mod add;
 mod attention;
 mod embedding;
+mod experts;
 mod gather;
+mod glu;
 mod kv_cache;
 mod linear;
 mod rms_norm;
 mod rope;
 mod rope_store;
-mod silu_mul;
+mod softcap;
 #[cfg(test)]
 mod testing;
 mod view;
 
 pub use add::add_assign;
-pub use attention::{AttentionBatch, paged_attention};
+pub use attention::{AttentionBatch, AttentionParams, paged_attention};
 pub use embedding::embedding;
+pub use experts::{Routing, combine_experts};
 pub use gather::gather_rows;
+pub use glu::{Glu, gated_activation};
 pub use kv_cache::{KvCache, KvDtype, Slots};
-pub use linear::{LinearPart, PackedWeight, WeightFormat, matmul};
+pub use linear::{LinearGroup, LinearPart, PackedWeight, WeightFormat, matmul, matmul_groups};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeStyle, RopeTable};
 pub use rope_store::{QkNorm, rope_store};
-pub use silu_mul::silu_mul;
+pub use softcap::softcap;

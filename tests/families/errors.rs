@@ -228,16 +228,27 @@ fn a_vocabulary_is_counted_or_told() {
 fn what_the_decoder_does_not_compute_is_refused_by_key() {
     let mut model = Model::random(&Spec::llama(), 1);
     let architecture = "general.architecture".to_owned();
-    model.entries.insert(architecture, str_entry("gemma3"));
-    refused(&model, "general.architecture: \"gemma3\" is not supported");
+    model.entries.insert(architecture, str_entry("mamba"));
+    refused(&model, "general.architecture: \"mamba\" is not supported");
     for (name, entry) in [
-        ("expert_count", u32_entry(8)),
         ("attention.causal", (7, vec![0])),
         ("rope.scaling.type", str_entry("spiral")),
     ] {
         let model = with_entry(&Spec::llama(), name, entry);
         refused(&model, &model.key(name));
     }
+}
+
+#[test]
+fn what_experts_need_is_named_when_it_is_missing() {
+    let mut model = with_entry(&Spec::llama(), "expert_count", u32_entry(8));
+    refused(&model, "llama.expert_used_count");
+    let top_k = (model.key("expert_used_count"), u32_entry(9));
+    model.entries.extend([top_k]);
+    refused(&model, "llama.expert_used_count: 9 is not in 1..=8");
+    let top_k = (model.key("expert_used_count"), u32_entry(2));
+    model.entries.extend([top_k]);
+    refused(&model, "blk.0.ffn_gate_inp.weight");
 }
 
 #[test]
@@ -297,11 +308,11 @@ fn config(model: &Model) -> ModelConfig {
 fn a_factor_without_a_type_means_linear_scaling() {
     for (name, other) in [("rope.scaling.factor", 2.0), ("rope.scale_linear", 8.0)] {
         let mut model = with_entry(&Spec::llama(), name, f32_entry(other));
-        assert_eq!(config(&model).rope.linear_scale, f64::from(other));
+        assert_eq!(config(&model).ropes[0].linear_scale, f64::from(other));
         model
             .entries
             .insert(model.key("rope.scaling.type"), str_entry("none"));
-        assert_eq!(config(&model).rope.linear_scale, 1.0);
+        assert_eq!(config(&model).ropes[0].linear_scale, 1.0);
     }
 }
 

@@ -14,7 +14,7 @@ use super::run::{self, BLOCK_SIZE, Chunk, NUM_BLOCKS};
 /// Between two ways to add float32; both round keys and values to float16.
 const BOUND: f32 = 1e-3;
 
-const FAMILIES: [&str; 16] = [
+const FAMILIES: [&str; 23] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -31,10 +31,17 @@ const FAMILIES: [&str; 16] = [
     "phi3",
     "phi3-window",
     "phi3-longrope",
+    "gemma2",
+    "gemma3",
+    "qwen3-moe",
+    "qwen3-moe-mixed",
+    "mixtral",
+    "gpt-oss",
+    "gpt-oss-mxfp4",
 ];
 
 /// Of those that GGUF files can hold: the folder, the architecture, and whether pairs that turn are neighbours there.
-const GGUF_FAMILIES: [(&str, &str, bool); 11] = [
+const GGUF_FAMILIES: [(&str, &str, bool); 16] = [
     ("llama", "llama", true),
     ("llama-linear", "llama", true),
     ("llama-yarn", "llama", true),
@@ -46,6 +53,11 @@ const GGUF_FAMILIES: [(&str, &str, bool); 11] = [
     ("phi3", "phi3", false),
     ("phi3-window", "phi3", false),
     ("phi3-longrope", "phi3", false),
+    ("gemma2", "gemma2", false),
+    ("gemma3", "gemma3", false),
+    ("qwen3-moe", "qwen3moe", false),
+    ("mixtral", "llama", true),
+    ("gpt-oss-mxfp4", "gpt-oss", false),
 ];
 
 pub fn folder(name: &str) -> PathBuf {

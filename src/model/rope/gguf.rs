@@ -43,7 +43,8 @@ pub(in crate::model) fn read(
                 beta_fast: number("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
                 beta_slow: number("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
                 original: original as f64,
-                truncate: true,
+                // The model's own definition; llama.cpp has no key for it.
+                truncate: keys.arch() != "gpt-oss",
             };
             config.divisors = Divisors::Fixed(scaling.divisors(config.base, config.rotary_dim));
             config.magnitude *= Yarn::magnitude(factor, 1.0);

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::scaling::{Llama3, Yarn, longrope_magnitude};
 use super::{Divisors, RopeConfig};
 use crate::model::ModelError;
+use crate::model::config::{error, positive};
 use crate::model::gguf::shown;
-use crate::model::hf_config::{error, positive};
 use crate::ops::RopeStyle;
 
 #[derive(Clone, Default, Deserialize)]
@@ -29,6 +29,20 @@ pub(in crate::model) struct RopeJson {
     truncate: Option<bool>,
     short_factor: Option<Vec<f32>>,
     long_factor: Option<Vec<f32>>,
+}
+
+/// One for all layers, or one for each of two kinds.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(in crate::model) enum RopesJson {
+    ByLayer(Box<RopesByLayer>),
+    One(Box<RopeJson>),
+}
+
+#[derive(Deserialize)]
+pub(in crate::model) struct RopesByLayer {
+    pub full_attention: RopeJson,
+    pub sliding_attention: RopeJson,
 }
 
 /// What the scaling depends on besides.

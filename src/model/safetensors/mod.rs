@@ -4,7 +4,9 @@
 //! (the `safetensors` crate), every tensor of the index is in its shard and in no other, and has 1 to 4 dimensions, none of
 //! them zero. Data is mapped, and read when it is asked for.
 
+mod experts;
 mod names;
+mod packed;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,8 +18,8 @@ use serde::Deserialize;
 
 use super::ModelError;
 use super::file_map::FileMap;
-use super::gguf::{GgmlType, TensorView, shown};
-use super::source::TensorSource;
+use super::gguf::{GgmlType, shown};
+use super::source::{Tensor, TensorShape, TensorSource};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -27,6 +29,8 @@ pub struct SafetensorsFolder {
     shards: Vec<FileMap>,
     /// By name.
     tensors: BTreeMap<Box<str>, Entry>,
+    /// What the decoder's tensors have before their names.
+    prefix: &'static str,
     /// Whether the LM head is the embedding, whatever else the files hold.
     has_tied_head: bool,
 }
@@ -53,11 +57,13 @@ impl SafetensorsFolder {
         let mut opened = Self {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
+            prefix: "",
             has_tied_head,
         };
         let index_path = folder.join(INDEX);
         if !index_path.exists() {
             opened.add_shard(&folder.join(SINGLE))?;
+            opened.prefix = names::prefix(|name| opened.tensors.contains_key(name));
             return Ok(opened);
         }
         let index = std::fs::read(&index_path).map_err(ModelError::open(&index_path))?;
@@ -86,6 +92,7 @@ impl SafetensorsFolder {
                 return Err(ModelError::file(&index_path, message));
             }
         }
+        opened.prefix = names::prefix(|name| opened.tensors.contains_key(name));
         Ok(opened)
     }
 
@@ -111,7 +118,11 @@ impl SafetensorsFolder {
         Ok(())
     }
 
-    fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> Result<TensorView<'a>, ModelError> {
+    /// What the tensor that the file calls `name` is; of one that is packed in several, the first says it all.
+    fn shape_of<'a>(&'a self, name: &'a str, entry: &Entry) -> Result<TensorShape<'a>, ModelError> {
+        if let Some(packed) = self.packed(name) {
+            return packed.shape(name);
+        }
         let ty = match entry.dtype {
             Dtype::F32 => GgmlType::F32,
             Dtype::F16 => GgmlType::F16,
@@ -124,22 +135,46 @@ impl SafetensorsFolder {
                 return Err(ModelError::tensor(shown(name), message));
             }
         };
-        Ok(TensorView {
+        Ok(TensorShape {
             name,
             ty,
-            dims: &entry.dims,
-            data: &self.shards[entry.shard_idx].as_ref()[entry.data.clone()],
+            dims: entry.dims.clone(),
         })
     }
 
-    /// The file's name for a tensor, where there is one.
+    fn data<'a>(&'a self, entry: &Entry) -> &'a [u8] {
+        &self.shards[entry.shard_idx].as_ref()[entry.data.clone()]
+    }
+
+    /// The tensor that the file calls `name`.
+    fn get(&self, name: &str) -> Option<(&str, &Entry)> {
+        let (name, entry) = self.tensors.get_key_value(name)?;
+        Some((name, entry))
+    }
+
+    /// The file's tensor for what GGUF files call `name`, where there is one.
     fn find(&self, name: &str) -> Option<(&str, &Entry)> {
         if self.has_tied_head && name == "output.weight" {
             return None;
         }
-        let name = names::name_of(name)?;
-        let (name, entry) = self.tensors.get_key_value(name.as_str())?;
-        Some((name, entry))
+        let names = names::names_of(name).into_iter();
+        names
+            .flat_map(|name| self.prefixed(&name))
+            .find_map(|name| self.get(&name))
+    }
+
+    /// The name with what this folder puts before it.
+    fn prefixed(&self, name: &str) -> [String; 2] {
+        [format!("{}{name}", self.prefix), name.to_owned()]
+    }
+
+    fn missing(&self, name: &str) -> ModelError {
+        let name = match names::names_of(name).first() {
+            Some(name) => format!("{}{name}", self.prefix),
+            None => name.to_owned(),
+        };
+        let message = "is missing: a shard is missing, or the folder is of another architecture than its config.json says";
+        ModelError::tensor(name, message)
     }
 }
 
@@ -163,32 +198,46 @@ impl Entry {
 }
 
 impl TensorSource for SafetensorsFolder {
-    fn tensor(&self, name: &str) -> Result<TensorView<'_>, ModelError> {
+    fn shape(&self, name: &str) -> Result<TensorShape<'_>, ModelError> {
+        if let Some(stack) = self.stack(name) {
+            return stack.shape();
+        }
         match self.find(name) {
-            Some((name, entry)) => self.view(name, entry),
-            None => {
-                let name = names::name_of(name).unwrap_or_else(|| name.to_owned());
-                let message = "is missing: a shard is missing, or the folder is of another architecture than its config.json says";
-                Err(ModelError::tensor(name, message))
-            }
+            Some((name, entry)) => self.shape_of(name, entry),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError> {
+        match self.find(name) {
+            Some((name, entry)) => self.read(name, entry),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    fn expert(&self, name: &str, expert: usize) -> Result<Tensor<'_>, ModelError> {
+        match self.stack(name) {
+            Some(stack) => stack.expert(expert),
+            None => Err(self.missing(name)),
         }
     }
 
     fn has_tensor(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.find(name).is_some() || self.stack(name).is_some()
     }
 
-    fn tensors(&self) -> Box<dyn Iterator<Item = Result<TensorView<'_>, ModelError>> + '_> {
+    fn shapes(&self) -> Box<dyn Iterator<Item = Result<TensorShape<'_>, ModelError>> + '_> {
         let used = self.tensors.iter().filter(|(name, _)| {
-            !(names::is_redundant(name) || self.has_tied_head && &***name == "lm_head.weight")
+            let is_head = self.has_tied_head && name.ends_with("lm_head.weight");
+            !(names::is_redundant(name) || is_head || self.is_companion(name))
         });
-        Box::new(used.map(|(name, entry)| self.view(name, entry)))
+        Box::new(used.map(|(name, entry)| self.shape_of(name, entry)))
     }
 
-    fn release(&self, tensor: &TensorView<'_>) {
+    fn release(&self, tensor: &Tensor<'_>) {
         for shard in &self.shards {
             // Only advice to the system, and only of the shard that the tensor is in.
-            let _ = shard.release(tensor.data);
+            let _ = shard.release(tensor.pages);
         }
     }
 }

@@ -28,22 +28,34 @@ const SPAN: usize = 256;
 /// Query rows a task: they share the conversion of each tile.
 const ROWS: usize = 16;
 
+/// What a model's attention is besides its shapes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AttentionParams<'a> {
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// Tokens that a row sees, itself included, where those are not all before it.
+    pub window: Option<usize>,
+    /// Scores are `cap · tanh(score / cap)` (Gemma 2).
+    pub softcap: Option<f32>,
+    /// `[num_heads]`: a score of each head that takes its part of the softmax and has no value (gpt-oss).
+    pub sinks: Option<&'a [f32]>,
+}
+
 /// Causal attention: row i of a sequence with q_len rows sees the tokens `0..=context_len - q_len + i`, or of them the last
-/// `window`, and `out = softmax(scale · q · Kᵀ) · V` by head.
+/// `window`, and `out = softmax(scale · q · Kᵀ) · V` by head, with what [`AttentionParams`] says besides.
 ///
 /// out `[T, num_heads · D]` f32; qkv `[T, at least that]` f32, of which the first `num_heads · D` columns are the queries.
 /// Query head h reads key-value head `h / (num_heads / num_kv_heads)`. Sources: Kwon et al., "PagedAttention", 2023;
 /// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
 ///
 /// # Errors
-/// If a shape does not fit, the batch was made for another cache, or the window is 0.
+/// If a shape does not fit, the batch was made for another cache, or a parameter is out of range.
 pub fn paged_attention(
     out: &Tensor,
     qkv: &Tensor,
     cache: &KvCache,
     batch: &AttentionBatch<'_>,
-    scale: f32,
-    window: Option<usize>,
+    params: AttentionParams<'_>,
     cpu: &Cpu,
 ) -> Result<()> {
     let &KvCache {
@@ -60,8 +72,11 @@ pub fn paged_attention(
             batch.block_size
         );
     }
-    if window == Some(0) {
+    if params.window == Some(0) {
         bail!("paged_attention: window must be at least 1, is 0");
+    }
+    if let Some(cap) = params.softcap.filter(|cap| cap.is_nan() || *cap <= 0.0) {
+        bail!("paged_attention: softcap must be positive, is {cap}");
     }
     let (_, width) = rows_and_columns("paged_attention: out", out)?;
     let (_, row_len) = rows_and_columns("paged_attention: qkv", qkv)?;
@@ -76,6 +91,13 @@ pub fn paged_attention(
             "paged_attention: out has rows of {width}, no multiple of {num_kv_heads} key-value heads of {head_dim}"
         );
     }
+    if let Some(sinks) = params.sinks.filter(|sinks| sinks.len() != width / head_dim) {
+        bail!(
+            "paged_attention: sinks must have {} values (num_heads), has {}",
+            width / head_dim,
+            sinks.len()
+        );
+    }
     out.inplace_op3(
         qkv,
         &cache.data,
@@ -84,8 +106,8 @@ pub fn paged_attention(
             cache,
             row_len,
             heads_per_kv: width / (num_kv_heads * head_dim),
-            scale,
-            window: window.unwrap_or(usize::MAX),
+            window: params.window.unwrap_or(usize::MAX),
+            params,
             cpu,
         },
     )
@@ -97,7 +119,7 @@ struct Attention<'a> {
     /// Of a row of qkv.
     row_len: usize,
     heads_per_kv: usize,
-    scale: f32,
+    params: AttentionParams<'a>,
     /// Tokens that a row sees, at most.
     window: usize,
     cpu: &'a Cpu,

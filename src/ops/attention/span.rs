@@ -52,10 +52,24 @@ impl State {
         }
     }
 
-    /// Writes the merged sums as attention: `out / sum`.
+    /// Writes the merged sums as attention: `out / sum`, a sink's part of the sum included.
     #[inline(always)]
-    pub(super) fn finish<S: Simd>(self, s: S, sums: &[[f32; 8]], out: &mut [f32]) {
-        let inverse = s.splat(1.0 / self.sum);
+    pub(super) fn finish<S: Simd>(
+        self,
+        s: S,
+        sums: &[[f32; 8]],
+        sink: Option<f32>,
+        out: &mut [f32],
+    ) {
+        let inverse = match sink {
+            None => 1.0 / self.sum,
+            Some(sink) => {
+                let max = if sink > self.max { sink } else { self.max };
+                let scale = s.exp_one(self.max - max);
+                scale / (self.sum * scale + s.exp_one(sink - max))
+            }
+        };
+        let inverse = s.splat(inverse);
         for (out, sum) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
             s.store(s.mul(s.load(sum), inverse), out);
         }
@@ -102,6 +116,13 @@ impl Vectors<'_> {
     pub(super) fn row_and_head(&self, v: usize) -> (usize, usize) {
         let group = self.op.heads_per_kv;
         (v / group, self.kv_head * group + v % group)
+    }
+
+    /// Of vector `v`'s head.
+    #[inline(always)]
+    pub(super) fn sink(&self, v: usize) -> Option<f32> {
+        let (_, head) = self.row_and_head(v);
+        self.op.params.sinks.map(|sinks| sinks[head])
     }
 
     /// The token before which there are all that vector `v` sees, and those before its window.
@@ -175,7 +196,7 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
             let start = (self.vectors.chunk.rows.start + row) * op.row_len + head * head_dim;
             let from = self.inputs.qkv[start..][..head_dim].as_chunks::<8>().0;
             for (to, from) in to.iter_mut().zip(from) {
-                s.store(s.mul(s.load(from), s.splat(op.scale)), to);
+                s.store(s.mul(s.load(from), s.splat(op.params.scale)), to);
             }
         }
         scratch.keys.resize(head_dim, Default::default());
@@ -212,9 +233,14 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
             };
             for_row_tiles(vectors.seeing(token..token + TILE), &mut scores);
         }
+        let softcap = self.inputs.op.params.softcap;
         for v in seeing.clone() {
             let seen = vectors.hidden(v).max(span) - span..vectors.visible(v).min(end) - span;
-            self.scratch.states[v] = soften(s, &mut self.scratch.weights[v], seen);
+            let weights = &mut self.scratch.weights[v];
+            if let Some(cap) = softcap {
+                cap_scores(s, weights, seen.clone(), cap);
+            }
+            self.scratch.states[v] = soften(s, weights, seen);
         }
         self.scratch.out[seeing.start * num_parts..seeing.end * num_parts].fill([0.0; PANEL]);
         for token in (start / VALUES * VALUES..end).step_by(VALUES) {
@@ -340,6 +366,15 @@ impl<S: Simd, F: KvFormat> SpanKernel<'_, S, F> {
 #[inline(always)]
 fn eights<'a>(padded: &'a [Lanes], op: &Attention<'_>) -> &'a [[f32; 8]] {
     &padded.as_flattened().as_chunks().0[..op.cache.head_dim / 8]
+}
+
+/// `cap · tanh(score / cap)` of the tokens `seen`, and of what shares their eights.
+#[inline(always)]
+fn cap_scores<S: Simd>(s: S, scores: &mut Weights, seen: Range<usize>, cap: f32) {
+    let scores = scores.as_flattened_mut().as_chunks_mut::<8>().0;
+    for scores in &mut scores[seen.start / 8..seen.end.div_ceil(8)] {
+        s.store(s.soft_cap(s.load(scores), cap), scores);
+    }
 }
 
 /// Turns the scores of the tokens `seen` into weights `e^(score - max)`, and the rest of their first and last eight into zeros.

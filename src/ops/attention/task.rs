@@ -152,7 +152,7 @@ impl<F: KvFormat> Kernel for Whole<'_, F> {
             let sums = &kernel.scratch.total_out[v * lanes..][..lanes];
             // SAFETY: tasks differ in rows or heads (the caller's contract), and vectors of a task do too.
             let out = unsafe { out.slice(vectors.out_start(v), lanes * 8) };
-            kernel.scratch.total_states[v].finish(s, sums, out);
+            kernel.scratch.total_states[v].finish(s, sums, vectors.sink(v), out);
         }
     }
 }
@@ -223,7 +223,7 @@ impl Kernel for Merge<'_> {
             }
             // SAFETY: tasks differ in rows or heads (the caller's contract), and vectors of a task do too.
             let out = unsafe { self.out.slice(vectors.out_start(v), lanes * 8) };
-            total.finish(s, sums, out);
+            total.finish(s, sums, vectors.sink(v), out);
         }
     }
 }

@@ -14,17 +14,20 @@ mod quants;
 mod scales;
 #[cfg(test)]
 mod tests;
+mod tiling;
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
 use matrix::{Rows, Task};
 pub use packed::{PackedWeight, WeightFormat};
 use quantise::QuantisedRows;
+use tiling::Tiling;
 
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
-use crate::backend::cpu::{Cpu, DisjointMut, PANEL};
+use crate::backend::cpu::{Cpu, DisjointMut};
 
 /// A weight `[N, K]` and its bias `[N]`.
 #[derive(Clone, Copy)]
@@ -35,6 +38,15 @@ pub struct LinearPart<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
+/// Neighbouring rows and the weights that they meet.
+#[derive(Clone)]
+pub struct LinearGroup<'a> {
+    /// In x and out.
+    pub rows: Range<usize>,
+    /// Their outputs lie side by side.
+    pub parts: Vec<LinearPart<'a>>,
+}
+
 /// `out = x · wᵀ + bias` for one or several weights, whose outputs lie side by side: out `[T, ΣN]`, x `[T, K]`, both f32.
 ///
 /// For quantised weights, x is rounded to int8 with one scale for 16 values (largest magnitude / 127), which costs about
@@ -43,22 +55,48 @@ pub struct LinearPart<'a> {
 /// # Errors
 /// If a shape does not fit.
 pub fn matmul(out: &Tensor, x: &Tensor, parts: &[LinearPart<'_>], cpu: &Cpu) -> Result<()> {
+    let (num_rows, _) = rows_and_columns("matmul: x", x)?;
+    let group = LinearGroup {
+        rows: 0..num_rows,
+        parts: parts.to_vec(),
+    };
+    matmul_groups(out, x, &[group], cpu)
+}
+
+/// [`matmul`] of groups of rows with weights of their own, which all have the same K and ΣN, in one job. Rows of no group keep
+/// what out holds.
+///
+/// # Errors
+/// If a shape does not fit, or the groups' rows do not ascend.
+pub fn matmul_groups(
+    out: &Tensor,
+    x: &Tensor,
+    groups: &[LinearGroup<'_>],
+    cpu: &Cpu,
+) -> Result<()> {
     let (num_rows, width) = rows_and_columns("matmul: x", x)?;
-    for LinearPart { weight, bias } in parts {
-        expect_dims("matmul: x", x, &[num_rows, weight.in_features()])?;
-        if let Some(bias) = bias.filter(|bias| bias.len() != weight.out_features()) {
-            bail!(
-                "matmul: bias must have {} values (out_features), has {}",
-                weight.out_features(),
-                bias.len()
-            );
+    let (_, out_width) = rows_and_columns("matmul: out", out)?;
+    let mut end = 0;
+    for LinearGroup { rows, parts } in groups {
+        if rows.start < end || rows.end < rows.start || rows.end > num_rows {
+            bail!("matmul: a group has the rows {rows:?} after {end}, of {num_rows}");
         }
+        end = rows.end;
+        for LinearPart { weight, bias } in parts {
+            expect_dims("matmul: x", x, &[num_rows, weight.in_features()])?;
+            if let Some(bias) = bias.filter(|bias| bias.len() != weight.out_features()) {
+                bail!(
+                    "matmul: bias must have {} values (out_features), has {}",
+                    weight.out_features(),
+                    bias.len()
+                );
+            }
+        }
+        let want = parts.iter().map(|part| part.weight.out_features()).sum();
+        expect_dims("matmul: out", out, &[num_rows, want])?;
     }
-    let out_width = parts.iter().map(|part| part.weight.out_features()).sum();
-    expect_dims("matmul: out", out, &[num_rows, out_width])?;
     let op = Matmul {
-        parts,
-        num_rows,
+        groups,
         width,
         out_width,
         cpu,
@@ -67,8 +105,7 @@ pub fn matmul(out: &Tensor, x: &Tensor, parts: &[LinearPart<'_>], cpu: &Cpu) -> 
 }
 
 struct Matmul<'a> {
-    parts: &'a [LinearPart<'a>],
-    num_rows: usize,
+    groups: &'a [LinearGroup<'a>],
     /// K.
     width: usize,
     /// ΣN.
@@ -100,11 +137,8 @@ impl InplaceOp2 for Matmul<'_> {
         }
         let out = DisjointMut::new(out);
         ROWS.with_borrow_mut(|rows| {
-            let any_quantised = self
-                .parts
-                .iter()
-                .any(|part| part.weight.matrix().is_quantised());
-            let quantised = match any_quantised {
+            let mut parts = self.groups.iter().flat_map(|group| &group.parts);
+            let quantised = match parts.any(|part| part.weight.matrix().is_quantised()) {
                 true => rows.fill(x, self.width, self.cpu),
                 false => &[],
             };
@@ -121,53 +155,31 @@ impl InplaceOp2 for Matmul<'_> {
 impl Matmul<'_> {
     /// Covers out with tasks of some rows by some panels of a part, in one job.
     fn multiply(&self, out: &DisjointMut<'_, f32>, x: Rows<'_>) {
-        /// A task below this many multiply-adds (about 1 µs) is not worth handing over.
-        const MIN_TASK_MACS: usize = 1 << 16;
-        /// A task's rows should stay in the second-level cache while panels stream past: this many values.
-        const CACHED_VALUES: usize = 1 << 18;
-        let rows_per_task = (CACHED_VALUES / self.width.max(1))
-            .clamp(16, 256)
-            .next_multiple_of(8)
-            .min(self.num_rows);
-        let num_row_tasks = self.num_rows.div_ceil(rows_per_task);
-        let macs_per_panel = rows_per_task.saturating_mul(PANEL * self.width).max(1);
-        let num_panels: usize = self.parts.iter().map(LinearPart::num_panels).sum();
-        let panels_per_task = num_panels
-            .div_ceil((self.cpu.num_threads() * 8).div_ceil(num_row_tasks))
-            .max(MIN_TASK_MACS.div_ceil(macs_per_panel));
-        let num_tasks = |part: &LinearPart<'_>| part.num_panels().div_ceil(panels_per_task);
-        let num_panel_tasks: usize = self.parts.iter().map(num_tasks).sum();
-        self.cpu.run(num_row_tasks * num_panel_tasks, &|task| {
-            let row = task / num_panel_tasks * rows_per_task;
-            let (mut task, mut column) = (task % num_panel_tasks, 0);
-            let mut parts = self.parts.iter();
-            let part = loop {
-                let part = parts.next().expect("a task is of a part: this is a bug");
-                if task < num_tasks(part) {
-                    break part;
-                }
-                task -= num_tasks(part);
-                column += part.weight.out_features();
-            };
-            let panel = task * panels_per_task;
+        let num_groups = self.groups.len().max(1);
+        let num_wanted = (self.cpu.num_threads() * 8).div_ceil(num_groups);
+        let mut num_tasks = 0;
+        let tilings: Vec<Tiling<'_>> = (self.groups.iter())
+            .map(|group| {
+                let tiling = Tiling::new(group, self.width, num_wanted, num_tasks);
+                num_tasks += tiling.num_tasks();
+                tiling
+            })
+            .collect();
+        self.cpu.run(num_tasks, &|task| {
+            let after = tilings.partition_point(|tiling| tiling.first_task <= task);
+            let place = tilings[after - 1].place(task);
             let task = Task {
-                rows: row..self.num_rows.min(row + rows_per_task),
-                panels: panel..part.num_panels().min(panel + panels_per_task),
+                rows: place.rows,
+                panels: place.panels,
                 x,
-                bias: part.bias,
+                bias: place.part.bias,
                 out,
                 width: self.out_width,
-                column,
+                column: place.column,
             };
-            // SAFETY: each pair of rows and a part's panels is one task; columns are the sums of the parts' outputs before,
-            // and the width is the sum of all.
-            unsafe { part.weight.matrix().multiply(&task, self.cpu) };
+            // SAFETY: groups have no row in common, and each pair of a group's rows and a part's panels is one task; columns are
+            // the sums of the parts' outputs before, and the width is the sum of all.
+            unsafe { place.part.weight.matrix().multiply(&task, self.cpu) };
         });
-    }
-}
-
-impl LinearPart<'_> {
-    fn num_panels(&self) -> usize {
-        self.weight.out_features().div_ceil(PANEL)
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn iq4_xs(block: &[u8; 136], out: &mut [f32; 256]) {
         .enumerate()
     {
         let low = low[sub / 2] >> (sub % 2 * 4) & 15;
-        let scale = low | (high >> (2 * sub) & 3) as u8 * 16;
+        let scale = low | ((high >> (2 * sub) & 3) as u8) << 4;
         let scale = d * (f32::from(scale) - 32.0);
         for (j, &byte) in qs.iter().enumerate() {
             out[j] = scale * f32::from(IQ4_NL_LEVELS[usize::from(byte & 15)]);

@@ -11,7 +11,7 @@ pub(super) fn tq1_0(block: &[u8; 54], out: &mut [f32; 256]) {
         for digit in 0..num_digits {
             for (&byte, x) in bytes.iter().zip(out.by_ref()) {
                 let rest = byte.wrapping_mul(3u8.pow(digit));
-                *x = ((u16::from(rest) * 3 >> 8) as f32 - 1.0) * d;
+                *x = (((u16::from(rest) * 3) >> 8) as f32 - 1.0) * d;
             }
         }
     }

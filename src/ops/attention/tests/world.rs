@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::super::super::testing::{Random, tensor, view};
 use super::super::super::{KvCache, KvDtype, Slots, rope_store};
-use super::super::{AttentionBatch, paged_attention};
+use super::super::{AttentionBatch, AttentionParams, paged_attention};
 use crate::backend::cpu::Cpu;
 
 pub const BLOCK_SIZE: usize = 32;
@@ -29,6 +29,8 @@ pub struct World {
     num_blocks: usize,
     cache: KvCache,
     pub window: Option<usize>,
+    pub softcap: Option<f32>,
+    pub sinks: Option<Vec<f32>>,
     pub sequences: Vec<Sequence>,
 }
 
@@ -68,6 +70,8 @@ impl World {
             num_blocks,
             cache,
             window: None,
+            softcap: None,
+            sinks: None,
             sequences: context_lens.iter().map(sequence).collect(),
         };
         for slot in 0..num_blocks * BLOCK_SIZE {
@@ -151,8 +155,12 @@ impl World {
             &view(&q, (num_rows, width)).1,
             &self.cache,
             &batch,
-            self.scale(),
-            self.window,
+            AttentionParams {
+                scale: self.scale(),
+                window: self.window,
+                softcap: self.softcap,
+                sinks: self.sinks.as_deref(),
+            },
             cpu,
         )
         .unwrap();
@@ -182,7 +190,11 @@ impl World {
                     }
                     let key = cached(0, kv_head, token);
                     let score: f64 = q.iter().zip(&key).map(|(q, k)| f64::from(*q) * k).sum();
-                    (score * f64::from(self.scale())).exp()
+                    let score = score * f64::from(self.scale());
+                    match self.softcap.map(f64::from) {
+                        Some(cap) => (cap * (score / cap).tanh()).exp(),
+                        None => score.exp(),
+                    }
                 })
                 .collect();
             let mut sums = vec![0.0; dim];
@@ -191,7 +203,11 @@ impl World {
                     *sum += weight * v;
                 }
             }
-            let total: f64 = weights.iter().sum();
+            let sink = self
+                .sinks
+                .as_ref()
+                .map(|sinks| f64::from(sinks[head]).exp());
+            let total: f64 = weights.iter().sum::<f64>() + sink.unwrap_or(0.0);
             out.extend(sums.iter().map(|sum| sum / total));
         }
         out

@@ -83,7 +83,7 @@ pub(in super::super) fn iq4_xs(block: &[u8; 136]) -> Decoded<8> {
     let high = u16::from_le_bytes([block[2], block[3]]);
     for (b, quants) in decoded.quants.iter_mut().enumerate() {
         let low = block[4 + b / 2] >> (b % 2 * 4) & 15;
-        let scale = (low | (high >> (2 * b) & 3) as u8 * 16) as i8 - 32;
+        let scale = (low | ((high >> (2 * b) & 3) as u8) << 4) as i8 - 32;
         decoded.scales[2 * b..][..2].fill(scale);
         *quants = nibbles(&block[8 + 16 * b..][..16]);
     }

@@ -20,7 +20,7 @@ pub(in super::super) fn tq1_0(block: &[u8; 54]) -> Decoded<8> {
         for digit in 0..num_digits {
             for (&byte, q) in bytes.iter().zip(quants.by_ref()) {
                 let rest = byte.wrapping_mul(3u8.pow(digit));
-                *q = (u16::from(rest) * 3 >> 8) as u8;
+                *q = ((u16::from(rest) * 3) >> 8) as u8;
             }
         }
     }

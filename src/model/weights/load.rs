@@ -1,0 +1,280 @@
+//! Reading and repacking tensor by tensor.
+
+use std::collections::HashSet;
+
+use super::{Activations, FeedForward, LayerWeights, Linear, Mlp, Projection, QkNormWeights};
+use crate::backend::cpu::Cpu;
+use crate::model::gguf::shown;
+use crate::model::source::{Tensor, TensorSource};
+use crate::model::{Divisors, ExpertsConfig, ModelConfig, ModelError, RopeConfig};
+use crate::ops::PackedWeight;
+
+/// Of one model.
+pub(super) struct Loader<'a> {
+    file: &'a dyn TensorSource,
+    activations: Activations,
+    /// Added to the weights of norms.
+    norm_offset: f32,
+    cpu: &'a Cpu,
+    /// What the file calls the tensors that were read.
+    used: HashSet<String>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(
+        file: &'a dyn TensorSource,
+        activations: Activations,
+        norm_offset: f32,
+        cpu: &'a Cpu,
+    ) -> Self {
+        Self {
+            file,
+            activations,
+            norm_offset,
+            cpu,
+            used: HashSet::new(),
+        }
+    }
+
+    /// Whether the tensor that the file calls `name` was read.
+    pub(super) fn has_used(&self, name: &str) -> bool {
+        self.used.contains(name)
+    }
+
+    pub(super) fn layer(
+        &mut self,
+        i: usize,
+        config: &ModelConfig,
+    ) -> Result<LayerWeights, ModelError> {
+        let (hidden, head) = (config.hidden_size, config.head_dim);
+        let (q_size, kv_size) = (config.num_heads * head, config.num_kv_heads * head);
+        let name = |part: &str| format!("blk.{i}.{part}");
+        if config.has_qkv_bias {
+            for bias in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
+                self.file.shape(&name(bias))?;
+            }
+        }
+        let attn_norm = self.norm(&name("attn_norm.weight"), hidden)?;
+        let qk_norm = match config.has_qk_norm {
+            false => None,
+            true => Some(QkNormWeights {
+                q: self.norm(&name("attn_q_norm.weight"), head)?,
+                k: self.norm(&name("attn_k_norm.weight"), head)?,
+            }),
+        };
+        let sinks = match config.has_sinks {
+            false => None,
+            true => Some(self.vector(&name("attn_sinks.weight"), config.num_heads)?),
+        };
+        let (q, k, v) = (name("attn_q"), name("attn_k"), name("attn_v"));
+        let qkv = match self.file.has_tensor(&name("attn_qkv.weight")) {
+            true => self.linear(&[(&name("attn_qkv"), q_size + 2 * kv_size)], hidden)?,
+            false => self.linear(&[(&q, q_size), (&k, kv_size), (&v, kv_size)], hidden)?,
+        };
+        let o = self.linear(&[(&name("attn_output"), hidden)], q_size)?;
+        let mut post_norm = |part: &str| {
+            let norm = config
+                .has_post_norms
+                .then(|| self.norm(&name(part), hidden));
+            norm.transpose()
+        };
+        let post_attn_norm = post_norm("post_attention_norm.weight")?;
+        let post_ffn_norm = post_norm("post_ffw_norm.weight")?;
+        // gpt-oss's GGUF files call it by its place.
+        let by_place = name("post_attention_norm.weight");
+        let ffn_norm = match !config.has_post_norms && self.file.has_tensor(&by_place) {
+            true => by_place,
+            false => name("ffn_norm.weight"),
+        };
+        Ok(LayerWeights {
+            attn_norm,
+            qkv,
+            qk_norm,
+            sinks,
+            o,
+            post_attn_norm,
+            ffn_norm: self.norm(&ffn_norm, hidden)?,
+            ffn: match config.experts.filter(|_| config.layers[i].has_experts) {
+                Some(experts) => self.experts(&name, hidden, experts)?,
+                None => FeedForward::Dense(self.mlp(&name, hidden, config.intermediate_size)?),
+            },
+            post_ffn_norm,
+        })
+    }
+
+    fn mlp(
+        &mut self,
+        name: &dyn Fn(&str) -> String,
+        hidden: usize,
+        inner: usize,
+    ) -> Result<Mlp, ModelError> {
+        let gate_up = match self.fused_gate_up(name, inner) {
+            Some(fused) => self.linear(&[(&fused, 2 * inner)], hidden)?,
+            None => {
+                let (gate, up) = (name("ffn_gate"), name("ffn_up"));
+                self.linear(&[(&gate, inner), (&up, inner)], hidden)?
+            }
+        };
+        let down = self.linear(&[(&name("ffn_down"), hidden)], inner)?;
+        Ok(Mlp { gate_up, down })
+    }
+
+    fn experts(
+        &mut self,
+        name: &dyn Fn(&str) -> String,
+        hidden: usize,
+        config: ExpertsConfig,
+    ) -> Result<FeedForward, ModelError> {
+        let (num_experts, inner) = (config.num_experts, config.intermediate_size);
+        let router = self.linear(&[(&name("ffn_gate_inp"), num_experts)], hidden)?;
+        for (part, dims) in [
+            ("ffn_gate_exps.weight", [hidden, inner, num_experts]),
+            ("ffn_up_exps.weight", [hidden, inner, num_experts]),
+            ("ffn_down_exps.weight", [inner, hidden, num_experts]),
+        ] {
+            self.file.shape(&name(part))?.expect(&dims)?;
+        }
+        let mut projection = |part: &str, expert: usize, rows: usize, cols: usize| {
+            let tensor = self.file.expert(&name(&format!("{part}.weight")), expert)?;
+            let weight = self.packed(&tensor, rows, cols)?;
+            let bias_name = name(&format!("{part}.bias"));
+            let bias = match self.file.has_tensor(&bias_name) {
+                false => None,
+                true => {
+                    let tensor = self.file.expert(&bias_name, expert)?;
+                    Some(self.values(&tensor, rows)?)
+                }
+            };
+            Ok::<_, ModelError>(Projection { weight, bias })
+        };
+        let mut mlp = |expert: usize| {
+            let gate = projection("ffn_gate_exps", expert, inner, hidden)?;
+            let up = projection("ffn_up_exps", expert, inner, hidden)?;
+            let down = projection("ffn_down_exps", expert, hidden, inner)?;
+            Ok::<_, ModelError>(Mlp {
+                gate_up: Linear {
+                    parts: vec![gate, up],
+                },
+                down: Linear { parts: vec![down] },
+            })
+        };
+        let experts = (0..num_experts).map(&mut mlp);
+        let experts = experts.collect::<Result<_, _>>()?;
+        Ok(FeedForward::Experts { router, experts })
+    }
+
+    /// The matrix that has the gate in its first rows (Phi-3): GGUF files call it as if it were the other alone.
+    fn fused_gate_up(&self, name: &dyn Fn(&str) -> String, inner: usize) -> Option<String> {
+        let is_fused = |stem: &String| {
+            let tensor = self.file.shape(&format!("{stem}.weight"));
+            tensor.is_ok_and(|tensor| tensor.dims.get(1) == Some(&(2 * inner)))
+        };
+        if self.file.has_tensor(&name("ffn_gate.weight")) {
+            return None;
+        }
+        [name("ffn_gate_up"), name("ffn_up")]
+            .into_iter()
+            .find(is_fused)
+    }
+
+    /// The projections whose names (without `.weight`) and numbers of outputs are given, of inputs of `cols` values.
+    pub(super) fn linear(
+        &mut self,
+        parts: &[(&str, usize)],
+        cols: usize,
+    ) -> Result<Linear, ModelError> {
+        let mut projection = |&(stem, rows): &(&str, usize)| {
+            Ok(Projection {
+                weight: self.matrix(&format!("{stem}.weight"), rows, cols)?,
+                bias: self.opt_vector(&format!("{stem}.bias"), rows)?,
+            })
+        };
+        Ok(Linear {
+            parts: parts
+                .iter()
+                .map(&mut projection)
+                .collect::<Result<_, ModelError>>()?,
+        })
+    }
+
+    pub(super) fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<PackedWeight, ModelError> {
+        let tensor = self.file.tensor(name)?;
+        self.packed(&tensor, rows, cols)
+    }
+
+    /// The tensor as a matrix `[rows, cols]`.
+    fn packed(
+        &mut self,
+        tensor: &Tensor<'_>,
+        rows: usize,
+        cols: usize,
+    ) -> Result<PackedWeight, ModelError> {
+        tensor.shape.expect(&[cols, rows])?;
+        let kept = tensor.shape.ty.weight_format();
+        let packed = match kept.filter(|_| self.activations == Activations::Int8) {
+            Some(format) => PackedWeight::new(format, rows, cols, &tensor.data, self.cpu),
+            None => PackedWeight::from_f32(rows, cols, &tensor.dequantised()?, self.cpu),
+        };
+        let packed = packed
+            .map_err(|error| ModelError::tensor(shown(tensor.shape.name), error.to_string()))?;
+        self.finish(tensor);
+        Ok(packed)
+    }
+
+    pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.file.tensor(name)?;
+        self.values(&tensor, len)
+    }
+
+    fn values(&mut self, tensor: &Tensor<'_>, len: usize) -> Result<Vec<f32>, ModelError> {
+        tensor.shape.expect(&[len])?;
+        let values = tensor.dequantised()?;
+        self.finish(tensor);
+        Ok(values)
+    }
+
+    fn finish(&mut self, tensor: &Tensor<'_>) {
+        self.file.release(tensor);
+        self.used.insert(tensor.shape.name.to_owned());
+    }
+
+    /// The weights of an RMSNorm.
+    pub(super) fn norm(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let mut weights = self.vector(name, len)?;
+        weights.iter_mut().for_each(|x| *x += self.norm_offset);
+        Ok(weights)
+    }
+
+    fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        self.file
+            .has_tensor(name)
+            .then(|| self.vector(name, len))
+            .transpose()
+    }
+
+    pub(super) fn rope_divisors(&mut self, rope: &RopeConfig) -> Result<Divisors, ModelError> {
+        const LONG: &str = "rope_factors_long.weight";
+        let num_pairs = rope.rotary_dim / 2;
+        if let Some(divisors) = self.opt_vector("rope_freqs.weight", num_pairs)? {
+            return Ok(Divisors::Fixed(divisors));
+        }
+        if rope.divisors != Divisors::InTensors && !self.file.has_tensor(LONG) {
+            return Ok(Divisors::None);
+        }
+        let long = self.vector(LONG, num_pairs)?;
+        let Some(original) = rope.original_length else {
+            let message = "is there, but rope.scaling.original_context_length is not";
+            return Err(ModelError::tensor(LONG, message));
+        };
+        Ok(Divisors::ByLength {
+            original,
+            short: self.vector("rope_factors_short.weight", num_pairs)?,
+            long,
+        })
+    }
+}

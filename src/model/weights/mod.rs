@@ -1,0 +1,159 @@
+//! A model's weights, repacked for the kernels as they are read.
+
+mod load;
+
+use load::Loader;
+
+use super::gguf::shown;
+use super::source::TensorSource;
+use super::{Divisors, ModelConfig, ModelError};
+use crate::backend::cpu::Cpu;
+use crate::ops::PackedWeight;
+
+/// What activations are multiplied as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// Quantised to int8 with a scale per 16 values where the weights have an integer kernel: fast.
+    Int8,
+    /// Float32 everywhere, weights dequantised: the exact reference, four to seven times the memory.
+    Float,
+}
+
+/// One or several `y = W x + b` of the same x, their outputs side by side. Parts stay apart, for they may be of different
+/// types in a file.
+pub struct Linear {
+    /// In the order of their outputs.
+    pub parts: Vec<Projection>,
+}
+
+/// `y = W x + b`.
+pub struct Projection {
+    /// `[out_features, in_features]`.
+    pub weight: PackedWeight,
+    /// `[out_features]`.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// RMSNorm of each query and key head.
+pub struct QkNormWeights {
+    /// `[D]`.
+    pub q: Vec<f32>,
+    /// `[D]`.
+    pub k: Vec<f32>,
+}
+
+/// One decoder layer.
+pub struct LayerWeights {
+    /// RMSNorm before attention, `[H]`.
+    pub attn_norm: Vec<f32>,
+    /// Query, key and value projections, `[(num_heads + 2 num_kv_heads) * D, H]` together.
+    pub qkv: Linear,
+    /// Of models that have it (Qwen3).
+    pub qk_norm: Option<QkNormWeights>,
+    /// A score for each query head (gpt-oss).
+    pub sinks: Option<Vec<f32>>,
+    /// Output projection, `[H, num_heads * D]`.
+    pub o: Linear,
+    /// RMSNorm of what attention adds, `[H]` (Gemma).
+    pub post_attn_norm: Option<Vec<f32>>,
+    /// RMSNorm before the feed-forward, `[H]`.
+    pub ffn_norm: Vec<f32>,
+    /// The feed-forward.
+    pub ffn: FeedForward,
+    /// RMSNorm of what the feed-forward adds, `[H]` (Gemma).
+    pub post_ffn_norm: Option<Vec<f32>>,
+}
+
+/// The feed-forward of a layer.
+pub enum FeedForward {
+    /// One for all rows.
+    Dense(Mlp),
+    /// Rows go to some of several.
+    Experts {
+        /// `[E, H]`.
+        router: Linear,
+        /// E of them.
+        experts: Vec<Mlp>,
+    },
+}
+
+/// A gated feed-forward.
+pub struct Mlp {
+    /// Gate and up projections, `[2 I, H]` together.
+    pub gate_up: Linear,
+    /// `[H, I]`.
+    pub down: Linear,
+}
+
+/// All weights of a model.
+pub struct Weights {
+    /// Token embedding, `[V, H]`.
+    pub embedding: PackedWeight,
+    /// The layers, in order.
+    pub layers: Vec<LayerWeights>,
+    /// RMSNorm before the LM head, `[H]`.
+    pub output_norm: Vec<f32>,
+    /// LM head, `[V, H]`; `None` when it is the embedding.
+    pub output: Option<Linear>,
+    /// Divisors of the rotary frequencies, where a file has them as tensors.
+    pub rope_divisors: Divisors,
+}
+
+impl Weights {
+    /// Reads, checks and repacks every tensor; each one's file pages are released once it is repacked.
+    ///
+    /// A tensor with an unexpected shape is an error, and so is one that no part of the decoder uses: the file is then of
+    /// a model this decoder does not compute.
+    pub fn load(
+        file: &dyn TensorSource,
+        config: &ModelConfig,
+        activations: Activations,
+        cpu: &Cpu,
+    ) -> Result<Self, ModelError> {
+        let mut loader = Loader::new(file, activations, config.norm_offset, cpu);
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let weights = Self {
+            embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
+            layers: (0..config.layers.len())
+                .map(|i| loader.layer(i, config))
+                .collect::<Result<_, _>>()?,
+            output_norm: loader.norm("output_norm.weight", hidden)?,
+            output: match file.has_tensor("output.weight") {
+                true => Some(loader.linear(&[("output", vocab)], hidden)?),
+                false => None,
+            },
+            rope_divisors: loader.rope_divisors(&config.ropes[0])?,
+        };
+        for tensor in file.shapes() {
+            let name = tensor?.name;
+            if !loader.has_used(name) {
+                let message =
+                    "no part of this decoder uses it: the file is of a model that is not supported";
+                return Err(ModelError::tensor(shown(name), message));
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Bytes of the repacked matrices.
+    pub fn num_bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(LayerWeights::linears);
+        let parts = layers.chain(&self.output).flat_map(|l| &l.parts);
+        self.embedding.num_bytes() + parts.map(|part| part.weight.num_bytes()).sum::<usize>()
+    }
+}
+
+impl LayerWeights {
+    fn linears(&self) -> Vec<&Linear> {
+        let (router, mlps) = match &self.ffn {
+            FeedForward::Dense(mlp) => (None, std::slice::from_ref(mlp)),
+            FeedForward::Experts { router, experts } => (Some(router), &experts[..]),
+        };
+        let mlps = mlps.iter().flat_map(|mlp| [&mlp.gate_up, &mlp.down]);
+        [&self.qkv, &self.o]
+            .into_iter()
+            .chain(router)
+            .chain(mlps)
+            .collect()
+    }
+}
