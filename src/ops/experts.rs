@@ -176,8 +176,8 @@ mod tests {
         for (is_normalised, want) in [(true, [0.5, 0.5]), (false, [0.4035, 0.4035])] {
             let routing = Routing::new(&logits, 2, is_normalised).unwrap();
             let experts: Vec<_> = routing.experts().collect();
-            assert_eq!(experts, [(0, 0..2), (1, 2..3), (3, 3..4)]);
-            assert_eq!(routing.rows(), [1, 1, 0, 0]);
+            assert_eq!(experts, [(0, 0..1), (1, 1..3), (3, 3..4)]);
+            assert_eq!(routing.rows(), [1, 0, 1, 0]);
             let weights: Vec<f32> = routing.places.iter().map(|place| place.1).collect();
             for (got, want) in weights.iter().zip(want) {
                 assert!((got - want).abs() < 1e-3, "{weights:?}");
