@@ -53,6 +53,7 @@ GPT_OSS = dict(
     eos_token_id=0,
     swiglu_limit=1.0,
 )
+WIDE = dict(hidden_size=64, intermediate_size=96, tie_word_embeddings=True)
 PHI3 = dict(tie_word_embeddings=False, pad_token_id=0, eos_token_id=0, sliding_window=None)
 MODELS = {
     "llama": ("LlamaConfig", dict(tie_word_embeddings=True), "1GB"),
@@ -77,6 +78,7 @@ MODELS = {
     "mixtral": ("MixtralConfig", dict(sliding_window=None, num_local_experts=4, num_experts_per_tok=2), "1GB"),
     "gpt-oss": ("GptOssConfig", GPT_OSS, "1GB"),
     "gpt-oss-mxfp4": ("GptOssConfig", GPT_OSS | dict(hidden_size=64, intermediate_size=32, swiglu_limit=7.0), "1GB"),
+    **{name: ("LlamaConfig", WIDE, "1GB") for name in ("llama-awq", "llama-gptq", "llama-gptq-order", "llama-fp8", "llama-fp8-channel")},
     "phi3-longrope": ("Phi3Config", PHI3 | dict(rope_parameters=LONGROPE, original_max_position_embeddings=32), "1GB"),
 }  # fmt: skip
 
@@ -85,8 +87,12 @@ E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
 E2M1 = torch.cat([E2M1, -E2M1])
 
 
-def pack_experts(model):
-    """Gives the experts random weights in MXFP4, and returns what a file has of them."""
+def linears(model):
+    """The weights of the layers' linear parts, `[outputs, inputs]`."""
+    return [(name, weight) for name, weight in model.named_parameters() if name.endswith("proj.weight")]
+
+
+def pack_mxfp4(model):
     packed = {}
     for name, weight in model.named_parameters():
         if not name.endswith(("gate_up_proj", "down_proj")):
@@ -101,12 +107,87 @@ def pack_experts(model):
     return packed
 
 
-def store_packed(folder, packed):
+def words(nibbles, order=range(8)):
+    """Eights of the last dimension as words of 32 bits, the first of `order` in the lowest bits."""
+    eights = nibbles.reshape(*nibbles.shape[:-1], -1, 8)
+    word = sum(eights[..., n].long() << (4 * i) for i, n in enumerate(order))
+    return torch.where(word >= 2**31, word - 2**32, word).int().contiguous()
+
+
+def random_int4(weight, groups, dtype):
+    """Quants `[inputs, outputs]`, zeros and scales `[groups, outputs]`; the weight becomes what they stand for."""
+    outputs, inputs = weight.shape
+    quants = torch.randint(0, 16, (inputs, outputs))
+    zeros = torch.randint(1, 16, (int(groups.max()) + 1, outputs))
+    scales = ((0.5 + torch.rand(zeros.shape)) * inputs**-0.5 / 5).to(dtype)
+    values = scales.float()[groups] * (quants - zeros[groups])
+    weight.copy_(values.T)
+    return quants, zeros, scales
+
+
+def pack_awq(model):
+    packed = {}
+    for name, weight in linears(model):
+        stem, order = name.removesuffix(".weight"), [0, 2, 4, 6, 1, 3, 5, 7]
+        groups = torch.arange(weight.shape[1]) // 32
+        quants, zeros, scales = random_int4(weight, groups, torch.float16)
+        packed |= {f"{stem}.qweight": words(quants, order), f"{stem}.qzeros": words(zeros, order), f"{stem}.scales": scales}
+    return packed
+
+
+def pack_gptq(model, has_act_order=False):
+    packed = {}
+    for name, weight in linears(model):
+        stem, inputs = name.removesuffix(".weight"), weight.shape[1]
+        groups = torch.arange(inputs) // 32
+        if has_act_order:
+            groups = groups[torch.randperm(inputs)]
+        quants, zeros, scales = random_int4(weight, groups, torch.float16)
+        if has_act_order:
+            weight.copy_(weight.half().float())
+        packed |= {
+            f"{stem}.qweight": words(quants.T).T.contiguous(),
+            f"{stem}.qzeros": words(zeros - 1),
+            f"{stem}.scales": scales,
+            f"{stem}.g_idx": groups.int(),
+        }
+    return packed
+
+
+def pack_fp8(model, block=None):
+    packed = {}
+    for name, weight in linears(model):
+        outputs, inputs = weight.shape
+        values = (100 * torch.randn(outputs, inputs)).to(torch.float8_e4m3fn)
+        rows, columns = block or (1, inputs)
+        scales = (0.5 + torch.rand(-(-outputs // rows), -(-inputs // columns))) * inputs**-0.5 / 100
+        full = scales.repeat_interleave(rows, 0)[:outputs].repeat_interleave(columns, 1)[:, :inputs]
+        weight.copy_(values.float() * full)
+        packed |= {name: values, name + ("_scale_inv" if block else "_scale"): scales}
+    return packed
+
+
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False}
+PACKERS = {
+    "gpt-oss-mxfp4": (pack_mxfp4, {"quant_method": "mxfp4"}),
+    "llama-awq": (pack_awq, {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm", "zero_point": True}),
+    "llama-gptq": (pack_gptq, GPTQ),
+    "llama-gptq-order": (lambda model: pack_gptq(model, True), GPTQ | {"desc_act": True}),
+    "llama-fp8": (lambda model: pack_fp8(model, [24, 32]), {"quant_method": "fp8", "weight_block_size": [24, 32]}),
+    "llama-fp8-channel": (pack_fp8, {"quant_method": "compressed-tensors", "format": "float-quantized"}),
+}
+
+
+def store_packed(folder, packed, quantization_config):
     path = folder / "model.safetensors"
-    tensors = {key: value for key, value in load_file(path).items() if f"{key}_blocks" not in packed}
+    tensors = load_file(path)
+    for key in packed:
+        stem = key.removesuffix("_blocks").removesuffix(".qweight")
+        for unpacked in {stem, f"{stem}.weight"} & tensors.keys():
+            del tensors[unpacked]
     save_file(tensors | packed, path)
     path = folder / "config.json"
-    config = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
+    config = json.loads(path.read_text()) | {"quantization_config": quantization_config}
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -126,14 +207,15 @@ def make(name, kind, own, shard_size):
             # Gemma's classes add the one themselves.
             mean = 1 if is_norm and "gemma" not in name else 0
             weight.copy_((mean + spread * torch.randn(weight.shape)).bfloat16().float())
-        packed = pack_experts(model) if name.endswith("mxfp4") else {}
+        pack, quantization_config = PACKERS.get(name, (lambda model: {}, {}))
+        packed = pack(model)
         tokens = torch.randint(0, config.vocab_size, (1, NUM_TOKENS))
         logits = model(tokens, past_key_values=HalfCache(config=config)).logits[0]
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     model.bfloat16().save_pretrained(folder, max_shard_size=shard_size)
     if packed:
-        store_packed(folder, packed)
+        store_packed(folder, packed, quantization_config)
     (folder / "generation_config.json").unlink(missing_ok=True)
     save_file({"tokens": tokens[0].int(), "logits": logits.float().contiguous()}, folder / "expected.safetensors")
     size = sum(file.stat().st_size for file in folder.iterdir())

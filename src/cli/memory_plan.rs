@@ -86,7 +86,7 @@ impl MemoryPlan {
                 .map(|tensor| match tensor.dims.len() {
                     1 => 4 * tensor.cols() as u64,
                     _ => {
-                        let format = tensor.ty.weight_format().unwrap_or(WeightFormat::F32);
+                        let format = tensor.encoding.weight_format().unwrap_or(WeightFormat::F32);
                         format.packed_bytes(tensor.rows(), tensor.cols()) as u64
                     }
                 })

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::ModelError;
-use super::gguf::{GgmlType, GgufError, GgufFile, TensorView, dequantise, shown};
+use super::gguf::{GgufError, GgufFile, TensorView, shown};
+use super::{Encoding, ModelError};
+use crate::backend::cpu::Cpu;
 
 /// The tensors of a model, by the names that GGUF files have for them (`blk.0.attn_q.weight`), with rows in the order that the
 /// model's configuration says.
@@ -33,7 +34,7 @@ pub struct TensorShape<'a> {
     /// What the file calls it.
     pub name: &'a str,
     /// How its elements are encoded.
-    pub ty: GgmlType,
+    pub encoding: Encoding,
     /// As in GGUF files: `dims[0]` is the one whose elements are adjacent.
     pub dims: Vec<usize>,
 }
@@ -74,11 +75,12 @@ impl TensorShape<'_> {
 
 impl Tensor<'_> {
     /// Its values, `[rows, cols]`.
-    pub(super) fn dequantised(&self) -> Result<Vec<f32>, ModelError> {
-        let mut values = vec![0.0; self.shape.rows() * self.shape.cols()];
-        dequantise(self.shape.ty, &self.data, &mut values)
-            .map_err(|error| ModelError::tensor(shown(self.shape.name), error.to_string()))?;
-        Ok(values)
+    pub(super) fn dequantised(&self, cpu: &Cpu) -> Result<Vec<f32>, ModelError> {
+        let shape = &self.shape;
+        shape
+            .encoding
+            .dequantised(shape.rows(), shape.cols(), &self.data, cpu)
+            .map_err(|message| ModelError::tensor(shown(shape.name), message))
     }
 }
 
@@ -95,7 +97,7 @@ impl<'a> From<TensorView<'a>> for Tensor<'a> {
 fn shape_of(view: TensorView<'_>) -> TensorShape<'_> {
     TensorShape {
         name: view.name,
-        ty: view.ty,
+        encoding: Encoding::Ggml(view.ty),
         dims: view.dims.to_vec(),
     }
 }

@@ -173,13 +173,13 @@ mod tests {
     #[test]
     fn each_row_goes_to_its_largest_experts_by_their_part_of_the_softmax() {
         let logits = tensor(&[0.0, 2.0, 1.0, 2.0, 5.0, 0.0, 0.0, 0.0], (2, 4));
-        for (is_normalised, want) in [(true, [0.5, 0.5]), (false, [0.4035, 0.4035])] {
+        for (is_normalised, want) in [(true, [0.5, 0.5]), (false, [0.3995, 0.3995])] {
             let routing = Routing::new(&logits, 2, is_normalised).unwrap();
             let experts: Vec<_> = routing.experts().collect();
             assert_eq!(experts, [(0, 0..1), (1, 1..3), (3, 3..4)]);
             assert_eq!(routing.rows(), [1, 0, 1, 0]);
             let weights: Vec<f32> = routing.places.iter().map(|place| place.1).collect();
-            for (got, want) in weights.iter().zip(want) {
+            for (got, want) in weights[..2].iter().zip(want) {
                 assert!((got - want).abs() < 1e-3, "{weights:?}");
             }
         }

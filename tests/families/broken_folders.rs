@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::transformers::folder;
 
 /// A copy of a good folder.
-fn copy(name: &str) -> TempDir {
+pub fn copy(name: &str) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(folder(name)).unwrap() {
         let path = entry.unwrap().path();
@@ -21,7 +21,7 @@ fn copy(name: &str) -> TempDir {
 
 /// The error of loading it.
 #[track_caller]
-fn error(folder: &Path) -> String {
+pub fn error(folder: &Path) -> String {
     let cpu = Cpu::new(1).unwrap();
     let loaded = Checkpoint::open(folder).and_then(|(checkpoint, config)| {
         Weights::load(checkpoint.tensors(), &config, Activations::Int8, &cpu)
@@ -30,7 +30,7 @@ fn error(folder: &Path) -> String {
 }
 
 /// Replaces text in config.json.
-fn configured(name: &str, from: &str, to: &str) -> TempDir {
+pub fn configured(name: &str, from: &str, to: &str) -> TempDir {
     let copy = copy(name);
     let path = copy.path().join("config.json");
     let text = fs::read_to_string(&path).unwrap();

@@ -6,6 +6,7 @@ mod as_gguf;
 mod batches;
 mod blocks;
 mod broken_folders;
+mod broken_packs;
 #[path = "../counting_alloc/mod.rs"]
 mod counting_alloc;
 mod errors;

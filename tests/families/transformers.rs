@@ -14,7 +14,7 @@ use super::run::{self, BLOCK_SIZE, Chunk, NUM_BLOCKS};
 /// Between two ways to add float32; both round keys and values to float16.
 const BOUND: f32 = 1e-3;
 
-const FAMILIES: [&str; 23] = [
+const FAMILIES: [&str; 28] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -38,6 +38,11 @@ const FAMILIES: [&str; 23] = [
     "mixtral",
     "gpt-oss",
     "gpt-oss-mxfp4",
+    "llama-awq",
+    "llama-gptq",
+    "llama-gptq-order",
+    "llama-fp8",
+    "llama-fp8-channel",
 ];
 
 /// Of those that GGUF files can hold: the folder, the architecture, and whether pairs that turn are neighbours there.

@@ -70,6 +70,15 @@ impl Dot for Avx2 {
         })
     }
     #[inline(always)]
+    fn lanes_e4m3(self, x: &[u8; PANEL], group: usize) -> __m256 {
+        avx2!({
+            let x = _mm_cvtepi8_epi16(_mm_loadl_epi64(eight(x, group).cast()));
+            // The sign stands in two bits.
+            let x = _mm_and_si128(_mm_slli_epi16::<7>(x), _mm_set1_epi16(0xbfffu16 as i16));
+            _mm256_cvtph_ps(x)
+        })
+    }
+    #[inline(always)]
     fn lanes_i8(self, x: &[i8; PANEL], group: usize) -> __m256 {
         avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(
             eight(x, group).cast()

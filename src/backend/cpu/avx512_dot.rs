@@ -76,6 +76,15 @@ impl Dot for Avx512 {
         })
     }
     #[inline(always)]
+    fn lanes_e4m3(self, x: &[u8; PANEL], _: usize) -> __m512 {
+        avx512!({
+            let x = _mm256_cvtepi8_epi16(_mm_loadu_si128(x.as_ptr().cast()));
+            // The sign stands in two bits.
+            let x = _mm256_slli_epi16::<7>(x);
+            _mm512_cvtph_ps(_mm256_and_si256(x, _mm256_set1_epi16(0xbfffu16 as i16)))
+        })
+    }
+    #[inline(always)]
     fn lanes_i8(self, x: &[i8; PANEL], _: usize) -> __m512 {
         avx512!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(
             x.as_ptr().cast()

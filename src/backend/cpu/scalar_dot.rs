@@ -53,6 +53,13 @@ impl Dot for Scalar {
         x.map(f32::from)
     }
     #[inline(always)]
+    fn lanes_e4m3(self, x: &[u8; PANEL], _: usize) -> [f32; PANEL] {
+        x.map(|x| {
+            let x = u16::from(x);
+            f16::from_bits((x & 0x80) << 8 | (x & 0x7f) << 7).to_f32()
+        })
+    }
+    #[inline(always)]
     fn store_lanes(self, v: [f32; PANEL], out: &mut [f32; PANEL], _: usize) {
         *out = v;
     }

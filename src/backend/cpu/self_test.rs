@@ -263,19 +263,20 @@ fn dots<S: Simd, const R: usize>(s: S, w: &[u8; 512], x: [&Int8Block; R], bits: 
 
 #[inline(always)]
 fn lanes<S: Simd>(s: S, w: &[u8; 512], bits: &mut Vec<u32>) {
-    let mut all = [[0.0; PANEL]; 6];
-    let (mut a, mut b, mut c, mut d) = (
+    let mut all = [[0.0; PANEL]; 7];
+    let (mut a, mut b, mut c, mut d, mut e) = (
         [0.0; PANEL],
         [f16::ZERO; PANEL],
         [bf16::ZERO; PANEL],
         [0i8; PANEL],
+        [0u8; PANEL],
     );
     for i in 0..PANEL {
         let two = u16::from_le_bytes([w[2 * i], w[2 * i + 1]]);
         a[i] = f32::from(two) - 1e4;
         b[i] = f16::from_bits(two);
         c[i] = bf16::from_bits(two);
-        d[i] = w[i] as i8;
+        (d[i], e[i]) = (w[i] as i8, w[i]);
     }
     b[..4].copy_from_slice(&[
         f16::INFINITY,
@@ -293,6 +294,7 @@ fn lanes<S: Simd>(s: S, w: &[u8; 512], bits: &mut Vec<u32>) {
             b,
             c,
             d,
+            s.lanes_e4m3(&e, group),
             s.fma_lanes(a, b, d),
             s.mul_lanes(s.lanes(0.3), a),
         ]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::architecture::{ARCHITECTURES, Architecture};
+use super::quantisation::{Quantisation, QuantisationJson};
 use super::{ExpertsConfig, MAX_HEAD_DIM, ModelConfig};
 use crate::model::ModelError;
 use crate::model::gguf::shown;
@@ -70,7 +71,7 @@ pub(super) struct Json {
     pub(super) mlp_only_layers: Option<Vec<usize>>,
     swiglu_alpha: Option<f64>,
     swiglu_limit: Option<f64>,
-    quantization_config: Option<Value>,
+    quantization_config: Option<QuantisationJson>,
 }
 
 /// What a folder's `config.json` says.
@@ -79,6 +80,8 @@ pub(in crate::model) struct HfConfig {
     pub model: ModelConfig,
     /// Whether the LM head is the embedding.
     pub has_tied_head: bool,
+    /// How packed tensors are packed.
+    pub quantisation: Quantisation,
 }
 
 impl HfConfig {
@@ -227,22 +230,18 @@ impl Json {
         };
         // Gemma's head is the embedding unless its file says otherwise.
         let has_tied_head = self.tie_word_embeddings.unwrap_or(architecture.is_gemma);
+        let quantisation = match &self.quantization_config {
+            Some(config) => config.resolve()?,
+            None => Quantisation::default(),
+        };
         Ok(HfConfig {
             model,
             has_tied_head,
+            quantisation,
         })
     }
 
     fn refuse_unsupported(&self, architecture: &Architecture) -> Result<(), ModelError> {
-        let method = (self.quantization_config.as_ref())
-            .map(|config| config["quant_method"].as_str().unwrap_or("unnamed"));
-        // What the other keys say of it shows in the tensors.
-        if let Some(method) = method.filter(|&method| method != "mxfp4") {
-            let method = shown(method);
-            let message =
-                format!("{method} is not supported yet: use the unquantised model, or a GGUF file");
-            return Err(error("quantization_config.quant_method", message));
-        }
         if self.use_bidirectional_attention == Some(true) {
             let message = "only causal attention is supported: this is no generating model";
             return Err(error("use_bidirectional_attention", message));

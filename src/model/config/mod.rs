@@ -5,9 +5,11 @@ mod gguf;
 mod json;
 mod json_layers;
 mod json_rope;
+mod quantisation;
 
 pub(super) use gguf::Keys;
 pub(super) use json::{HfConfig, error, positive};
+pub(super) use quantisation::{Int4Layout, Quantisation};
 
 use super::rope::RopeConfig;
 use crate::ops::{Glu, KvDtype};

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::names::split;
-use super::packed::BLOCKS;
+use super::packed::{BLOCKS, Packed, ggml_blocks};
 use super::{Entry, SafetensorsFolder};
 use crate::model::ModelError;
-use crate::model::gguf::{GgmlType, shown};
+use crate::model::gguf::shown;
 use crate::model::source::{Tensor, TensorShape};
 
 /// A projection of all experts of a layer.
@@ -124,15 +124,19 @@ impl<'a> Stack<'a> {
                     &data[expert * len..][..len]
                 };
                 let pages = part(folder.data(entry));
-                let data = match folder.packed(name) {
-                    Some(packed) => {
-                        let (blocks, scales) = packed.data(folder);
-                        let data = super::packed::ggml_blocks(part(blocks), part(scales));
+                let data = match folder.packed(name, entry).transpose()? {
+                    Some(Packed::Mxfp4(parts)) => {
+                        let (blocks, scales) = parts.data(folder);
+                        let data = ggml_blocks(part(blocks), part(scales));
                         rows(&data, row_bytes(&shape), every_second)
+                    }
+                    Some(_) => {
+                        let message = "is packed in a way that stacks of experts are not known in";
+                        return Err(ModelError::tensor(shown(name), message));
                     }
                     None if is_transposed => transposed(pages, &shape, every_second),
                     None if shape.dims.len() == 1 => {
-                        rows(pages, element_bytes(shape.ty), every_second)
+                        rows(pages, shape.encoding.layout().block_bytes, every_second)
                     }
                     None => rows(pages, row_bytes(&shape), every_second),
                 };
@@ -146,15 +150,9 @@ impl<'a> Stack<'a> {
     }
 }
 
-fn element_bytes(ty: GgmlType) -> usize {
-    ty.layout().map_or(1, |layout| layout.block_bytes)
-}
-
 fn row_bytes(shape: &TensorShape<'_>) -> usize {
-    let layout = shape.ty.layout();
-    layout.map_or(1, |layout| {
-        shape.dims[0] / layout.block_size * layout.block_bytes
-    })
+    let layout = shape.encoding.layout();
+    shape.dims[0] / layout.block_size * layout.block_bytes
 }
 
 /// The rows of `bytes` bytes, all or every second.
@@ -167,7 +165,8 @@ fn rows(data: &[u8], bytes: usize, every_second: Option<usize>) -> Vec<u8> {
 /// Rows out of the columns of `data`, all or every second; `shape` is that of the result.
 fn transposed(data: &[u8], shape: &TensorShape<'_>, every_second: Option<usize>) -> Vec<u8> {
     let (first, step) = every_second.map_or((0, 1), |first| (first, 2));
-    let (cols, num_rows, bytes) = (shape.dims[0], shape.dims[1], element_bytes(shape.ty));
+    let (cols, num_rows) = (shape.dims[0], shape.dims[1]);
+    let bytes = shape.encoding.layout().block_bytes;
     let mut out = Vec::with_capacity(cols * num_rows * bytes);
     for row in 0..num_rows {
         let column = first + row * step;

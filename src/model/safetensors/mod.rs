@@ -16,10 +16,11 @@ use ::safetensors::SafeTensors;
 use ::safetensors::tensor::{Dtype, TensorInfo};
 use serde::Deserialize;
 
-use super::ModelError;
+use super::config::Quantisation;
 use super::file_map::FileMap;
 use super::gguf::{GgmlType, shown};
 use super::source::{Tensor, TensorShape, TensorSource};
+use super::{Encoding, ModelError};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -31,6 +32,7 @@ pub struct SafetensorsFolder {
     tensors: BTreeMap<Box<str>, Entry>,
     /// What the decoder's tensors have before their names.
     prefix: &'static str,
+    quantisation: Quantisation,
     /// Whether the LM head is the embedding, whatever else the files hold.
     has_tied_head: bool,
 }
@@ -53,11 +55,16 @@ impl SafetensorsFolder {
     ///
     /// # Errors
     /// Each names the file, and the tensor if it is one's fault.
-    pub fn open(folder: &Path, has_tied_head: bool) -> Result<Self, ModelError> {
+    pub(super) fn open(
+        folder: &Path,
+        has_tied_head: bool,
+        quantisation: Quantisation,
+    ) -> Result<Self, ModelError> {
         let mut opened = Self {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             prefix: "",
+            quantisation,
             has_tied_head,
         };
         let index_path = folder.join(INDEX);
@@ -120,8 +127,8 @@ impl SafetensorsFolder {
 
     /// What the tensor that the file calls `name` is; of one that is packed in several, the first says it all.
     fn shape_of<'a>(&'a self, name: &'a str, entry: &Entry) -> Result<TensorShape<'a>, ModelError> {
-        if let Some(packed) = self.packed(name) {
-            return packed.shape(name);
+        if let Some(packed) = self.packed(name, entry) {
+            return packed?.shape(name);
         }
         let ty = match entry.dtype {
             Dtype::F32 => GgmlType::F32,
@@ -130,14 +137,14 @@ impl SafetensorsFolder {
             Dtype::F64 => GgmlType::F64,
             other => {
                 let message = format!(
-                    "has the type {other:?}, which is not supported; BF16, F16, F32 and F64 are"
+                    "has the type {other:?}, which is not supported here; BF16, F16, F32 and F64 are, and what FP8, AWQ, GPTQ and MXFP4 pack"
                 );
                 return Err(ModelError::tensor(shown(name), message));
             }
         };
         Ok(TensorShape {
             name,
-            ty,
+            encoding: Encoding::Ggml(ty),
             dims: entry.dims.clone(),
         })
     }
@@ -146,10 +153,14 @@ impl SafetensorsFolder {
         &self.shards[entry.shard_idx].as_ref()[entry.data.clone()]
     }
 
-    /// The tensor that the file calls `name`.
+    /// The tensor that the file calls `name`, or the first of those that it is packed in.
     fn get(&self, name: &str) -> Option<(&str, &Entry)> {
-        let (name, entry) = self.tensors.get_key_value(name)?;
-        Some((name, entry))
+        let found = self.tensors.get_key_value(name).or_else(|| {
+            let stem = name.strip_suffix(".weight")?;
+            let name = format!("{stem}{}", packed::QUANTS);
+            self.tensors.get_key_value(name.as_str())
+        });
+        found.map(|(name, entry)| (&**name, entry))
     }
 
     /// The file's tensor for what GGUF files call `name`, where there is one.

@@ -215,10 +215,10 @@ impl<'a> Loader<'a> {
         cols: usize,
     ) -> Result<PackedWeight, ModelError> {
         tensor.shape.expect(&[cols, rows])?;
-        let kept = tensor.shape.ty.weight_format();
+        let kept = tensor.shape.encoding.weight_format();
         let packed = match kept.filter(|_| self.activations == Activations::Int8) {
             Some(format) => PackedWeight::new(format, rows, cols, &tensor.data, self.cpu),
-            None => PackedWeight::from_f32(rows, cols, &tensor.dequantised()?, self.cpu),
+            None => PackedWeight::from_f32(rows, cols, &tensor.dequantised(self.cpu)?, self.cpu),
         };
         let packed = packed
             .map_err(|error| ModelError::tensor(shown(tensor.shape.name), error.to_string()))?;
@@ -233,7 +233,7 @@ impl<'a> Loader<'a> {
 
     fn values(&mut self, tensor: &Tensor<'_>, len: usize) -> Result<Vec<f32>, ModelError> {
         tensor.shape.expect(&[len])?;
-        let values = tensor.dequantised()?;
+        let values = tensor.dequantised(self.cpu)?;
         self.finish(tensor);
         Ok(values)
     }

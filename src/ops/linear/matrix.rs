@@ -20,16 +20,19 @@ pub(super) struct Rows<'a> {
 
 /// What a panel's row consists of, out of [`Rows`].
 pub(super) trait Input: Sized {
+    const IS_QUANTISED: bool;
     fn of<'a>(rows: &Rows<'a>) -> &'a [Self];
 }
 
 impl Input for f32 {
+    const IS_QUANTISED: bool = false;
     fn of<'a>(rows: &Rows<'a>) -> &'a [f32] {
         rows.floats
     }
 }
 
 impl Input for Int8Block {
+    const IS_QUANTISED: bool = true;
     fn of<'a>(rows: &Rows<'a>) -> &'a [Int8Block] {
         rows.quantised
     }
@@ -98,7 +101,7 @@ impl<P: Panel> PanelMatrix<P> {
 
 impl<P: Panel<Input: Input>> Matrix for PanelMatrix<P> {
     fn is_quantised(&self) -> bool {
-        P::VALUES > 1
+        P::Input::IS_QUANTISED
     }
 
     fn num_bytes(&self) -> usize {

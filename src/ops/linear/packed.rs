@@ -5,12 +5,15 @@ use half::{bf16, f16};
 
 use super::blocks::{self, Decoded};
 use super::matrix::{Matrix, PanelMatrix};
-use super::panel::{BlockPanel, Column, Float, Step};
+use super::panel::{BlockPanel, Column, Float, Fp8Step, Step};
 use super::quants::{Bytes, E2M1, FiveBits, Iq4NlTable, Levels, Nibbles, SixBits};
-use super::scales::{PowerOfTwo, Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16};
+use super::scales::{
+    PowerOfTwo, Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16, ScaleZero,
+};
 use crate::backend::cpu::Cpu;
 
-/// How the elements of a weight are encoded in a file, by ggml's names.
+/// How the elements of a weight are encoded: by ggml's names, and two of safetensors files, where blocks of 32 are made of what
+/// stands apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "ggml's names")]
 pub enum WeightFormat {
@@ -32,11 +35,15 @@ pub enum WeightFormat {
     Iq4Xs,
     Tq1_0,
     Tq2_0,
+    /// `d:f16 z:u8 qs:[u8;16]`, `x = d (q - z)`, nibbles as in Q4_0, `z` in 0..=16 (AWQ, GPTQ).
+    Int4,
+    /// `scale:f32 values:[u8;32]`, floats with 4 bits of exponent and 3 of mantissa (E4M3).
+    Fp8,
 }
 
 impl WeightFormat {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::F32,
         Self::F16,
         Self::BF16,
@@ -55,6 +62,8 @@ impl WeightFormat {
         Self::Iq4Xs,
         Self::Tq1_0,
         Self::Tq2_0,
+        Self::Int4,
+        Self::Fp8,
     ];
 
     /// Bytes that the kernels keep of a matrix `[out_features, in_features]`.
@@ -70,6 +79,8 @@ impl WeightFormat {
             Self::Q8_0 => (32, size_of::<Q8_0>()),
             Self::Iq4Nl => (32, size_of::<Iq4Nl>()),
             Self::Mxfp4 => (32, size_of::<Mxfp4>()),
+            Self::Int4 => (32, size_of::<Int4>()),
+            Self::Fp8 => (32, size_of::<Fp8Step>()),
             Self::Q2K => (256, size_of::<Q2K>()),
             Self::Q3K => (256, size_of::<Q3K>()),
             Self::Q4K => (256, size_of::<Q4K>()),
@@ -89,6 +100,7 @@ type Q5_1 = Step<FiveBits<0>, ScaleMin, 1>;
 type Q8_0 = Step<Bytes, Scale, 1>;
 type Iq4Nl = Step<Levels<Iq4NlTable>, Scale, 1>;
 type Mxfp4 = Step<Levels<E2M1>, PowerOfTwo, 1>;
+type Int4 = Step<Nibbles<0>, ScaleZero, 1>;
 type Q2K = Step<Nibbles<0>, ScaleMinOf16, 8>;
 type Q3K = Step<Nibbles<4>, ScaleOf16, 8>;
 type Q4K = Step<Nibbles<0>, ScaleMinOf32, 8>;
@@ -140,6 +152,8 @@ impl PackedWeight {
             WeightFormat::Q8_0 => source.blocks::<Q8_0, _, _>(data, blocks::q8_0),
             WeightFormat::Iq4Nl => source.blocks::<Iq4Nl, _, _>(data, blocks::iq4_nl),
             WeightFormat::Mxfp4 => source.blocks::<Mxfp4, _, _>(data, blocks::mxfp4),
+            WeightFormat::Int4 => source.blocks::<Int4, _, _>(data, blocks::int4),
+            WeightFormat::Fp8 => source.fp8(data),
             WeightFormat::Q2K => source.blocks::<Q2K, _, _>(data, blocks::q2_k),
             WeightFormat::Q3K => source.blocks::<Q3K, _, _>(data, blocks::q3_k),
             WeightFormat::Q4K => source.blocks::<Q4K, _, _>(data, blocks::q4_k),
@@ -266,6 +280,20 @@ impl Source<'_> {
             self.cpu,
             &|step: &mut P, output, row, b| {
                 step.set(output, &decode(&blocks[row * blocks_per_row + b]));
+            },
+        )?))
+    }
+
+    fn fp8(&self, data: &[u8]) -> Result<Box<dyn Matrix>> {
+        self.check(data.len(), 32, 36)?;
+        let blocks = data.as_chunks::<36>().0;
+        let blocks_per_row = self.in_features / 32;
+        Ok(Box::new(PanelMatrix::new(
+            self.out_features,
+            self.in_features,
+            self.cpu,
+            &|step: &mut Fp8Step, output, row, b| {
+                step.set(output, &blocks[row * blocks_per_row + b]);
             },
         )?))
     }

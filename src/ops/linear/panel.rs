@@ -159,3 +159,67 @@ impl<T: Float> Panel for Column<T> {
         out[0] = self.0[output].to_f32();
     }
 }
+
+/// 32 floats of 8 bits (E4M3) of each output, and their scales.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(super) struct Fp8Step {
+    columns: [[u8; PANEL]; 32],
+    /// 256 times what the file has, which `lanes_e4m3` leaves out.
+    scales: [f32; PANEL],
+}
+
+impl Fp8Step {
+    /// Stores an output's step: `scale:f32 values:[u8;32]`.
+    #[inline(always)]
+    pub(super) fn set(&mut self, output: usize, block: &[u8; 36]) {
+        let (scale, values) = block.split_at(4);
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column[output] = *value;
+        }
+        let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+        self.scales[output] = scale * 256.0;
+    }
+}
+
+impl Panel for Fp8Step {
+    const VALUES: usize = 32;
+    type Input = f32;
+    const INPUTS: usize = 32;
+    const ZERO: Self = Self {
+        columns: [[0; PANEL]; 32],
+        scales: [0.0; PANEL],
+    };
+
+    #[inline(always)]
+    fn dot<S: Simd, const R: usize>(
+        s: S,
+        steps: &[Self],
+        group: usize,
+        x: [&[f32]; R],
+    ) -> [S::Lanes; R] {
+        let mut sums = [s.lanes(0.0); R];
+        for (i, step) in steps.iter().enumerate() {
+            let mut dots = [s.lanes(0.0); R];
+            for (k, column) in step.columns.iter().enumerate() {
+                let w = s.lanes_e4m3(column, group);
+                for r in 0..R {
+                    dots[r] = s.fma_lanes(w, s.lanes(x[r][32 * i + k]), dots[r]);
+                }
+            }
+            let scale = s.lanes_f32(&step.scales, group);
+            for r in 0..R {
+                sums[r] = s.fma_lanes(dots[r], scale, sums[r]);
+            }
+        }
+        sums
+    }
+
+    fn read(&self, output: usize, out: &mut [f32]) {
+        for (column, out) in self.columns.iter().zip(out) {
+            let bits = u16::from(column[output]);
+            let value = f16::from_bits((bits & 0x80) << 8 | (bits & 0x7f) << 7);
+            *out = value.to_f32() * self.scales[output];
+        }
+    }
+}

@@ -138,6 +138,43 @@ impl Scales<1> for PowerOfTwo {
     }
 }
 
+/// `d · (q - z)`: integers of 4 bits (AWQ, GPTQ). The zero `z` is the first scale of a decoded block.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct ScaleZero {
+    d: [f16; PANEL],
+    neg_z: [i8; PANEL],
+}
+
+impl Scales<1> for ScaleZero {
+    const ZERO: Self = Self {
+        d: [f16::ZERO; PANEL],
+        neg_z: [0; PANEL],
+    };
+
+    #[inline(always)]
+    fn set(&mut self, output: usize, decoded: &Decoded<1>) {
+        (self.d[output], self.neg_z[output]) = (decoded.d, -decoded.scales[0]);
+    }
+    fn value(&self, output: usize, _: usize, _: usize, q: i32) -> f32 {
+        (q + i32::from(self.neg_z[output])) as f32 * self.d[output].to_f32()
+    }
+    #[inline(always)]
+    fn add<S: Simd, Q: Quants, const R: usize>(
+        &self,
+        s: S,
+        _: usize,
+        quants: &Q,
+        group: usize,
+        x: [&Int8Block; R],
+        sums: &mut [S::Lanes; R],
+    ) {
+        let scale = s.lanes_f16(&self.d, group);
+        let min = s.mul_lanes(scale, s.lanes_i8(&self.neg_z, group));
+        add_block(s, quants, group, (scale, Some(min)), x, sums);
+    }
+}
+
 /// `d · q + m`: Q4_1, Q5_1.
 #[derive(Clone, Copy)]
 #[repr(C)]

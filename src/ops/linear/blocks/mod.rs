@@ -7,7 +7,7 @@ mod ternary;
 use half::f16;
 
 pub(super) use k_quants::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
-pub(super) use simple::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
+pub(super) use simple::{int4, iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 pub(super) use ternary::{tq1_0, tq2_0};
 
 /// N blocks of 32 weights of one output. What the fields mean together is the format's formula; unused ones are zero.

@@ -63,3 +63,10 @@ pub(in super::super) fn mxfp4(block: &[u8; 17]) -> Decoded<1> {
     decoded.scales[0] = block[0].cast_signed();
     decoded
 }
+
+/// `d:f16 z:u8 qs:[u8;16]`, `x = d (q - z)`: no type of ggml's.
+pub(in super::super) fn int4(block: &[u8; 19]) -> Decoded<1> {
+    let mut decoded = decoded(half_at(block, 0), f16::ZERO, nibbles(&block[3..]));
+    decoded.scales[0] = block[2].cast_signed();
+    decoded
+}
