@@ -6,6 +6,7 @@ use anyhow::bail;
 
 use super::system;
 use crate::config::{ByteSize, Config, KvCacheDtype};
+use crate::model::quantise::Mix;
 use crate::model::{ModelConfig, TensorSource};
 use crate::ops::{KvDtype, WeightFormat};
 
@@ -37,6 +38,7 @@ impl MemoryPlan {
         config: &Config,
         model: &ModelConfig,
         file: &dyn TensorSource,
+        mix: Option<Mix>,
     ) -> anyhow::Result<Self> {
         let kv_dtype = match config.kv_cache_dtype {
             KvCacheDtype::F16 => KvDtype::F16,
@@ -86,7 +88,14 @@ impl MemoryPlan {
                 .map(|tensor| match tensor.dims.len() {
                     1 => 4 * tensor.cols() as u64,
                     _ => {
-                        let format = tensor.encoding.weight_format().unwrap_or(WeightFormat::F32);
+                        let quantised = mix.filter(|_| tensor.encoding.is_float());
+                        let quantised =
+                            quantised.and_then(|mix| mix.type_of(tensor.name, &tensor.dims));
+                        let format = match quantised {
+                            Some(ty) => ty.weight_format(),
+                            None => tensor.encoding.weight_format(),
+                        };
+                        let format = format.unwrap_or(WeightFormat::F32);
                         format.packed_bytes(tensor.rows(), tensor.cols()) as u64
                     }
                 })

@@ -2,10 +2,13 @@
 
 pub mod bench;
 pub mod doctor;
+pub mod eval;
 mod generation;
 pub mod load;
 mod memory_plan;
 pub mod models;
+mod opened;
+pub mod quantize;
 pub mod serve;
 mod system;
 
@@ -27,6 +30,8 @@ enum Command {
     Serve(serve::ServeCommand),
     /// List, fetch and show models
     Models(models::ModelsCommand),
+    Quantize(quantize::QuantizeCommand),
+    Eval(eval::EvalCommand),
     /// Show what was found on this machine and what is picked because of it
     Doctor,
     /// Measure servers
@@ -50,6 +55,8 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Models(models) => models.run().map(|()| ExitCode::SUCCESS),
+            Command::Quantize(quantize) => quantize.run().map(|()| ExitCode::SUCCESS),
+            Command::Eval(eval) => eval.run().map(|()| ExitCode::SUCCESS),
             Command::Doctor => Ok(doctor::run()),
             Command::Bench(Bench::Serve(bench)) => runtime()?.block_on(bench.run()),
         }

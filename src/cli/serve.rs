@@ -15,12 +15,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::generation::GenerationConfig;
 use super::load;
 use super::memory_plan::MemoryPlan;
+use super::opened;
 use super::system;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
 use crate::hub::{Hub, HubConfig, ModelSource, TextProgress};
-use crate::model::{Activations, Checkpoint, Decoder, Limits, ModelConfig, Runner, Weights};
+use crate::model::quantise::Mix;
+use crate::model::{
+    Activations, Checkpoint, Decoder, Limits, LoadOptions, ModelConfig, Runner, TensorShape,
+    Weights,
+};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
@@ -73,7 +78,19 @@ impl ServeCommand {
             source.served_by
         ));
         let (checkpoint, model_config) = Checkpoint::open(&source.path)?;
-        let plan = MemoryPlan::new(&config, &model_config, checkpoint.tensors())?;
+        let tensors = checkpoint.tensors();
+        let mix = config
+            .quantize
+            .map(|to| opened::mix(to, &model_config, tensors));
+        if mix.is_some()
+            && !tensors
+                .shapes()
+                .flatten()
+                .any(|shape| is_float_matrix(&shape))
+        {
+            anyhow::bail!("quantize: the model's weights are quantised already; leave it away");
+        }
+        let plan = MemoryPlan::new(&config, &model_config, tensors, mix)?;
         match listener {
             None => {
                 println!("{plan}");
@@ -89,6 +106,7 @@ impl ServeCommand {
                     source,
                     checkpoint,
                     model_config,
+                    mix,
                     plan,
                 };
                 runtime.block_on(loaded.serve(listener))
@@ -115,6 +133,8 @@ struct Loaded {
     source: ModelSource,
     checkpoint: Checkpoint,
     model_config: ModelConfig,
+    /// What weights are quantised to.
+    mix: Option<Mix>,
     plan: MemoryPlan,
 }
 
@@ -226,7 +246,10 @@ impl Loaded {
         let weights = Arc::new(Weights::load(
             self.checkpoint.tensors(),
             &self.model_config,
-            Activations::Int8,
+            LoadOptions {
+                activations: Activations::Int8,
+                mix: self.mix,
+            },
             &cpu,
         )?);
         let elapsed = started.elapsed();
@@ -279,6 +302,11 @@ impl Loaded {
         };
         Ok((engine, factory))
     }
+}
+
+/// Whether there is anything in it to quantise.
+fn is_float_matrix(shape: &TensorShape<'_>) -> bool {
+    shape.dims.len() > 1 && shape.encoding.is_float()
 }
 
 /// Says where it listens and how to try it.

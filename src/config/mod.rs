@@ -2,12 +2,14 @@
 //! checked once, every default filled in).
 
 mod named_key;
+mod quantize;
 mod raw;
 mod resolved;
 mod secret;
 mod size;
 
 pub use named_key::NamedKey;
+pub use quantize::Quantize;
 pub use raw::{ConfigError, RawConfig};
 pub use resolved::{Config, DEFAULT_MODEL, KvCacheDtype, available_cores, default_threads};
 pub use secret::Secret;

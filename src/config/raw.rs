@@ -84,6 +84,9 @@ pub struct RawConfig {
     /// What keys and values are rounded to in the KV cache: f16, bf16, or int8 (about half the memory) [default: f16]
     #[arg(long, env = "FLAMBEAU_KV_CACHE_DTYPE", value_name = "DTYPE")]
     pub kv_cache_dtype: Option<String>,
+    /// Quantise weights of 16 or 32 bits as they are loaded: q4_k, q4_0 or q8_0 [default: as they are]
+    #[arg(long, env = "FLAMBEAU_QUANTIZE", value_name = "TYPE")]
+    pub quantize: Option<String>,
     /// Whether requests of one tenant share the KV cache of common beginnings [default: true]
     #[arg(long, env = "FLAMBEAU_PREFIX_CACHE", value_name = "BOOL")]
     pub prefix_cache: Option<bool>,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ByteSize, ConfigError, NamedKey, RawConfig};
+use super::{ByteSize, ConfigError, NamedKey, Quantize, RawConfig};
 
 /// The settings of one server.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub kv_offload_memory: ByteSize,
     /// What keys and values are rounded to.
     pub kv_cache_dtype: KvCacheDtype,
+    /// What weights of floats are quantised to.
+    pub quantize: Option<Quantize>,
     /// Whether common beginnings share blocks.
     pub prefix_cache: bool,
     /// Whether steps compute guesses of what comes next.
@@ -140,6 +142,7 @@ impl RawConfig {
             prefix_cache: self.prefix_cache.unwrap_or(true),
             speculation: self.speculation.unwrap_or(true),
             kv_cache_dtype: kv_cache_dtype(self.kv_cache_dtype.as_deref())?,
+            quantize: self.quantize.as_deref().map(Quantize::named).transpose()?,
             chat_template: self.chat_template,
             tokenizer: self.tokenizer,
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout.unwrap_or(30)),

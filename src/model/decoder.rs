@@ -1,12 +1,14 @@
 //! The decoder: token rows in, logits of the rows to sample out.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::buffers::Buffers;
 use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
-use super::{Divisors, ExpertsConfig, ModelConfig, Weights};
+use super::{Divisors, ExpertsConfig, Importance, ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
     AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, QkNorm, RopeTable,
@@ -47,6 +49,8 @@ pub struct Decoder {
     host_caches: Vec<KvCache>,
     limits: Limits,
     cpu: Cpu,
+    /// What weights meet, while it is recorded.
+    importance: Option<RefCell<Importance>>,
 }
 
 /// A step's arrays that every layer uses, checked.
@@ -98,7 +102,18 @@ impl Decoder {
             host_caches,
             limits: *limits,
             cpu,
+            importance: None,
         })
+    }
+
+    /// Records from now on what weights meet.
+    pub fn record_importance(&mut self) {
+        self.importance = Some(RefCell::default());
+    }
+
+    /// Ends the recording and gives what it has.
+    pub fn take_importance(&mut self) -> Option<Importance> {
+        self.importance.take().map(RefCell::into_inner)
     }
 
     /// Computes one step: stores the keys and values of its `T` rows and returns the logits of its `B` sample rows,
@@ -293,9 +308,17 @@ impl Decoder {
             };
             routing.experts().map(group).collect::<Vec<_>>()
         };
+        let record = |linear: fn(&Mlp) -> &Linear, x: &Tensor| {
+            let mut pairs = routing.experts();
+            pairs.try_for_each(|(expert, rows)| {
+                self.record(linear(&experts[expert]), expert, x, rows)
+            })
+        };
         gather_rows(&gathered, x, routing.rows())?;
+        record(|mlp| &mlp.gate_up, &gathered)?;
         matmul_groups(&gate_up, &gathered, &groups(|mlp| &mlp.gate_up), cpu)?;
         gated_activation(&activated, &gate_up, self.config.glu, cpu)?;
+        record(|mlp| &mlp.down, &activated)?;
         matmul_groups(&outputs, &activated, &groups(|mlp| &mlp.down), cpu)?;
         combine_experts(delta, &outputs, &routing, cpu)
     }
@@ -312,6 +335,10 @@ impl Decoder {
                     weight: &self.weights.embedding,
                     bias: None,
                 };
+                if let Some(importance) = &self.importance {
+                    let mut importance = importance.borrow_mut();
+                    importance.add("token_embd", 0, &normed, 0..normed.dim(0)?)?;
+                }
                 matmul(&logits, &normed, &[part], cpu)?;
             }
         }
@@ -322,7 +349,18 @@ impl Decoder {
     }
 
     fn linear(&self, out: &Tensor, x: &Tensor, linear: &Linear) -> Result<()> {
+        self.record(linear, 0, x, 0..x.dim(0)?)?;
         matmul(out, x, &parts(linear), &self.cpu)
+    }
+
+    /// Notes the rows of x as inputs of the projections, where that is recorded.
+    fn record(&self, linear: &Linear, expert: usize, x: &Tensor, rows: Range<usize>) -> Result<()> {
+        let Some(importance) = &self.importance else {
+            return Ok(());
+        };
+        let mut importance = importance.borrow_mut();
+        let mut parts = linear.parts.iter();
+        parts.try_for_each(|part| importance.add(&part.name, expert, x, rows.clone()))
     }
 }
 

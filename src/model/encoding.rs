@@ -27,6 +27,12 @@ impl Encoding {
         }
     }
 
+    /// Whether elements are plain floats of at least 16 bits.
+    pub fn is_float(self) -> bool {
+        use GgmlType::{BF16, F16, F32, F64};
+        matches!(self, Self::Ggml(F32 | F16 | BF16 | F64))
+    }
+
     /// How elements are packed.
     pub(super) fn layout(self) -> BlockLayout {
         let layout = |block_size, block_bytes| BlockLayout {

@@ -204,6 +204,11 @@ impl Tokenizer {
         self.table.max_bytes()
     }
 
+    /// Whether a prompt begins with [`bos_id`](Self::bos_id) of itself.
+    pub fn adds_bos(&self) -> bool {
+        self.ends.add_bos
+    }
+
     /// The token that begins a text, if the vocabulary has one.
     pub fn bos_id(&self) -> Option<u32> {
         self.ends.bos

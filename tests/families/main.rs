@@ -13,6 +13,7 @@ mod errors;
 #[path = "../gguf_writer/mod.rs"]
 mod gguf_writer;
 mod model;
+mod quantised;
 mod reference;
 mod run;
 mod transformers;

@@ -19,6 +19,8 @@ pub(super) struct Entry {
     key: Box<str>,
     ty: ValueType,
     at: usize,
+    /// Where the value ends.
+    end: usize,
 }
 
 /// Reads and validates `count` entries; returns them sorted by key.
@@ -36,6 +38,7 @@ pub(super) fn read_entries(reader: &mut Reader<'_>, count: usize) -> Result<Vec<
             key: key.into(),
             ty,
             at,
+            end: reader.at(),
         });
     }
     entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
@@ -115,6 +118,15 @@ macro_rules! getters {
 }
 
 impl<'a> Metadata<'a> {
+    /// All entries, sorted by key: the key, and the bytes of value type and value as they stand in the file.
+    pub(in crate::model) fn raw_entries(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        // The type's four bytes stand before the value.
+        let bytes = move |entry: &Entry| &self.bytes[entry.at - 4..entry.end];
+        self.entries
+            .iter()
+            .map(move |entry| (&*entry.key, bytes(entry)))
+    }
+
     pub(super) fn new(bytes: &'a [u8], entries: &'a [Entry]) -> Self {
         Self { bytes, entries }
     }

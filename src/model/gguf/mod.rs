@@ -19,6 +19,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 mod value;
+mod writer;
 
 pub use dequant::{DequantError, dequantise};
 pub(super) use error::shown;
@@ -28,6 +29,7 @@ pub use mapping::GgufFile;
 pub use metadata::Metadata;
 pub use tensor::TensorView;
 pub use value::{Array, Value};
+pub(super) use writer::{NewTensor, raw, write};
 
 use std::fmt;
 

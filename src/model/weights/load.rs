@@ -1,18 +1,22 @@
 //! Reading and repacking tensor by tensor.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{Activations, FeedForward, LayerWeights, Linear, Mlp, Projection, QkNormWeights};
+use super::{
+    Activations, FeedForward, LayerWeights, Linear, LoadOptions, Mlp, Projection, QkNormWeights,
+};
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::shown;
-use crate::model::source::{Tensor, TensorSource};
+use crate::model::quantise::encode;
+use crate::model::source::{Tensor, TensorShape, TensorSource};
 use crate::model::{Divisors, ExpertsConfig, ModelConfig, ModelError, RopeConfig};
-use crate::ops::PackedWeight;
+use crate::ops::{PackedWeight, WeightFormat};
 
 /// Of one model.
 pub(super) struct Loader<'a> {
     file: &'a dyn TensorSource,
-    activations: Activations,
+    options: LoadOptions,
     /// Added to the weights of norms.
     norm_offset: f32,
     cpu: &'a Cpu,
@@ -23,13 +27,13 @@ pub(super) struct Loader<'a> {
 impl<'a> Loader<'a> {
     pub(super) fn new(
         file: &'a dyn TensorSource,
-        activations: Activations,
+        options: LoadOptions,
         norm_offset: f32,
         cpu: &'a Cpu,
     ) -> Self {
         Self {
             file,
-            activations,
+            options,
             norm_offset,
             cpu,
             used: HashSet::new(),
@@ -145,7 +149,8 @@ impl<'a> Loader<'a> {
                     Some(self.values(&tensor, rows)?)
                 }
             };
-            Ok::<_, ModelError>(Projection { weight, bias })
+            let name = name(part);
+            Ok::<_, ModelError>(Projection { name, weight, bias })
         };
         let mut mlp = |expert: usize| {
             let gate = projection("ffn_gate_exps", expert, inner, hidden)?;
@@ -185,6 +190,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Linear, ModelError> {
         let mut projection = |&(stem, rows): &(&str, usize)| {
             Ok(Projection {
+                name: stem.to_owned(),
                 weight: self.matrix(&format!("{stem}.weight"), rows, cols)?,
                 bias: self.opt_vector(&format!("{stem}.bias"), rows)?,
             })
@@ -215,15 +221,38 @@ impl<'a> Loader<'a> {
         cols: usize,
     ) -> Result<PackedWeight, ModelError> {
         tensor.shape.expect(&[cols, rows])?;
-        let kept = tensor.shape.encoding.weight_format();
-        let packed = match kept.filter(|_| self.activations == Activations::Int8) {
-            Some(format) => PackedWeight::new(format, rows, cols, &tensor.data, self.cpu),
+        let packed = match self.quantised(tensor)? {
+            Some((format, data)) => PackedWeight::new(format, rows, cols, &data, self.cpu),
             None => PackedWeight::from_f32(rows, cols, &tensor.dequantised(self.cpu)?, self.cpu),
         };
         let packed = packed
             .map_err(|error| ModelError::tensor(shown(tensor.shape.name), error.to_string()))?;
         self.finish(tensor);
         Ok(packed)
+    }
+
+    /// The format that the kernels keep the tensor in, and its data in that; `None` for float32.
+    fn quantised<'t>(
+        &self,
+        tensor: &'t Tensor<'_>,
+    ) -> Result<Option<(WeightFormat, Cow<'t, [u8]>)>, ModelError> {
+        let TensorShape {
+            name,
+            encoding,
+            dims,
+        } = &tensor.shape;
+        let mix = self.options.mix.filter(|_| encoding.is_float());
+        let quantised = match mix.and_then(|mix| mix.type_of(name, dims)) {
+            Some(ty) => {
+                let values = tensor.dequantised(self.cpu)?;
+                let data = encode(ty, dims[0], &values, None, self.cpu);
+                ty.weight_format().zip(Some(Cow::Owned(data)))
+            }
+            None => encoding
+                .weight_format()
+                .zip(Some(Cow::Borrowed(&*tensor.data))),
+        };
+        Ok(quantised.filter(|_| self.options.activations == Activations::Int8))
     }
 
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {

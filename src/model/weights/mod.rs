@@ -5,6 +5,7 @@ mod load;
 use load::Loader;
 
 use super::gguf::shown;
+use super::quantise::Mix;
 use super::source::TensorSource;
 use super::{Divisors, ModelConfig, ModelError};
 use crate::backend::cpu::Cpu;
@@ -19,6 +20,24 @@ pub enum Activations {
     Float,
 }
 
+/// How weights are loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// What they meet.
+    pub activations: Activations,
+    /// What matrices of floats are quantised to.
+    pub mix: Option<Mix>,
+}
+
+impl From<Activations> for LoadOptions {
+    fn from(activations: Activations) -> Self {
+        Self {
+            activations,
+            mix: None,
+        }
+    }
+}
+
 /// One or several `y = W x + b` of the same x, their outputs side by side. Parts stay apart, for they may be of different
 /// types in a file.
 pub struct Linear {
@@ -28,6 +47,8 @@ pub struct Linear {
 
 /// `y = W x + b`.
 pub struct Projection {
+    /// What GGUF files call it, without `.weight`: `blk.3.attn_q`. All experts of a layer have the same.
+    pub name: String,
     /// `[out_features, in_features]`.
     pub weight: PackedWeight,
     /// `[out_features]`.
@@ -107,10 +128,10 @@ impl Weights {
     pub fn load(
         file: &dyn TensorSource,
         config: &ModelConfig,
-        activations: Activations,
+        options: impl Into<LoadOptions>,
         cpu: &Cpu,
     ) -> Result<Self, ModelError> {
-        let mut loader = Loader::new(file, activations, config.norm_offset, cpu);
+        let mut loader = Loader::new(file, options.into(), config.norm_offset, cpu);
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
             embedding: loader.matrix("token_embd.weight", vocab, hidden)?,

@@ -8,6 +8,7 @@
 
 mod batch;
 mod products;
+mod softmax;
 mod span;
 mod task;
 #[cfg(test)]

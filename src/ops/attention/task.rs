@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 
 use super::batch::Chunk;
-use super::span::{Scratch, SpanKernel, State, Vectors};
+use super::softmax::State;
+use super::span::{Scratch, SpanKernel, Vectors};
 use super::{Attention, Inputs, SPAN};
 use crate::backend::cpu::{DisjointMut, Kernel, Simd};
 use crate::ops::kv_cache::{KvFormat, MAX_HEAD_DIM};

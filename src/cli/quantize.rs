@@ -1,0 +1,90 @@
+//! `flambeau quantize`: a model's weights in fewer bits, as a GGUF file.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::opened::{BLOCK_SIZE, Opened, cpu, tokens_of};
+use crate::backend::cpu::Cpu;
+use crate::config::Quantize;
+use crate::hub::human_bytes;
+use crate::model::quantise::{QuantiseJob, entries_of};
+use crate::model::{Activations, Importance, perplexity};
+use crate::ops::KvDtype;
+
+/// Quantise a model into a GGUF file that llama.cpp's programs load, too
+#[derive(Debug, Args)]
+pub struct QuantizeCommand {
+    /// A card's id, a path, or a hub id, as for serve
+    input: String,
+    /// The file to write
+    output: PathBuf,
+    /// To what
+    #[arg(long = "type", value_enum, default_value_t = Quantize::Q4K)]
+    to: Quantize,
+    /// A text, a file: what weights meet while the model reads it says which errors matter
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
+    /// Threads that compute [default: as for serve]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Tokens of the text that the model reads at once.
+const WINDOW: usize = 512;
+
+impl QuantizeCommand {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let opened = Opened::new(&self.input)?;
+        let metadata = opened.checkpoint.metadata();
+        let cpu = cpu(self.threads)?;
+        let importance = match &self.imatrix {
+            None => None,
+            Some(path) => Some(importance(&opened, path, &cpu).context("--imatrix")?),
+        };
+        let Some(metadata) = metadata else {
+            anyhow::bail!("folders")
+        };
+        let job = QuantiseJob {
+            source: opened.checkpoint.tensors(),
+            entries: entries_of(metadata),
+            mix: opened.mix(self.to),
+            importance: importance.as_ref(),
+            cpu: &cpu,
+        };
+        let started = Instant::now();
+        let written = job.write(&self.output, |done, all| eprint!("\r{done}/{all} tensors"));
+        eprintln!();
+        written.with_context(|| self.output.display().to_string())?;
+        let size = std::fs::metadata(&self.output)?.len();
+        println!(
+            "{}: {} in {:.1} s",
+            self.output.display(),
+            human_bytes(size),
+            started.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+}
+
+/// What the weights meet while the model reads the text.
+fn importance(opened: &Opened, path: &std::path::Path, cpu: &Cpu) -> anyhow::Result<Importance> {
+    let tokenizer = opened.tokenizer()?;
+    let tokens = tokens_of(path, &tokenizer)?;
+    let window = WINDOW.min(opened.config.context_length);
+    let mut decoder = opened.decoder(Activations::Int8.into(), window, KvDtype::F16, cpu)?;
+    decoder.record_importance();
+    let bos = tokenizer.bos_id().filter(|_| tokenizer.adds_bos());
+    let read = perplexity(&decoder, &tokens, window, bos, BLOCK_SIZE, |done, all| {
+        eprint!("\r{done}/{all} windows");
+    });
+    eprintln!();
+    let score = read?;
+    eprintln!("perplexity before: {:.4}", score.perplexity());
+    decoder
+        .take_importance()
+        .context("importance was recorded: this is a bug")
+}

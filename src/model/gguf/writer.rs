@@ -1,0 +1,170 @@
+//! Writing GGUF files, version 3.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::ggml_type::GgmlType;
+
+const ALIGNMENT: u64 = 32;
+
+/// A tensor of the file to come.
+pub(in crate::model) struct NewTensor {
+    pub name: String,
+    /// Fastest first.
+    pub dims: Vec<usize>,
+    pub ty: GgmlType,
+}
+
+impl NewTensor {
+    fn num_bytes(&self) -> u64 {
+        let layout = self.ty.layout().expect("a supported type: this is a bug");
+        let num_values: usize = self.dims.iter().product();
+        (num_values / layout.block_size * layout.block_bytes) as u64
+    }
+}
+
+/// Values as they stand in a file: the value type, then the value.
+pub(in crate::model) mod raw {
+    pub(in crate::model) fn u32(value: u32) -> Vec<u8> {
+        [4u32.to_le_bytes(), value.to_le_bytes()].concat()
+    }
+}
+
+/// Writes the file: metadata `(key, raw value)`, then the tensors, whose data `data` gives by place. The file is whole under its name or
+/// not there: it is written beside it first.
+///
+/// # Errors
+/// Those of `data`, and what the system says of writing; nothing is left behind.
+pub(in crate::model) fn write<E: From<io::Error>>(
+    path: &Path,
+    entries: &[(Cow<'_, str>, Cow<'_, [u8]>)],
+    tensors: &[NewTensor],
+    mut data: impl FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<(), E> {
+    let part = Part::new(path);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(&part.0)?);
+    let head = head(entries, tensors);
+    out.write_all(&head)?;
+    pad(&mut out, head.len() as u64)?;
+    for (i, tensor) in tensors.iter().enumerate() {
+        let bytes = data(i)?;
+        if bytes.len() as u64 != tensor.num_bytes() {
+            let message = format!(
+                "{}: {} bytes came, not {}",
+                tensor.name,
+                bytes.len(),
+                tensor.num_bytes()
+            );
+            return Err(io::Error::other(message).into());
+        }
+        out.write_all(&bytes)?;
+        pad(&mut out, bytes.len() as u64)?;
+    }
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    std::fs::rename(&part.0, path)?;
+    Ok(())
+}
+
+/// The file while it is not whole; removed when it is dropped.
+struct Part(PathBuf);
+
+impl Part {
+    fn new(path: &Path) -> Self {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".part");
+        Self(name.into())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Nothing is there once it has its name.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn head(entries: &[(Cow<'_, str>, Cow<'_, [u8]>)], tensors: &[NewTensor]) -> Vec<u8> {
+    let string = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut head = b"GGUF".to_vec();
+    head.extend(3u32.to_le_bytes());
+    head.extend((tensors.len() as u64).to_le_bytes());
+    head.extend((entries.len() as u64).to_le_bytes());
+    for (key, value) in entries {
+        head.extend(string(key));
+        head.extend_from_slice(value);
+    }
+    let mut offset = 0u64;
+    for tensor in tensors {
+        head.extend(string(&tensor.name));
+        head.extend((tensor.dims.len() as u32).to_le_bytes());
+        for &dim in &tensor.dims {
+            head.extend((dim as u64).to_le_bytes());
+        }
+        head.extend(tensor.ty.id().to_le_bytes());
+        head.extend(offset.to_le_bytes());
+        offset += tensor.num_bytes().next_multiple_of(ALIGNMENT);
+    }
+    head
+}
+
+fn pad(out: &mut impl Write, written: u64) -> io::Result<()> {
+    let missing = written.next_multiple_of(ALIGNMENT) - written;
+    out.write_all(&[0; ALIGNMENT as usize][..missing as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gguf, GgufFile};
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.gguf");
+        let entries = [("a.key".into(), raw::u32(7).into())];
+        let tensor = |name: &str, dims: &[usize], ty| NewTensor {
+            name: name.into(),
+            dims: dims.into(),
+            ty,
+        };
+        let tensors = [
+            tensor("first", &[3], GgmlType::F32),
+            tensor("second", &[32, 2], GgmlType::Q8_0),
+        ];
+        let data = [vec![1; 12], vec![2; 68]];
+        write::<io::Error>(&path, &entries, &tensors, |i| Ok(data[i].clone())).unwrap();
+        let file = GgufFile::open(&path).unwrap();
+        assert_eq!(file.metadata().get_u32("a.key").unwrap(), 7);
+        assert_eq!(file.tensor("first").unwrap().data, data[0]);
+        let second = file.tensor("second").unwrap();
+        assert_eq!((second.dims, second.data), (&[32, 2][..], &data[1][..]));
+        assert_eq!(
+            Gguf::parse(std::fs::read(&path).unwrap())
+                .unwrap()
+                .version(),
+            3
+        );
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind_and_what_was_there_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.gguf");
+        std::fs::write(&path, "old").unwrap();
+        let tensors = [NewTensor {
+            name: "a".into(),
+            dims: vec![3],
+            ty: GgmlType::F32,
+        }];
+        for data in [Ok(vec![0; 11]), Err(io::Error::other("no more"))] {
+            let mut data = Some(data);
+            let result = write::<io::Error>(&path, &[], &tensors, |_| data.take().unwrap());
+            assert!(result.is_err());
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,171 @@
+//! Quantising weights: which tensor to which type, and how values are rounded.
+
+mod blocks;
+mod file;
+mod mix;
+mod search;
+
+pub use file::{QuantiseError, QuantiseJob, RawEntry, entries_of};
+pub use mix::{Mix, Quantisation};
+
+use half::f16;
+
+use super::gguf::GgmlType;
+use crate::backend::cpu::{Cpu, Kernel, Simd};
+
+/// Encodes rows of `cols` values as a type that [`Mix::type_of`] gives. `importance` is the mean square of the inputs that each column
+/// meets, `[cols]`; without it what is large counts more.
+///
+/// # Panics
+/// If a row is no whole number of the type's blocks, or the type is another.
+pub fn encode(
+    ty: GgmlType,
+    cols: usize,
+    values: &[f32],
+    importance: Option<&[f32]>,
+    cpu: &Cpu,
+) -> Vec<u8> {
+    let layout = ty.layout().expect("a supported type: this is a bug");
+    let row_bytes = cols / layout.block_size * layout.block_bytes;
+    let mut out = vec![0; values.len() / cols * row_bytes];
+    // Some rows a task: they take milliseconds.
+    let rows_per_task = (1 << 16) / cols.clamp(1, 1 << 16) + 1;
+    cpu.for_each_chunk(&mut out, rows_per_task * row_bytes, &|i, out| {
+        let values = &values[i * rows_per_task * cols..];
+        cpu.dispatch(Rows {
+            ty,
+            cols,
+            values: &values[..out.len() / row_bytes * cols],
+            importance,
+            out,
+        });
+    });
+    out
+}
+
+struct Rows<'a> {
+    ty: GgmlType,
+    cols: usize,
+    values: &'a [f32],
+    importance: Option<&'a [f32]>,
+    out: &'a mut [u8],
+}
+
+/// Not over vectors by hand: compiled for the instruction set, the loops become some.
+impl Kernel for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.ty {
+            GgmlType::Q4_0 => self.blocks(blocks::q4_0),
+            GgmlType::Q5_0 => self.blocks(blocks::q5_0),
+            GgmlType::Q8_0 => self.blocks(blocks::q8_0),
+            GgmlType::Q4K => self.blocks(blocks::q4_k),
+            GgmlType::Q6K => self.blocks(blocks::q6_k),
+            GgmlType::F16 => {
+                for (out, &x) in self.out.as_chunks_mut::<2>().0.iter_mut().zip(self.values) {
+                    *out = f16::from_f32(x).to_le_bytes();
+                }
+            }
+            other => panic!("{other} is no type to quantise to: this is a bug"),
+        }
+    }
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn blocks<const N: usize, const BYTES: usize>(
+        self,
+        encode: impl Fn(&[f32; N], Option<&[f32; N]>, &mut [u8; BYTES]),
+    ) {
+        let blocks_per_row = self.cols / N;
+        let importance = self
+            .importance
+            .map(|importance| importance.as_chunks::<N>().0);
+        let blocks = self.values.as_chunks::<N>().0.iter();
+        let out = self.out.as_chunks_mut::<BYTES>().0;
+        for (i, (x, out)) in blocks.zip(out).enumerate() {
+            let importance = importance.map(|importance| &importance[i % blocks_per_row]);
+            encode(x, importance, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::gguf::dequantise;
+
+    fn values(len: usize) -> Vec<f32> {
+        let mut state = 7u32;
+        let mut uniform = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32
+        };
+        // Near a normal distribution.
+        (0..len)
+            .map(|_| (0..6).map(|_| uniform()).sum::<f32>() - 3.0)
+            .collect()
+    }
+
+    fn error(ty: GgmlType, importance: Option<&[f32]>, weights: &[f32]) -> f64 {
+        let (cols, x) = (512, values(512 * 40));
+        let cpu = Cpu::new(2).unwrap();
+        let bytes = encode(ty, cols, &x, importance, &cpu);
+        let mut back = vec![0.0; x.len()];
+        dequantise(ty, &bytes, &mut back).unwrap();
+        let terms = x.iter().zip(&back).enumerate();
+        let errors = terms.map(|(i, (x, y))| weights[i % cols] * (x - y).powi(2));
+        let (sum, all): (f32, f32) = (errors.sum(), x.iter().map(|x| x * x).sum());
+        f64::from(sum / all).sqrt()
+    }
+
+    #[test]
+    fn errors_are_what_the_bits_allow() {
+        for (ty, most) in [
+            (GgmlType::F16, 3e-4),
+            (GgmlType::Q8_0, 6e-3),
+            (GgmlType::Q6K, 0.019),
+            (GgmlType::Q5_0, 0.042),
+            (GgmlType::Q4K, 0.075),
+            (GgmlType::Q4_0, 0.09),
+        ] {
+            let error = error(ty, None, &[1.0; 512]);
+            assert!(error < most, "{ty}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_important_is_met_better() {
+        let importance: Vec<f32> = (0..512)
+            .map(|i| if i % 7 == 0 { 50.0 } else { 0.2 })
+            .collect();
+        for ty in [GgmlType::Q4_0, GgmlType::Q5_0, GgmlType::Q4K, GgmlType::Q6K] {
+            let (with, without) = (
+                error(ty, Some(&importance), &importance),
+                error(ty, None, &importance),
+            );
+            assert!(with < 0.97 * without, "{ty}: {with} {without}");
+        }
+    }
+
+    #[test]
+    fn rows_are_the_same_on_any_number_of_threads_and_zeros_stay_zeros() {
+        let x = values(512 * 300);
+        for ty in [
+            GgmlType::Q4_0,
+            GgmlType::Q5_0,
+            GgmlType::Q8_0,
+            GgmlType::Q4K,
+            GgmlType::Q6K,
+        ] {
+            let all = [1, 3].map(|n| encode(ty, 512, &x, None, &Cpu::new(n).unwrap()));
+            assert!(all[0] == all[1], "{ty}");
+            let zeros = encode(ty, 512, &[0.0; 512], None, &Cpu::new(1).unwrap());
+            let mut back = vec![1.0; 512];
+            dequantise(ty, &zeros, &mut back).unwrap();
+            assert_eq!(back, [0.0; 512], "{ty}");
+        }
+    }
+}

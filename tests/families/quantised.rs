@@ -1,0 +1,167 @@
+//! A model that is quantised, as it is loaded or into a file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flambeau::backend::cpu::Cpu;
+use flambeau::model::gguf::{GgmlType, GgufFile};
+use flambeau::model::quantise::{Mix, Quantisation, QuantiseJob, entries_of};
+use flambeau::model::{
+    Activations, Decoder, Importance, LoadOptions, ModelConfig, TensorSource, Weights, perplexity,
+};
+
+use super::differences;
+use super::model::{Model, Spec};
+use super::run::{self, BLOCK_SIZE};
+
+const TARGETS: [Quantisation; 3] = [Quantisation::Q4K, Quantisation::Q4_0, Quantisation::Q8_0];
+
+/// Rows are whole K-quants' blocks where `hidden` is 256.
+fn model(hidden: usize) -> Model {
+    let spec = Spec {
+        tied: false,
+        hidden,
+        inner: hidden,
+        heads: 8,
+        head_dim: Some(32),
+        ..Spec::llama()
+    };
+    Model::random(&spec, 3)
+}
+
+fn mix(target: Quantisation) -> Mix {
+    Mix {
+        target,
+        num_layers: 2,
+        has_tied_head: false,
+    }
+}
+
+fn decoder(file: &GgufFile, options: impl Into<LoadOptions>) -> Decoder {
+    let cpu = Cpu::new(2).unwrap();
+    let config = ModelConfig::from_gguf(file.metadata()).unwrap();
+    let weights = Weights::load(file, &config, options, &cpu).unwrap();
+    Decoder::new(config, Arc::new(weights), &run::limits(), cpu).unwrap()
+}
+
+fn write(file: &GgufFile, target: Quantisation, importance: Option<&Importance>, path: &Path) {
+    let cpu = Cpu::new(2).unwrap();
+    let job = QuantiseJob {
+        source: file,
+        entries: entries_of(file.metadata()),
+        mix: mix(target),
+        importance,
+        cpu: &cpu,
+    };
+    job.write(path, |_, _| {}).unwrap();
+}
+
+fn bits(logits: &[Vec<f32>]) -> Vec<u32> {
+    logits.iter().flatten().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn a_model_quantised_as_it_is_loaded_gives_the_bits_of_its_quantised_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.gguf");
+    for (hidden, target) in [64, 256]
+        .into_iter()
+        .flat_map(|hidden| TARGETS.map(|target| (hidden, target)))
+    {
+        let model = model(hidden);
+        let file = run::open(&model);
+        let tokens = run::prompt(&model, 40, 4);
+        write(&file, target, None, &path);
+        let written = GgufFile::open(&path).unwrap();
+        let from_file = run::alone(&decoder(&written, Activations::Int8), &tokens);
+        let options = LoadOptions {
+            activations: Activations::Int8,
+            mix: Some(mix(target)),
+        };
+        let as_loaded = run::alone(&decoder(&file, options), &tokens);
+        assert!(bits(&from_file) == bits(&as_loaded), "{target:?}, {hidden}");
+
+        // And what it gives is near what the model gives.
+        let exact = run::alone(&decoder(&file, Activations::Float), &tokens);
+        let exact: Vec<Vec<f64>> = (exact.iter())
+            .map(|row| row.iter().map(|&x| f64::from(x)).collect())
+            .collect();
+        let (_, mean) = differences(&as_loaded, &exact);
+        let most = if target == Quantisation::Q8_0 {
+            0.01
+        } else {
+            0.1
+        };
+        assert!(mean < most, "{target:?}, {hidden}: {mean}");
+    }
+}
+
+#[test]
+fn the_file_has_the_mix_and_all_metadata() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.gguf");
+    let file = run::open(&model(256));
+    write(&file, Quantisation::Q4K, None, &path);
+    let written = GgufFile::open(&path).unwrap();
+    for (name, ty) in [
+        ("token_embd.weight", GgmlType::Q4K),
+        ("output.weight", GgmlType::Q6K),
+        ("blk.0.attn_q.weight", GgmlType::Q4K),
+        ("blk.1.ffn_down.weight", GgmlType::Q6K),
+        ("blk.0.attn_norm.weight", GgmlType::F32),
+    ] {
+        assert_eq!(written.tensor(name).unwrap().ty, ty, "{name}");
+    }
+    let metadata = written.metadata();
+    assert_eq!(metadata.get_u32("general.file_type").unwrap(), 15);
+    let config = |file: &GgufFile| ModelConfig::from_gguf(file.metadata()).unwrap();
+    assert_eq!(config(&written), config(&file));
+    // What is quantised to what it is already stays as it is.
+    let again = dir.path().join("again.gguf");
+    write(&written, Quantisation::Q4K, None, &again);
+    let again = GgufFile::open(&again).unwrap();
+    for shape in TensorSource::shapes(&written) {
+        let name = shape.unwrap().name;
+        assert!(again.tensor(name).unwrap().data == written.tensor(name).unwrap().data);
+    }
+}
+
+#[test]
+fn importance_comes_from_what_weights_meet() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.gguf");
+    let model = model(256);
+    let file = run::open(&model);
+    let tokens = run::prompt(&model, 256, 5);
+    let mut decoder = decoder(&file, Activations::Float);
+    decoder.record_importance();
+    perplexity(&decoder, &tokens, 128, None, BLOCK_SIZE, |_, _| {}).unwrap();
+    let importance = decoder.take_importance().unwrap();
+    // Seven matrices in each of two layers, and the head.
+    assert_eq!(importance.len(), 15);
+    assert_eq!(
+        importance.of("blk.0.attn_q", 0),
+        importance.of("blk.0.attn_v", 0)
+    );
+    assert_ne!(
+        importance.of("blk.0.attn_q", 0),
+        importance.of("blk.0.attn_output", 0)
+    );
+    assert_eq!(importance.of("output", 0).unwrap().len(), 256);
+    write(&file, Quantisation::Q4K, Some(&importance), &path);
+    let with = GgufFile::open(&path).unwrap();
+    let without = dir.path().join("without.gguf");
+    write(&file, Quantisation::Q4K, None, &without);
+    let without = GgufFile::open(&without).unwrap();
+    let name = "blk.0.ffn_up.weight";
+    assert!(with.tensor(name).unwrap().data != without.tensor(name).unwrap().data);
+}
+
+#[test]
+fn a_text_without_a_whole_window_is_an_error() {
+    let model = model(64);
+    let decoder = decoder(&run::open(&model), Activations::Float);
+    let tokens = run::prompt(&model, 100, 5);
+    let error = perplexity(&decoder, &tokens, 128, None, BLOCK_SIZE, |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("100 tokens"), "{error}");
+}
