@@ -48,6 +48,7 @@ fn request(
 ) -> GenerateRequest {
     let first = id as u32 * 100_000;
     GenerateRequest {
+        adapter: None,
         tenant: DEFAULT_TENANT.into(),
         priority: Priority::Standard,
         deadline: None,

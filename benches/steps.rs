@@ -35,6 +35,7 @@ fn plan(num_sequences: usize, q_len: usize, context_len: usize) -> StepPlan {
             plan.slot_mapping.push(first_block * 16 + position as u32);
         }
         plan.sequences.push(SequenceId(s as u64));
+        plan.adapters.push(None);
         plan.cu_seqlens_q.push(plan.token_ids.len() as u32);
         plan.context_lens.push(context_len as u32);
         plan.block_tables

@@ -26,7 +26,7 @@ use client::Client;
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle};
 use flambeau::scheduler::SchedulerConfig;
-use flambeau::server::{AppState, SamplingDefaults, ServedModel, ServerOptions, serve};
+use flambeau::server::{Adapters, AppState, SamplingDefaults, ServedModel, ServerOptions, serve};
 use flambeau::telemetry::{RequestLog, Telemetry};
 use flambeau::text::{GgufVocab, Tokenizer};
 use futures_util::future::try_join_all;
@@ -139,6 +139,7 @@ async fn start(
     let (engine, ended) = EngineHandle::spawn(config, Box::new(factory), telemetry.engine("fake"))?;
     let state = AppState {
         model: Arc::new(ServedModel {
+            adapters: Adapters::new(Box::new(|_| Err("none here".into()))),
             name: "fake".into(),
             tokenizer: Arc::new(tokenizer()?),
             chat_template: Err("the bench sends no chats".into()),

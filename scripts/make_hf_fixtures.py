@@ -2,7 +2,7 @@
 """Writes tests/data/hf: a tiny random model of every family that is read from safetensors, and the logits that
 `transformers` gives for it in float32, with keys and values rounded to float16 as flambeau's cache has them.
 
-Usage: pip install torch transformers; python scripts/make_hf_fixtures.py
+Usage: pip install torch transformers peft; python scripts/make_hf_fixtures.py
 The seeds are fixed. Weights are stored in bfloat16, so that a file holds exactly what was computed with; one model is cut
 into shards.
 """
@@ -11,6 +11,7 @@ import json
 import pathlib
 import shutil
 
+import peft
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -222,6 +223,36 @@ def make(name, kind, own, shard_size):
     print(f"{name}: {size} bytes, logits of {logits.std():.2f} +- {logits.abs().max():.2f}")
 
 
+# The model, the adapter's settings.
+ADAPTERS = {
+    "llama-lora": ("llama", dict(r=4, lora_alpha=8, target_modules="all-linear")),
+    "llama-lora-qv": ("llama", dict(r=2, lora_alpha=16, target_modules=["q_proj", "v_proj"], use_rslora=True)),
+    "llama-lora-k": ("llama", dict(r=3, lora_alpha=3, target_modules=["k_proj", "down_proj"])),
+}
+
+
+def make_adapter(name, base, own):
+    torch.manual_seed(sum(map(ord, name)))
+    model = transformers.AutoModelForCausalLM.from_pretrained(FOLDER / base, dtype=torch.float32).eval()
+    tokens = load_file(FOLDER / base / "expected.safetensors")["tokens"][None].long()
+    model = peft.get_peft_model(model, peft.LoraConfig(**own))
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            if "lora_" in key:
+                weight.copy_(0.3 * torch.randn(weight.shape))
+        logits = model(tokens, past_key_values=HalfCache(config=model.config)).logits[0]
+    folder = FOLDER / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": base}
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    save_file({"logits": logits.float().contiguous()}, folder / "expected.safetensors")
+    print(f"{name}: logits of {logits.std():.2f} +- {logits.abs().max():.2f}")
+
+
 for name, (kind, own, shard_size) in MODELS.items():
     make(name, kind, own, shard_size)
+for name, (base, own) in ADAPTERS.items():
+    make_adapter(name, base, own)
 print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}))

@@ -1,5 +1,7 @@
 //! What a request asks of the engine, and what it gets back: plain data that every layer may name.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,9 +93,27 @@ impl Priority {
 /// Who asks where nobody has a key.
 pub const DEFAULT_TENANT: &str = "default";
 
+/// What a request is computed with besides the model (a LoRA adapter). Who holds one can go on using it, whoever else has let it
+/// go.
+#[derive(Clone)]
+pub struct Adapter {
+    /// No other one that the process ever loaded has it: what was cached with one is never taken for another's.
+    pub id: u64,
+    /// What the executor adds; only it knows the type.
+    pub weights: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Adapter({})", self.id)
+    }
+}
+
 /// One generation to run.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
+    /// What it is computed with besides the model.
+    pub adapter: Option<Adapter>,
     /// Who asks: what the server knows of the key, never what a client says. Tenants share no cached prefix.
     pub tenant: Arc<str>,
     /// Which of the waiting it comes before.

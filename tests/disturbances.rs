@@ -64,6 +64,7 @@ fn requests(vocab_size: usize) -> Vec<GenerateRequest> {
             prompt.extend_from_within(..);
         }
         GenerateRequest {
+            adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: [Priority::Standard, Priority::Interactive, Priority::Batch][rng.below(3)],
             deadline: None,

@@ -64,6 +64,7 @@ fn teacher_force(runner: &mut Runner, case: &Case) -> Vec<SampledToken> {
         plan.positions.extend(start as u32..end as u32);
         plan.slot_mapping.extend(start as u32..end as u32);
         plan.sequences.push(SequenceId(0));
+        plan.adapters.push(None);
         plan.cu_seqlens_q.push((end - start) as u32);
         plan.context_lens.push(end as u32);
         plan.block_tables.extend(0..end.div_ceil(16) as u32);
@@ -221,6 +222,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
             ..StopCriteria::default()
         };
         let request = GenerateRequest {
+            adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
             deadline: None,

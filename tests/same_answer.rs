@@ -76,6 +76,7 @@ fn requests() -> Vec<GenerateRequest> {
             _ => {}
         }
         GenerateRequest {
+            adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
             deadline: None,
@@ -181,6 +182,7 @@ impl Passer {
     fn arrive(rng: &mut Rng, engine: &Engine) -> Self {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
+            adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
             deadline: None,

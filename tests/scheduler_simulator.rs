@@ -41,6 +41,7 @@ fn expected(prompt: &[u32], max_tokens: usize, max_model_len: usize) -> Vec<u32>
 
 fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest {
     GenerateRequest {
+        adapter: None,
         tenant: tenant.into(),
         priority: Priority::Standard,
         deadline: None,

@@ -44,6 +44,7 @@ impl Machine {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
         let request = GenerateRequest {
+            adapter: None,
             tenant: tenant.into(),
             priority: Priority::Standard,
             deadline: None,

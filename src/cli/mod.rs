@@ -27,7 +27,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve a model over an OpenAI-compatible API
-    Serve(serve::ServeCommand),
+    Serve(Box<serve::ServeCommand>),
     /// List, fetch and show models
     Models(models::ModelsCommand),
     Quantize(quantize::QuantizeCommand),

@@ -1,5 +1,6 @@
 //! `flambeau serve`: from settings to a listening server, and back down on a signal.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,11 +24,11 @@ use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, Executo
 use crate::hub::{Hub, HubConfig, ModelSource, TextProgress};
 use crate::model::quantise::Mix;
 use crate::model::{
-    Activations, Checkpoint, Decoder, Limits, LoadOptions, ModelConfig, Runner, TensorShape,
-    Weights,
+    Activations, Checkpoint, Decoder, Limits, LoadOptions, LoraWeights, ModelConfig, Runner,
+    TensorShape, Weights,
 };
 use crate::scheduler::SchedulerConfig;
-use crate::server::{ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
+use crate::server::{Adapters, ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -149,14 +150,15 @@ impl Loaded {
         let telemetry = Telemetry::new().context("metrics")?;
         let generation = GenerationConfig::of_folder(&self.source.path)?;
         // Building the tokenizer takes about as long as repacking the weights of a small model.
-        let ((tokenizer, chat_template), (engine_config, factory)) = thread::scope(|scope| {
-            let text = scope.spawn(|| self.text(&generation));
-            let engine = self.engine();
-            let text = text
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            anyhow::Ok((text?, engine?))
-        })?;
+        let ((tokenizer, chat_template), (engine_config, factory, weights)) =
+            thread::scope(|scope| {
+                let text = scope.spawn(|| self.text(&generation));
+                let engine = self.engine();
+                let text = text
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                anyhow::Ok((text?, engine?))
+            })?;
         let (engine, engine_ended) =
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
         let model = ServedModel {
@@ -167,6 +169,7 @@ impl Loaded {
             defaults: generation.defaults(self.source.card),
             default_deadline: self.config.default_deadline,
             max_model_len: self.plan.max_model_len,
+            adapters: self.adapters(weights)?,
             engine,
         };
         let request_log = RequestLog::stdout().context("the request log's thread")?;
@@ -236,7 +239,7 @@ impl Loaded {
     }
 
     /// Loads the weights; the executor itself is built on the engine's thread, and again after a panic.
-    fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory)> {
+    fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory, Arc<Weights>)> {
         let (config, plan) = (&self.config, &self.plan);
         let cpu = Cpu::new(config.threads).context("threads")?;
         if let Err(reason) = Isa::Avx2.usable() {
@@ -281,11 +284,11 @@ impl Loaded {
             block_size: plan.block_size,
             kv_dtype: plan.kv_dtype,
         };
-        let model_config = self.model_config.clone();
+        let (model_config, shared) = (self.model_config.clone(), Arc::clone(&weights));
         let factory: ExecutorFactory = Box::new(move || {
             let decoder = Decoder::new(
                 model_config.clone(),
-                Arc::clone(&weights),
+                Arc::clone(&shared),
                 &limits,
                 cpu.clone(),
             );
@@ -300,7 +303,22 @@ impl Loaded {
             max_waiting: config.max_queued_requests,
             has_tenants: config.num_tenants() > 1,
         };
-        Ok((engine, factory))
+        Ok((engine, factory, weights))
+    }
+
+    /// Reads the adapters that the settings name; others come while the server runs.
+    fn adapters(&self, weights: Arc<Weights>) -> anyhow::Result<Adapters> {
+        let config = self.model_config.clone();
+        let adapters = Adapters::new(Box::new(move |folder| {
+            let adapter = LoraWeights::load(folder, &config, &weights);
+            let adapter = adapter.map_err(|error| error.to_string())?;
+            Ok(Arc::new(adapter) as Arc<dyn Any + Send + Sync>)
+        }));
+        for (name, folder) in &self.config.lora_modules {
+            let loaded = adapters.load(name, folder);
+            loaded.map_err(|error| anyhow::anyhow!("lora_modules: {name}: {error}"))?;
+        }
+        Ok(adapters)
     }
 }
 

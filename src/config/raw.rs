@@ -45,6 +45,18 @@ pub struct RawConfig {
     /// Listen beyond this machine without any key
     #[arg(long, env = "FLAMBEAU_INSECURE_NO_AUTH", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub insecure_no_auth: Option<bool>,
+    /// A LoRA adapter to serve as a model of its own, as NAME=FOLDER; may be given several times
+    #[arg(
+        long,
+        env = "FLAMBEAU_LORA_MODULES",
+        value_name = "NAME=FOLDER",
+        value_delimiter = ','
+    )]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "one_or_many"
+    )]
+    pub lora_modules: Vec<String>,
     /// Where to compute: auto or cpu [default: auto]
     #[arg(long, env = "FLAMBEAU_DEVICE")]
     pub device: Option<String>,

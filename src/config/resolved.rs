@@ -18,6 +18,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Keys that open the server; none opens it to this machine alone.
     pub api_keys: Vec<NamedKey>,
+    /// LoRA adapters: what requests call each, and its folder.
+    pub lora_modules: Vec<(String, String)>,
     /// Threads that compute.
     pub threads: usize,
     /// Sequences that run at once.
@@ -103,6 +105,11 @@ impl RawConfig {
                 .iter()
                 .enumerate()
                 .map(|(i, key)| NamedKey::parse(i, &key.0))
+                .collect::<Result<_, _>>()?,
+            lora_modules: self
+                .lora_modules
+                .iter()
+                .map(|text| lora_module(text))
                 .collect::<Result<_, _>>()?,
             threads: within(
                 "threads",
@@ -204,6 +211,18 @@ fn within(name: &'static str, value: usize, min: usize, max: usize) -> Result<us
         false => Err(ConfigError::value(
             name,
             format!("{value} is not in {min}..={max}"),
+        )),
+    }
+}
+
+fn lora_module(text: &str) -> Result<(String, String), ConfigError> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok((name.to_owned(), folder.to_owned()))
+        }
+        _ => Err(ConfigError::value(
+            "lora_modules",
+            format!("{text:?} is not NAME=FOLDER"),
         )),
     }
 }

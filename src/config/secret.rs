@@ -23,11 +23,11 @@ impl From<String> for Secret {
 }
 
 /// One string or a list of them. The error does not repeat what was there.
-pub(super) fn one_or_many<'de, D: Deserializer<'de>>(
+pub(super) fn one_or_many<'de, D: Deserializer<'de>, T: From<String>>(
     deserializer: D,
-) -> Result<Vec<Secret>, D::Error> {
+) -> Result<Vec<T>, D::Error> {
     let text = |value| match value {
-        Value::String(text) => Ok(Secret(text)),
+        Value::String(text) => Ok(T::from(text)),
         _ => Err(serde::de::Error::custom(
             "must be a string or a list of strings",
         )),

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, bail};
 
+use super::adapters::AdapterRows;
 use super::buffers::Buffers;
 use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
 use super::{Divisors, ExpertsConfig, Importance, ModelConfig, Weights};
 use crate::backend::cpu::Cpu;
 use crate::ops::{
     AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, QkNorm, RopeTable,
-    Routing, Slots, add_assign, combine_experts, embedding, gated_activation, gather_rows, matmul,
-    matmul_groups, paged_attention, rms_norm, rope_store, softcap,
+    Routing, Slots, add_assign, add_low_rank, combine_experts, embedding, gated_activation,
+    gather_rows, matmul, matmul_groups, paged_attention, rms_norm, rope_store, softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
 
@@ -58,6 +59,7 @@ struct Step<'a> {
     positions: &'a [u32],
     slots: Slots<'a>,
     batch: AttentionBatch<'a>,
+    adapters: AdapterRows<'a>,
 }
 
 impl Decoder {
@@ -135,9 +137,11 @@ impl Decoder {
                 num_blocks,
                 block_size,
             )?,
+            adapters: AdapterRows::of_step(plan)?,
         };
         let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
         let sampled_batch = step.batch.select(&sampled_rows)?;
+        let sampled_adapters = step.adapters.select(&sampled_rows);
         self.move_blocks(&plan.block_moves)?;
         let hidden = self.buffers.hidden.narrow(0, 0, plan.num_tokens())?;
         embedding(
@@ -148,7 +152,7 @@ impl Decoder {
             &self.cpu,
         )?;
 
-        let (mut hidden, mut batch) = (hidden, &step.batch);
+        let (mut hidden, mut batch, mut adapters) = (hidden, &step.batch, &step.adapters);
         for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
             let rope = self.config.layers[i].rope_idx.map(|i| &self.ropes[i]);
             let mut qkv = self.project_and_store(layer, kv_cache, rope, &hidden, &step)?;
@@ -158,7 +162,7 @@ impl Decoder {
                     return Ok(None);
                 }
                 (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &sampled_rows)?;
-                batch = &sampled_batch;
+                (batch, adapters) = (&sampled_batch, &sampled_adapters);
             }
             let params = AttentionParams {
                 scale: self.config.attention_scale,
@@ -166,8 +170,8 @@ impl Decoder {
                 softcap: self.config.attention_softcap,
                 sinks: layer.sinks.as_deref(),
             };
-            self.attend(layer, kv_cache, params, &hidden, &qkv, batch)?;
-            self.feed_forward(layer, &hidden)?;
+            self.attend(layer, kv_cache, params, &hidden, &qkv, (batch, adapters))?;
+            self.feed_forward(layer, &hidden, adapters)?;
         }
         self.lm_head(&hidden).map(Some)
     }
@@ -207,7 +211,7 @@ impl Decoder {
         let normed = rows_for(hidden, &self.buffers.normed)?;
         let qkv = rows_for(hidden, &self.buffers.qkv)?;
         rms_norm(&normed, hidden, &layer.attn_norm, eps, cpu)?;
-        self.linear(&qkv, &normed, &layer.qkv)?;
+        self.linear(&qkv, &normed, &layer.qkv, &step.adapters)?;
         let norm = layer.qk_norm.as_ref().map(|weights| QkNorm {
             q: &weights.q,
             k: &weights.k,
@@ -239,12 +243,12 @@ impl Decoder {
         params: AttentionParams<'_>,
         hidden: &Tensor,
         qkv: &Tensor,
-        batch: &AttentionBatch<'_>,
+        (batch, adapters): (&AttentionBatch<'_>, &AdapterRows<'_>),
     ) -> Result<()> {
         let attention = rows_for(hidden, &self.buffers.attention)?;
         let delta = rows_for(hidden, &self.buffers.delta)?;
         paged_attention(&attention, qkv, kv_cache, batch, params, &self.cpu)?;
-        self.linear(&delta, &attention, &layer.o)?;
+        self.linear(&delta, &attention, &layer.o, adapters)?;
         self.add(hidden, &delta, layer.post_attn_norm.as_deref())
     }
 
@@ -259,7 +263,12 @@ impl Decoder {
     }
 
     /// Adds the feed-forward to the residual stream.
-    fn feed_forward(&self, layer: &LayerWeights, hidden: &Tensor) -> Result<()> {
+    fn feed_forward(
+        &self,
+        layer: &LayerWeights,
+        hidden: &Tensor,
+        adapters: &AdapterRows<'_>,
+    ) -> Result<()> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let normed = rows_for(hidden, &self.buffers.normed)?;
         let delta = rows_for(hidden, &self.buffers.delta)?;
@@ -268,9 +277,9 @@ impl Decoder {
             (FeedForward::Dense(mlp), _) => {
                 let gate_up = rows_for(hidden, &self.buffers.gate_up)?;
                 let activated = rows_for(hidden, &self.buffers.activated)?;
-                self.linear(&gate_up, &normed, &mlp.gate_up)?;
+                self.linear(&gate_up, &normed, &mlp.gate_up, adapters)?;
                 gated_activation(&activated, &gate_up, self.config.glu, cpu)?;
-                self.linear(&delta, &activated, &mlp.down)?;
+                self.linear(&delta, &activated, &mlp.down, adapters)?;
             }
             (FeedForward::Experts { router, experts }, Some(config)) => {
                 self.routed_experts(router, experts, config, &normed, &delta)?;
@@ -296,7 +305,7 @@ impl Decoder {
             bail!("the buffers are of a model without experts");
         };
         let logits = rows_for(x, &buffers.logits)?;
-        self.linear(&logits, x, router)?;
+        self.linear(&logits, x, router, &AdapterRows::default())?;
         let routing = Routing::new(&logits, config.top_k, config.is_normalised)?;
         let pairs = |buffer: &Tensor| buffer.narrow(0, 0, num_rows * config.top_k);
         let (gathered, gate_up) = (pairs(&buffers.gathered)?, pairs(&buffers.gate_up)?);
@@ -329,7 +338,7 @@ impl Decoder {
         let logits = rows_for(hidden, &self.buffers.logits)?;
         rms_norm(&normed, hidden, &self.weights.output_norm, eps, cpu)?;
         match &self.weights.output {
-            Some(head) => self.linear(&logits, &normed, head)?,
+            Some(head) => self.linear(&logits, &normed, head, &AdapterRows::default())?,
             None => {
                 let part = LinearPart {
                     weight: &self.weights.embedding,
@@ -348,9 +357,19 @@ impl Decoder {
         Ok(logits)
     }
 
-    fn linear(&self, out: &Tensor, x: &Tensor, linear: &Linear) -> Result<()> {
+    fn linear(
+        &self,
+        out: &Tensor,
+        x: &Tensor,
+        linear: &Linear,
+        adapters: &AdapterRows<'_>,
+    ) -> Result<()> {
         self.record(linear, 0, x, 0..x.dim(0)?)?;
-        matmul(out, x, &parts(linear), &self.cpu)
+        matmul(out, x, &parts(linear), &self.cpu)?;
+        match adapters.is_empty() {
+            true => Ok(()),
+            false => add_low_rank(out, x, &adapters.groups(linear), &self.cpu),
+        }
     }
 
     /// Notes the rows of x as inputs of the projections, where that is recorded.

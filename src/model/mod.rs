@@ -7,6 +7,7 @@
 //! One decoder serves every Llama-shaped family by configuration; quantisation is a variant of a weight matrix, never a
 //! second model. All activations live in buffers made once (`buffers.rs`), all ops work in place.
 
+mod adapters;
 mod buffers;
 mod checkpoint;
 mod config;
@@ -16,6 +17,7 @@ mod error;
 mod file_map;
 pub mod gguf;
 mod importance;
+mod lora;
 mod perplexity;
 pub mod quantise;
 mod rope;
@@ -31,6 +33,7 @@ pub use encoding::Encoding;
 pub use error::ModelError;
 pub use file_map::FileMap;
 pub use importance::Importance;
+pub use lora::LoraWeights;
 pub use perplexity::{Score, perplexity};
 pub use quantise::Quantisation;
 pub use rope::{Divisors, RopeConfig};

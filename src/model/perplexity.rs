@@ -89,6 +89,7 @@ fn plan(tokens: &[u32], first: usize, block_size: usize) -> StepPlan {
     plan.positions.extend(0..num);
     plan.slot_mapping.extend(0..num);
     plan.sequences.push(SequenceId(0));
+    plan.adapters.push(None);
     plan.cu_seqlens_q.push(num);
     plan.context_lens.push(num);
     plan.block_tables

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Sequence, SequenceId};
 use crate::kv::BlockMove;
-use crate::request::SamplingParams;
+use crate::request::{Adapter, SamplingParams};
 
 /// One row whose logits are needed, and how to draw from them.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct StepPlan {
     pub slot_mapping: Vec<u32>,
     /// The sequences, `[S]`.
     pub sequences: Vec<SequenceId>,
+    /// What each is computed with besides the model, `[S]`.
+    pub adapters: Vec<Option<Adapter>>,
     /// Rows of sequence `s` are `cu_seqlens_q[s]..cu_seqlens_q[s + 1]`, `[S + 1]`.
     pub cu_seqlens_q: Vec<u32>,
     /// Tokens in the cache once this step is done, `[S]`.
@@ -74,6 +76,7 @@ impl StepPlan {
         self.positions.clear();
         self.slot_mapping.clear();
         self.sequences.clear();
+        self.adapters.clear();
         self.cu_seqlens_q.clear();
         self.cu_seqlens_q.push(0);
         self.context_lens.clear();
@@ -98,6 +101,7 @@ impl StepPlan {
         self.slot_mapping
             .extend((start..end).map(|position| sequence.block_table.slot(position, block_size)));
         self.sequences.push(sequence.id);
+        self.adapters.push(sequence.adapter.clone());
         self.cu_seqlens_q.push(self.token_ids.len() as u32);
         self.context_lens.push(end as u32);
         let blocks = &sequence.block_table.blocks()[..end.div_ceil(block_size)];

@@ -171,6 +171,7 @@ mod tests {
     /// A sequence of one token, and the name of its prompt.
     fn sequence(token: u32) -> (Sequence, BlockHash) {
         let request = GenerateRequest {
+            adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
             deadline: None,

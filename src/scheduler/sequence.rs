@@ -7,7 +7,7 @@ use super::forecast::Load;
 use super::speculation::Draft;
 use crate::kv::{BlockHash, BlockPool, BlockTable, HashChain};
 use crate::request::{
-    FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
+    Adapter, FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
 };
 
 /// Names a sequence for as long as the process lives.
@@ -21,6 +21,8 @@ pub struct SequenceId(pub u64);
 pub struct Sequence {
     /// Its name.
     pub id: SequenceId,
+    /// What it is computed with besides the model.
+    pub adapter: Option<Adapter>,
     /// Whose it is, and the tenant's index in the queue.
     pub(super) tenant: Arc<str>,
     pub(super) tenant_idx: usize,
@@ -69,11 +71,18 @@ impl Sequence {
         arrival: Duration,
         block_size: usize,
     ) -> Self {
+        // Keys and values depend on the adapter, too.
         let scope = BlockHash::scope(&request.tenant);
+        let scope = match &request.adapter {
+            None => scope,
+            // Shorter than any block, so that no sequence has this name.
+            Some(Adapter { id, .. }) => scope.child(&[*id as u32, (id >> 32) as u32]),
+        };
         Self {
             id,
             hashes: HashChain::new(scope, block_size, &request.prompt),
             tenant: request.tenant,
+            adapter: request.adapter,
             tenant_idx: 0,
             priority: request.priority,
             waiting_since: arrival,

@@ -20,6 +20,8 @@ pub(super) struct Received {
     pub session: Option<String>,
     /// Whose key, once that is known.
     pub tenant: OnceLock<String>,
+    /// What answers it, once that is known.
+    model: OnceLock<String>,
     is_booked: AtomicBool,
 }
 
@@ -30,6 +32,7 @@ impl Received {
             request_id,
             session,
             tenant: OnceLock::new(),
+            model: OnceLock::new(),
             is_booked: AtomicBool::new(false),
         }
     }
@@ -39,13 +42,24 @@ impl Received {
         self.tenant.get().map_or(DEFAULT_TENANT, String::as_str)
     }
 
+    /// Notes that the model or adapter `name` answers it.
+    pub fn answers_as(&self, name: &str) {
+        // Whoever notes it first is right: there is one handler.
+        let _ = self.model.set(name.to_owned());
+    }
+
+    /// What answers it.
+    pub fn model<'a>(&'a self, state: &'a AppState) -> &'a str {
+        self.model.get().unwrap_or(&state.model.name)
+    }
+
     /// The start of its log line.
     fn record(&self, state: &AppState) -> RequestRecord {
         RequestRecord {
             request_id: self.request_id.clone(),
             tenant: self.tenant.get().cloned(),
             session: self.session.clone(),
-            model: state.model.name.clone(),
+            model: self.model(state).to_owned(),
             ..RequestRecord::default()
         }
     }

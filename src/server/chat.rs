@@ -70,7 +70,8 @@ pub(super) async fn handle(
     state.model.engine.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
-    model.check_name(fields.opt("model")?)?;
+    let chosen = model.choose(fields.opt("model")?)?;
+    received.answers_as(&chosen.name);
     let messages = messages(&mut fields)?;
     let add_generation_prompt = fields.opt("add_generation_prompt")?.unwrap_or(true);
     let logprobs = logprobs(&mut fields)?;
@@ -80,8 +81,9 @@ pub(super) async fn handle(
         .map(|message| message.content.chars().count())
         .sum();
     let prompt = encode(&state, messages, add_generation_prompt).await?;
-    let request =
+    let mut request =
         generate.with_prompt(prompt.token_ids, "messages", None, received.tenant(), model)?;
+    request.adapter = chosen.adapter;
     respond(state, received, Kind::Chat, generate, request, prompt_chars).await
 }
 
@@ -205,14 +207,6 @@ fn join_parts(parts: Vec<Value>, path: &str) -> Result<String, ApiError> {
 }
 
 impl ServedModel {
-    /// 404 when a request names another model; naming none means this one.
-    pub(super) fn check_name(&self, name: Option<String>) -> Result<(), ApiError> {
-        match name {
-            Some(name) if name != self.name => Err(ApiError::model_not_found(&name, &self.name)),
-            _ => Ok(()),
-        }
-    }
-
     /// Refuses, before the work of tokenising it, a text that cannot fit whatever its tokens are.
     pub(super) fn check_prompt_bytes(&self, num_bytes: usize, param: &str) -> Result<(), ApiError> {
         let at_least = num_bytes / self.tokenizer.max_token_bytes().max(1);

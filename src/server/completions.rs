@@ -36,7 +36,8 @@ pub(super) async fn handle(
     state.model.engine.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
     let model = &state.model;
-    model.check_name(fields.opt("model")?)?;
+    let chosen = model.choose(fields.opt("model")?)?;
+    received.answers_as(&chosen.name);
     let prompt = prompt(fields.required("prompt")?, model)?;
     let logprobs = fields
         .integer("logprobs", 0, MAX_LOGPROBS)?
@@ -49,13 +50,14 @@ pub(super) async fn handle(
         }
         Prompt::Ids(ids) => (ids, 0),
     };
-    let request = generate.with_prompt(
+    let mut request = generate.with_prompt(
         ids,
         "prompt",
         Some(DEFAULT_MAX_TOKENS),
         received.tenant(),
         model,
     )?;
+    request.adapter = chosen.adapter;
     respond(
         state,
         received,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::fields::{Field, Support};
-use super::{chat, completions, sampling, tokenize};
+use super::{adapters, chat, completions, sampling, tokenize};
 
 const PREAMBLE: &str = "# Request fields\n\n\
     What each endpoint does with each field it knows. Any other field is a 400 that names the nearest known one; `null`\n\
@@ -40,6 +40,8 @@ fn the_api_fields_in_the_docs_are_the_ones_that_are_checked() {
         ),
         section("POST /tokenize", &[tokenize::TOKENIZE]),
         section("POST /detokenize", &[tokenize::DETOKENIZE]),
+        section("POST /v1/load_lora_adapter", &[adapters::LOAD]),
+        section("POST /v1/unload_lora_adapter", &[adapters::UNLOAD]),
     ]
     .concat();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api-fields.md");

@@ -7,6 +7,7 @@
 
 mod accept;
 mod account;
+mod adapters;
 mod auth;
 mod body;
 mod chat;
@@ -28,6 +29,7 @@ mod state;
 mod tokenize;
 mod urgency;
 
+pub use adapters::{AdapterLoader, Adapters};
 pub use auth::ApiKey;
 pub use run::{Ended, serve};
 pub use sampling::SamplingDefaults;

@@ -54,6 +54,7 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
                 stop_token_ids: Vec::new(),
             };
             let request = GenerateRequest {
+                adapter: None,
                 tenant: DEFAULT_TENANT.into(),
                 priority: Priority::Standard,
                 deadline: None,
@@ -98,14 +99,21 @@ pub(super) async fn models(State(state): State<AppState>) -> Json<Value> {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
-    Json(json!({
-        "object": "list",
-        "data": [{
-            "id": state.model.name,
+    let model = &state.model;
+    let entry = |id: &str| {
+        json!({
+            "id": id,
             "object": "model",
             "created": created,
             "owned_by": "flambeau",
-            "max_model_len": state.model.max_model_len,
-        }],
-    }))
+            "max_model_len": model.max_model_len,
+        })
+    };
+    let mut data = vec![entry(&model.name)];
+    data.extend(model.adapters.list().into_iter().map(|(name, path)| {
+        let mut adapter = entry(&name);
+        (adapter["root"], adapter["parent"]) = (path.into(), model.name.clone().into());
+        adapter
+    }));
+    Json(json!({"object": "list", "data": data}))
 }

@@ -37,7 +37,7 @@ pub(super) async fn respond(
         kind,
         framing.clone(),
         &received.request_id,
-        &model.name,
+        received.model(&state),
         Arc::clone(&tokenizer),
         has_logprobs,
         &request.prompt,

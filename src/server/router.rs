@@ -17,7 +17,7 @@ use super::account::Received;
 use super::auth::require_key;
 use super::error::ApiError;
 use super::state::AppState;
-use super::{chat, completions, ops, tokenize};
+use super::{adapters, chat, completions, ops, tokenize};
 
 /// The whole front.
 pub(super) fn router(state: AppState) -> Router {
@@ -29,6 +29,8 @@ pub(super) fn router(state: AppState) -> Router {
         .route("/v1/chat/completions", post(chat::handle))
         .route("/v1/completions", post(completions::handle))
         .route("/v1/models", get(ops::models))
+        .route("/v1/load_lora_adapter", post(adapters::load))
+        .route("/v1/unload_lora_adapter", post(adapters::unload))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
         .route("/metrics", get(ops::metrics))

@@ -225,6 +225,7 @@ impl Generate {
             stop_token_ids: self.stop_token_ids.clone(),
         };
         Ok(GenerateRequest {
+            adapter: None,
             tenant: tenant.into(),
             priority: self.priority,
             deadline: self.deadline,

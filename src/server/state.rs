@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 
+use super::adapters::Adapters;
 use super::auth::ApiKey;
 use super::sampling::SamplingDefaults;
 use crate::engine::{EngineHandle, EventStream};
@@ -26,6 +27,8 @@ pub struct ServedModel {
     pub default_deadline: Option<Duration>,
     /// Tokens of prompt and answer together.
     pub max_model_len: usize,
+    /// Its adapters.
+    pub adapters: Adapters,
     /// Its engine.
     pub engine: EngineHandle,
     /// Its metrics.

@@ -36,7 +36,7 @@ pub(super) async fn tokenize(
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[TOKENIZE])?;
     let model = &state.model;
-    model.check_name(fields.opt("model")?)?;
+    model.choose(fields.opt("model")?)?;
     let prompt = fields.opt::<String>("prompt")?;
     let add_special_tokens = fields.opt::<bool>("add_special_tokens")?;
     let add_generation_prompt = fields.opt::<bool>("add_generation_prompt")?;
@@ -92,7 +92,7 @@ pub(super) async fn detokenize(
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[DETOKENIZE])?;
     let model = &state.model;
-    model.check_name(fields.opt("model")?)?;
+    model.choose(fields.opt("model")?)?;
     let ids = token_ids(&mut fields, "tokens", model)?;
     let tokenizer = Arc::clone(&model.tokenizer);
     let text = tokio::task::spawn_blocking(move || tokenizer.detokenise(&ids, false))

@@ -2,6 +2,7 @@
 //! float64 forward pass that shares no code with it.
 #![allow(clippy::unwrap_used)] // A test may panic.
 
+mod adapters;
 mod as_gguf;
 mod batches;
 mod blocks;

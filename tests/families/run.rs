@@ -8,7 +8,7 @@ use flambeau::backend::cpu::Cpu;
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Limits, ModelConfig, ModelError, Weights};
 use flambeau::ops::KvDtype;
-use flambeau::request::SamplingParams;
+use flambeau::request::{Adapter, SamplingParams};
 use flambeau::scheduler::{SampleRow, SequenceId, StepPlan};
 
 use super::model::{Model, Rng};
@@ -69,6 +69,15 @@ pub fn prompt(model: &Model, len: usize, seed: u64) -> Vec<u32> {
 
 /// One step; the logits of every row, in the chunks' order.
 pub fn step(decoder: &Decoder, chunks: &[Chunk<'_>]) -> Vec<Vec<f32>> {
+    step_with(decoder, chunks, &vec![None; chunks.len()])
+}
+
+/// [`step`], each chunk with an adapter or without.
+pub fn step_with(
+    decoder: &Decoder,
+    chunks: &[Chunk<'_>],
+    adapters: &[Option<Adapter>],
+) -> Vec<Vec<f32>> {
     let mut plan = StepPlan::default();
     plan.clear();
     for (s, chunk) in chunks.iter().enumerate() {
@@ -89,6 +98,7 @@ pub fn step(decoder: &Decoder, chunks: &[Chunk<'_>]) -> Vec<Vec<f32>> {
             });
         }
         plan.sequences.push(SequenceId(s as u64));
+        plan.adapters.push(adapters[s].clone());
         plan.cu_seqlens_q.push(plan.token_ids.len() as u32);
         plan.context_lens.push(chunk.range.end as u32);
         let num_blocks = chunk.range.end.div_ceil(BLOCK_SIZE);
@@ -101,11 +111,16 @@ pub fn step(decoder: &Decoder, chunks: &[Chunk<'_>]) -> Vec<Vec<f32>> {
 
 /// The logits of `tokens` computed alone and at once.
 pub fn alone(decoder: &Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
+    alone_with(decoder, tokens, None)
+}
+
+/// [`alone`], with an adapter.
+pub fn alone_with(decoder: &Decoder, tokens: &[u32], adapter: Option<Adapter>) -> Vec<Vec<f32>> {
     let blocks: Vec<u32> = (0..NUM_BLOCKS as u32).collect();
     let chunk = Chunk {
         tokens,
         range: 0..tokens.len(),
         blocks: &blocks,
     };
-    step(decoder, &[chunk])
+    step_with(decoder, &[chunk], &[adapter])
 }

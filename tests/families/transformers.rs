@@ -72,21 +72,24 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 /// The recorded tokens, and the logits after each.
-fn expected(name: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
+pub fn expected(name: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
     let bytes = std::fs::read(folder(name).join("expected.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let (tokens, logits) = (
-        file.tensor("tokens").unwrap(),
-        file.tensor("logits").unwrap(),
-    );
-    let words = |bytes: &[u8]| bytes.as_chunks::<4>().0.to_vec();
-    let tokens = words(tokens.data()).into_iter().map(u32::from_le_bytes);
-    let values: Vec<f32> = words(logits.data())
-        .into_iter()
-        .map(f32::from_le_bytes)
-        .collect();
-    let rows = values.chunks(logits.shape()[1]).map(<[f32]>::to_vec);
-    (tokens.collect(), rows.collect())
+    let tokens = file.tensor("tokens").unwrap();
+    let words = tokens.data().as_chunks::<4>().0.iter();
+    let tokens = words.map(|&bytes| u32::from_le_bytes(bytes));
+    (tokens.collect(), logits_of(name))
+}
+
+/// The recorded logits, `[tokens, V]`.
+pub fn logits_of(name: &str) -> Vec<Vec<f32>> {
+    let bytes = std::fs::read(folder(name).join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let logits = file.tensor("logits").unwrap();
+    let words = logits.data().as_chunks::<4>().0.iter();
+    let values: Vec<f32> = words.map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let rows = values.chunks(logits.shape()[1]);
+    rows.map(<[f32]>::to_vec).collect()
 }
 
 fn decoder(name: &str) -> Decoder {
@@ -101,7 +104,7 @@ fn decoder(name: &str) -> Decoder {
 }
 
 #[track_caller]
-fn check(name: &str, got: &[Vec<f32>], want: &[Vec<f32>]) {
+pub fn check(name: &str, got: &[Vec<f32>], want: &[Vec<f32>]) {
     assert_eq!(got.len(), want.len());
     for (row, (got, want)) in got.iter().zip(want).enumerate() {
         for (got, want) in got.iter().zip(want) {

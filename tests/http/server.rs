@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
 use flambeau::scheduler::SchedulerConfig;
-use flambeau::server::{AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve};
+use flambeau::server::{
+    Adapters, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve,
+};
 use flambeau::telemetry::{RequestLog, Telemetry};
 use flambeau::text::{ChatTemplate, GgufVocab, Tokenizer};
 use serde_json::Value;
@@ -136,6 +138,10 @@ impl Setup {
             defaults: SamplingDefaults::default(),
             default_deadline,
             max_model_len: config.scheduler.max_model_len,
+            adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
+                true => Ok(Arc::new(())),
+                false => Err(format!("{} is no folder", folder.display())),
+            })),
             engine: engine.clone(),
             metrics: telemetry.requests("test", "primary"),
         };

@@ -154,6 +154,7 @@ pub fn serve(config: SchedulerConfig, num_blocks: usize, clients: &[Client]) -> 
 fn request(i: usize, client: &Client) -> GenerateRequest {
     let first = i as u32 * 10_000;
     GenerateRequest {
+        adapter: None,
         tenant: client.tenant.into(),
         priority: client.priority,
         deadline: client.deadline,

@@ -16,6 +16,9 @@ use ::safetensors::SafeTensors;
 use ::safetensors::tensor::{Dtype, TensorInfo};
 use serde::Deserialize;
 
+pub(super) use names::part_of;
+pub(super) use packed::floats;
+
 use super::config::Quantisation;
 use super::file_map::FileMap;
 use super::gguf::{GgmlType, shown};

@@ -55,6 +55,14 @@ pub(super) fn names_of(name: &str) -> Vec<String> {
         .collect()
 }
 
+/// What GGUF files call the linear layer that `transformers` calls `module` (`model.layers.3.self_attn.q_proj`), if every layer has one.
+pub(in crate::model) fn part_of(module: &str) -> Option<String> {
+    let (_, rest) = module.split_once("layers.")?;
+    let (layer, theirs) = rest.split_once('.')?;
+    let (ours, _) = LAYER.iter().find(|(_, known)| *known == theirs)?;
+    Some(format!("blk.{layer}.{ours}"))
+}
+
 /// What the folder puts before `model.…`, where models of images and texts have the decoder's tensors.
 pub(super) fn prefix(has_tensor: impl Fn(&str) -> bool) -> &'static str {
     let known = ["", "language_model."];

@@ -1,6 +1,5 @@
 //! Reading and repacking tensor by tensor.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::{
@@ -9,9 +8,9 @@ use super::{
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::shown;
 use crate::model::quantise::encode;
-use crate::model::source::{Tensor, TensorShape, TensorSource};
+use crate::model::source::{Tensor, TensorSource};
 use crate::model::{Divisors, ExpertsConfig, ModelConfig, ModelError, RopeConfig};
-use crate::ops::{PackedWeight, WeightFormat};
+use crate::ops::PackedWeight;
 
 /// Of one model.
 pub(super) struct Loader<'a> {
@@ -221,38 +220,26 @@ impl<'a> Loader<'a> {
         cols: usize,
     ) -> Result<PackedWeight, ModelError> {
         tensor.shape.expect(&[cols, rows])?;
-        let packed = match self.quantised(tensor)? {
-            Some((format, data)) => PackedWeight::new(format, rows, cols, &data, self.cpu),
-            None => PackedWeight::from_f32(rows, cols, &tensor.dequantised(self.cpu)?, self.cpu),
+        let encoding = tensor.shape.encoding;
+        let mix = self.options.mix.filter(|_| encoding.is_float());
+        let quantised = mix.and_then(|mix| mix.type_of(tensor.shape.name, &tensor.shape.dims));
+        let is_float = self.options.activations == Activations::Float;
+        let packed = match (quantised, encoding.weight_format()) {
+            (Some(ty), _) if !is_float => {
+                let data = encode(ty, cols, &tensor.dequantised(self.cpu)?, None, self.cpu);
+                let format = ty.weight_format();
+                let format = format.expect("a type to quantise to has a format: this is a bug");
+                PackedWeight::new(format, rows, cols, &data, self.cpu)
+            }
+            (None, Some(format)) if !is_float => {
+                PackedWeight::new(format, rows, cols, &tensor.data, self.cpu)
+            }
+            _ => PackedWeight::from_f32(rows, cols, &tensor.dequantised(self.cpu)?, self.cpu),
         };
         let packed = packed
             .map_err(|error| ModelError::tensor(shown(tensor.shape.name), error.to_string()))?;
         self.finish(tensor);
         Ok(packed)
-    }
-
-    /// The format that the kernels keep the tensor in, and its data in that; `None` for float32.
-    fn quantised<'t>(
-        &self,
-        tensor: &'t Tensor<'_>,
-    ) -> Result<Option<(WeightFormat, Cow<'t, [u8]>)>, ModelError> {
-        let TensorShape {
-            name,
-            encoding,
-            dims,
-        } = &tensor.shape;
-        let mix = self.options.mix.filter(|_| encoding.is_float());
-        let quantised = match mix.and_then(|mix| mix.type_of(name, dims)) {
-            Some(ty) => {
-                let values = tensor.dequantised(self.cpu)?;
-                let data = encode(ty, dims[0], &values, None, self.cpu);
-                ty.weight_format().zip(Some(Cow::Owned(data)))
-            }
-            None => encoding
-                .weight_format()
-                .zip(Some(Cow::Borrowed(&*tensor.data))),
-        };
-        Ok(quantised.filter(|_| self.options.activations == Activations::Int8))
     }
 
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {

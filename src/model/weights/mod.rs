@@ -156,6 +156,24 @@ impl Weights {
         Ok(weights)
     }
 
+    /// The projections of the layers that are no experts: the name in GGUF files, without `.weight`, and the outputs and inputs.
+    pub fn projections(&self) -> impl Iterator<Item = (&str, (usize, usize))> {
+        let linears = self.layers.iter().flat_map(|layer| {
+            let mlp = match &layer.ffn {
+                FeedForward::Dense(mlp) => Some([&mlp.gate_up, &mlp.down]),
+                FeedForward::Experts { .. } => None,
+            };
+            [&layer.qkv, &layer.o]
+                .into_iter()
+                .chain(mlp.into_iter().flatten())
+        });
+        let parts = linears.flat_map(|linear| &linear.parts);
+        parts.map(|part| {
+            let size = (part.weight.out_features(), part.weight.in_features());
+            (&*part.name, size)
+        })
+    }
+
     /// Bytes of the repacked matrices.
     pub fn num_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(LayerWeights::linears);

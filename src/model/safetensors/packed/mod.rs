@@ -106,7 +106,7 @@ impl Packed<'_> {
 }
 
 /// The values of a tensor of floats; `None` if it has another type.
-fn floats(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
+pub(in crate::model) fn floats(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
     let twos = || data.as_chunks::<2>().0.iter();
     Some(match dtype {
         Dtype::F32 => {

@@ -1,0 +1,175 @@
+//! LoRA adapters: loaded, listed and let go while the server runs, each a model of its own to requests.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::fields::{Field, Fields, Support::Honoured, Support::Only};
+use super::state::{AppState, ServedModel};
+use crate::request::Adapter;
+use crate::telemetry::log_line;
+
+/// Reads an adapter's folder; the error says what is wrong with it. What it gives only the executor understands.
+pub type AdapterLoader = dyn Fn(&Path) -> Result<Arc<dyn Any + Send + Sync>, String> + Send + Sync;
+
+/// The adapters that requests may name. An adapter that is let go stays with the requests that run with it.
+pub struct Adapters {
+    loader: Box<AdapterLoader>,
+    /// Held for moments only, never while anything is read or waited for.
+    loaded: RwLock<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    by_name: BTreeMap<String, Entry>,
+    /// Ids given so far.
+    num_ids: u64,
+}
+
+#[derive(Clone)]
+struct Entry {
+    adapter: Adapter,
+    path: String,
+}
+
+impl Adapters {
+    /// None yet; `loader` reads them.
+    pub fn new(loader: Box<AdapterLoader>) -> Self {
+        Self {
+            loader,
+            loaded: RwLock::default(),
+        }
+    }
+
+    /// Reads the adapter in the folder `path` and serves it as `name`, in the place of one that has this name already.
+    ///
+    /// # Errors
+    /// What the loader says.
+    pub fn load(&self, name: &str, path: &str) -> Result<(), String> {
+        let weights = (self.loader)(Path::new(path))?;
+        let mut loaded = self.write();
+        loaded.num_ids += 1;
+        let id = loaded.num_ids;
+        let entry = Entry {
+            adapter: Adapter { id, weights },
+            path: path.to_owned(),
+        };
+        loaded.by_name.insert(name.to_owned(), entry);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<Adapter> {
+        self.read()
+            .by_name
+            .get(name)
+            .map(|entry| entry.adapter.clone())
+    }
+
+    /// Names and folders.
+    pub(super) fn list(&self) -> Vec<(String, String)> {
+        let loaded = self.read();
+        let entries = loaded.by_name.iter();
+        entries
+            .map(|(name, entry)| (name.clone(), entry.path.clone()))
+            .collect()
+    }
+
+    fn unload(&self, name: &str) -> bool {
+        self.write().by_name.remove(name).is_some()
+    }
+
+    // A panic while it is held leaves a whole map behind.
+    fn read(&self) -> RwLockReadGuard<'_, Loaded> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Loaded> {
+        self.loaded.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request's `model` names.
+pub(super) struct Chosen {
+    /// What the answer says.
+    pub name: String,
+    pub adapter: Option<Adapter>,
+}
+
+impl ServedModel {
+    /// The model or an adapter by its name; naming none means the model. 404 for another name.
+    pub(super) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
+        let Some(name) = name.filter(|name| *name != self.name) else {
+            return Ok(Chosen {
+                name: self.name.clone(),
+                adapter: None,
+            });
+        };
+        match self.adapters.find(&name) {
+            Some(adapter) => Ok(Chosen {
+                name,
+                adapter: Some(adapter),
+            }),
+            None => Err(ApiError::model_not_found(&name, &self.name)),
+        }
+    }
+}
+
+pub(super) const LOAD: &[Field] = &[
+    ("lora_name", Honoured),
+    ("lora_path", Honoured),
+    ("load_inplace", Honoured),
+    ("is_3d_lora_weight", Only(&["false"])),
+];
+
+pub(super) const UNLOAD: &[Field] = &[("lora_name", Honoured), ("lora_int_id", Only(&[]))];
+
+/// `POST /v1/load_lora_adapter`.
+pub(super) async fn load(
+    State(state): State<AppState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let mut fields = Fields::parse(&body, &[LOAD])?;
+    let name: String = fields.required("lora_name")?;
+    let path: String = fields.required("lora_path")?;
+    let replaces = fields.opt("load_inplace")?.unwrap_or(false);
+    if name.is_empty() || name == state.model.name {
+        let message = "lora_name must be a name of its own, neither empty nor the model's";
+        return Err(ApiError::field("lora_name", message));
+    }
+    if !replaces && state.model.adapters.find(&name).is_some() {
+        let message = format!(
+            "{name:?} is loaded already: unload it first, or send load_inplace to have it replaced"
+        );
+        return Err(ApiError::field("lora_name", message));
+    }
+    let model = Arc::clone(&state.model);
+    let (loaded_name, loaded_path) = (name.clone(), path.clone());
+    let load = move || model.adapters.load(&loaded_name, &loaded_path);
+    tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|_| ApiError::internal("reading the adapter panicked"))?
+        .map_err(|message| ApiError::field("lora_path", message))?;
+    log_line(&format!("adapter {name:?} loaded from {path}"));
+    Ok(Json(json!({"lora_name": name, "status": "loaded"})))
+}
+
+/// `POST /v1/unload_lora_adapter`: requests that run go on.
+pub(super) async fn unload(
+    State(state): State<AppState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let mut fields = Fields::parse(&body, &[UNLOAD])?;
+    let name: String = fields.required("lora_name")?;
+    if !state.model.adapters.unload(&name) {
+        return Err(ApiError::model_not_found(&name, &state.model.name));
+    }
+    log_line(&format!("adapter {name:?} unloaded"));
+    Ok(Json(json!({"lora_name": name, "status": "unloaded"})))
+}
