@@ -9,7 +9,9 @@ use std::sync::Arc;
 use flambeau::backend::cpu::Cpu;
 use flambeau::cli::load;
 use flambeau::engine::Executor;
+use flambeau::hub::Card;
 use flambeau::model::gguf::GgufFile;
+use flambeau::model::quantise::{Mix, Quantisation};
 use flambeau::model::{Activations, Decoder, Runner};
 use flambeau::ops::KvDtype;
 use flambeau::request::{
@@ -280,4 +282,25 @@ fn prompts_become_the_reference_token_ids() {
         (&[1116][..], &[198, 198][..])
     );
     assert_eq!(ours[at + 1..], theirs[at + 2..]);
+}
+
+#[test]
+fn the_card_says_what_the_weights_take() {
+    let card = Card::named("smollm2-135m-instruct").unwrap();
+    let (config, weights) = common::load(Activations::Int8, &Cpu::new(2).unwrap());
+    let says = |name: &str| usize::try_from(card.memory[name]).unwrap();
+    assert_eq!(says("as_it_is"), weights.num_bytes());
+    let mix = |target| Mix {
+        target,
+        num_layers: config.layers.len(),
+        has_tied_head: true,
+    };
+    for (name, mix) in [
+        ("bf16", None),
+        ("q8_0", Some(mix(Quantisation::Q8_0))),
+        ("q4_k", Some(mix(Quantisation::Q4K))),
+        ("q4_0", Some(mix(Quantisation::Q4_0))),
+    ] {
+        assert_eq!(says(name) as u64, config.weight_bytes(true, mix), "{name}");
+    }
 }

@@ -6,13 +6,44 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::system;
+use clap::Args;
+
+use super::{size_plan, system};
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, DEFAULT_MODEL, available_cores, default_threads};
 use crate::hub::{Card, Hub, HubConfig, human_bytes};
 
-/// Prints a line or two for each thing that `serve` depends on. The exit code is a failure if one of them is broken.
-pub fn run() -> ExitCode {
+/// Show what was found on this machine and what is picked because of it
+#[derive(Debug, Args)]
+pub struct DoctorCommand {
+    /// Instead, say what of this model fits into memory, from its config.json alone: a folder, a hub id, a card's id or a .gguf file
+    #[arg(long, value_name = "MODEL")]
+    plan: Option<String>,
+    /// How much memory that is, as 80GB [default: what is available]
+    #[arg(long, requires = "plan", value_name = "SIZE")]
+    memory: Option<ByteSize>,
+}
+
+impl DoctorCommand {
+    /// Runs the command. The exit code is a failure if something is broken.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Some(model) = self.plan else {
+            return Ok(report());
+        };
+        let memory = match self
+            .memory
+            .or_else(|| system::available_memory().map(ByteSize))
+        {
+            Some(memory) => memory,
+            None => anyhow::bail!("--memory: this system does not say how much there is"),
+        };
+        print!("{}", size_plan::plan(&model, memory)?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints a line or two for each thing that `serve` depends on.
+fn report() -> ExitCode {
     let mut report = Report::default();
     let cores = available_cores();
     report.processor(cores);

@@ -10,6 +10,7 @@ pub mod models;
 mod opened;
 pub mod quantize;
 pub mod serve;
+mod size_plan;
 mod system;
 
 use std::process::ExitCode;
@@ -32,8 +33,7 @@ enum Command {
     Models(models::ModelsCommand),
     Quantize(quantize::QuantizeCommand),
     Eval(eval::EvalCommand),
-    /// Show what was found on this machine and what is picked because of it
-    Doctor,
+    Doctor(doctor::DoctorCommand),
     /// Measure servers
     #[command(subcommand)]
     Bench(Bench),
@@ -57,7 +57,7 @@ impl Cli {
             Command::Models(models) => models.run().map(|()| ExitCode::SUCCESS),
             Command::Quantize(quantize) => quantize.run().map(|()| ExitCode::SUCCESS),
             Command::Eval(eval) => eval.run().map(|()| ExitCode::SUCCESS),
-            Command::Doctor => Ok(doctor::run()),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Bench(Bench::Serve(bench)) => runtime()?.block_on(bench.run()),
         }
     }

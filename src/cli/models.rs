@@ -15,11 +15,16 @@ pub struct ModelsCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the known models, and whether they are cached
+    /// List the cards, and whether they are cached, and what else the hub's cache has
     List,
     /// Fetch a model into the cache and print its path
     Pull {
         /// Card id or hub id (org/name, org/name@revision, org/name:file.gguf)
+        model: String,
+    },
+    /// Remove a model from the cache
+    Rm {
+        /// Card id or hub id (org/name, with all its revisions)
         model: String,
     },
     /// Show what is known of a model
@@ -40,6 +45,12 @@ impl ModelsCommand {
                 let source = hub.resolve(&model, &mut TextProgress::stderr())?;
                 eprintln!("{}: from {}", source.name, source.served_by);
                 writeln!(out, "{}", source.path.display())?;
+            }
+            Action::Rm { model } => {
+                for removed in hub.remove(&model, &mut TextProgress::stderr())? {
+                    let size = human_bytes(removed.size);
+                    writeln!(out, "removed {} ({size})", removed.path.display())?;
+                }
             }
             Action::Show { id } => show(&hub, Card::named(&id)?, &mut out)?,
         }
@@ -72,6 +83,13 @@ fn list(hub: &Hub, cards: &[Card], out: &mut impl Write) -> io::Result<()> {
             human_bytes(card.size),
             card.licence
         )?;
+    }
+    let repos = hub.cached_repos();
+    if !repos.is_empty() {
+        writeln!(out, "\nIn the Hugging Face cache:")?;
+    }
+    for repo in repos {
+        writeln!(out, "{}  {}", repo.id, human_bytes(repo.size))?;
     }
     Ok(())
 }
@@ -115,6 +133,11 @@ fn show(hub: &Hub, card: &Card, out: &mut impl Write) -> io::Result<()> {
         "file",
         &format!("{} ({})", card.file, human_bytes(card.size)),
     )?;
+    let memory = card.memory.iter().map(|(name, &bytes)| {
+        let name = if name == "as_it_is" { "as it is" } else { name };
+        format!("{name} {}", human_bytes(bytes))
+    });
+    row("memory", &memory.collect::<Vec<_>>().join(", "))?;
     row("sha256", &card.sha256)?;
     for source in &card.sources {
         row("source", &source.to_string())?;

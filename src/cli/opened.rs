@@ -77,11 +77,7 @@ impl Opened {
 /// What each tensor of the model is quantised to. A model whose matrices are quantised already keeps their types when it is loaded.
 pub(super) fn mix(to: Quantize, config: &ModelConfig, tensors: &dyn TensorSource) -> Mix {
     Mix {
-        target: match to {
-            Quantize::Q4K => Quantisation::Q4K,
-            Quantize::Q4_0 => Quantisation::Q4_0,
-            Quantize::Q8_0 => Quantisation::Q8_0,
-        },
+        target: quantisation(to),
         num_layers: config.layers.len(),
         has_tied_head: !tensors.has_tensor("output.weight"),
     }
@@ -100,4 +96,13 @@ pub(super) fn tokens_of(path: &Path, tokenizer: &Tokenizer) -> anyhow::Result<Ve
 pub(super) fn cpu(threads: Option<usize>) -> anyhow::Result<Cpu> {
     let threads = threads.unwrap_or_else(|| default_threads(available_cores()));
     Cpu::new(threads).context("threads")
+}
+
+/// By the name that was typed.
+pub(super) fn quantisation(to: Quantize) -> Quantisation {
+    match to {
+        Quantize::Q4K => Quantisation::Q4K,
+        Quantize::Q4_0 => Quantisation::Q4_0,
+        Quantize::Q8_0 => Quantisation::Q8_0,
+    }
 }

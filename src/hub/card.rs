@@ -4,6 +4,7 @@
 //! unknown key or a value out of range is an error that names the card and the field, so a card that exists is
 //! complete and its names are safe to build paths and URLs from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -42,6 +43,8 @@ pub struct Card {
     pub size: u64,
     /// The file's SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
+    /// Bytes of the weights in memory: `as_it_is`, and by the name of each quantisation.
+    pub memory: BTreeMap<String, u64>,
     /// What requests use that say nothing about sampling.
     #[serde(default)]
     pub sampling: Sampling,

@@ -62,6 +62,22 @@ pub enum HubError {
         /// Where a card's file would be found.
         path: Option<PathBuf>,
     },
+    /// Nothing of the model is in the caches.
+    #[error("{model} is not in the cache; `flambeau models list` says what is")]
+    NotCached {
+        /// As it was given.
+        model: String,
+    },
+    /// A part of a cached repository was to be removed.
+    #[error(
+        "{spec}: revisions of a repository share their files; `flambeau models rm {repo}` removes all of them"
+    )]
+    RemovesAll {
+        /// As it was given.
+        spec: String,
+        /// `org/name`.
+        repo: String,
+    },
     /// A repository of the hub does not have exactly one file that can be served.
     #[error("{repo} has {}", if files.is_empty() { "neither a .gguf file nor config.json with safetensors; name another repository".to_owned() }
         else { format!("{} .gguf files; name one as {repo}:FILE: {}", files.len(), files.join(", ")) })]

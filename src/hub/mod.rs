@@ -6,6 +6,7 @@
 //! source. Everything here blocks: call it before serving, or from a thread that may wait.
 
 mod cache;
+mod cached;
 mod card;
 mod config;
 mod download;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use ureq::Agent;
 
+pub use cached::{CachedRepo, Removed};
 pub use card::{Card, CardError, Sampling, Source};
 pub use config::HubConfig;
 pub use error::{Failure, HubError, SourceError};

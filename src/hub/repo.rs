@@ -50,7 +50,7 @@ impl<'a> RepoSpec<'a> {
         }
     }
 
-    fn error(&self, reason: SourceError) -> HubError {
+    pub(super) fn error(&self, reason: SourceError) -> HubError {
         HubError::Repo {
             repo: self.repo(),
             reason: Box::new(reason),

@@ -21,14 +21,14 @@ pub struct ModelSource {
 }
 
 #[derive(Debug, PartialEq)]
-enum Spec<'a> {
+pub(super) enum Spec<'a> {
     Card(&'static Card),
     Path(&'a Path),
     Repo(RepoSpec<'a>),
 }
 
 /// A card's id wins, then a file that exists, then what looks like a path, then a hub id.
-fn parse(spec: &str) -> Result<Spec<'_>, HubError> {
+pub(super) fn parse(spec: &str) -> Result<Spec<'_>, HubError> {
     if let Some(card) = Card::find(spec) {
         return Ok(Spec::Card(card));
     }

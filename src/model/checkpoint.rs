@@ -48,3 +48,20 @@ impl Checkpoint {
         }
     }
 }
+
+/// What a config.json or a .gguf file is a model of, and whether its LM head is the embedding; weights are not read.
+///
+/// # Errors
+/// Each names the file or key at fault.
+pub fn read_config(path: &Path) -> Result<(ModelConfig, bool), ModelError> {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        let config = HfConfig::read(path)?;
+        return Ok((config.model, config.has_tied_head));
+    }
+    let file = GgufFile::open(path)?;
+    let config = ModelConfig::from_gguf(file.metadata())?;
+    Ok((config, !file.has_tensor("output.weight")))
+}

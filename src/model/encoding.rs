@@ -48,6 +48,12 @@ impl Encoding {
         }
     }
 
+    /// Bytes of a row of `cols` elements, a whole number of blocks.
+    pub(super) fn row_bytes(self, cols: usize) -> usize {
+        let layout = self.layout();
+        cols / layout.block_size * layout.block_bytes
+    }
+
     /// The values of `[rows, cols]` elements.
     ///
     /// # Errors

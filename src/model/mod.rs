@@ -23,10 +23,11 @@ pub mod quantise;
 mod rope;
 mod runner;
 mod safetensors;
+mod size;
 mod source;
 mod weights;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, read_config};
 pub use config::{ExpertsConfig, LayerConfig, ModelConfig};
 pub use decoder::{Decoder, Limits};
 pub use encoding::Encoding;

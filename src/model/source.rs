@@ -24,8 +24,8 @@ pub trait TensorSource {
     /// All tensors, under the names that the file has for them.
     fn shapes(&self) -> Box<dyn Iterator<Item = Result<TensorShape<'_>, ModelError>> + '_>;
 
-    /// Says that the tensor's data was read, so that its memory may go back to the system. It stays readable.
-    fn release(&self, tensor: &Tensor<'_>);
+    /// Says that these bytes of a tensor were read, so that their memory may go back to the system. They stay readable.
+    fn release(&self, pages: &[u8]);
 }
 
 /// All of a tensor but its data.
@@ -140,8 +140,8 @@ impl TensorSource for GgufFile {
         Box::new(self.tensors().map(shape))
     }
 
-    fn release(&self, tensor: &Tensor<'_>) {
+    fn release(&self, pages: &[u8]) {
         // Only advice to the system: the file is read correctly without it.
-        let _ = self.bytes().release(tensor.pages);
+        let _ = self.bytes().release(pages);
     }
 }

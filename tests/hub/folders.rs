@@ -24,7 +24,7 @@ const OTHERS: [&str; 4] = [
 ];
 
 /// A hub that has `org/tiny` at `main` and `v1`, by the commits `commit` gives; `before` may answer first.
-fn hub(
+pub fn hub(
     commit: impl Fn(&str) -> &'static str + Send + Sync + 'static,
     before: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 ) -> Server {
@@ -59,7 +59,7 @@ fn hub(
     })
 }
 
-fn resolve(setup: &Setup, spec: &str) -> Result<ModelSource, HubError> {
+pub fn resolve(setup: &Setup, spec: &str) -> Result<ModelSource, HubError> {
     setup.hub().resolve(spec, &mut setup.notes.clone())
 }
 

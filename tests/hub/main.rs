@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cached;
 mod folders;
 mod hugging_face;
 mod server;

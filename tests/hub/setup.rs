@@ -44,6 +44,7 @@ pub fn card(payload: &[u8], wheel: &[u8]) -> Card {
         upstream = "org/tiny"
         context_length = 8
         chat_template = "none"
+        memory = {{}}
         file = "tiny.gguf"
         size = {}
         sha256 = "{}"

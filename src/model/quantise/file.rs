@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
-use super::{Mix, encode};
+use super::{Mix, encode_tensor};
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::{GgmlType, Metadata, NewTensor, raw, shown, write};
 use crate::model::source::Tensor;
@@ -117,22 +117,14 @@ impl QuantiseJob<'_> {
         if tensor.shape.encoding == Encoding::Ggml(new.ty) {
             return Ok(Cow::Borrowed(&tensor.data));
         }
-        let values = tensor.dequantised(self.cpu)?;
         if new.ty == GgmlType::F32 {
-            return Ok(Cow::Owned(
-                values.into_iter().flat_map(f32::to_le_bytes).collect(),
-            ));
+            let values = tensor.dequantised(self.cpu)?.into_iter();
+            return Ok(Cow::Owned(values.flat_map(f32::to_le_bytes).collect()));
         }
         let stem = new.name.strip_suffix(".weight").unwrap_or(&new.name);
         let importance = self.importance.and_then(|all| all.of(stem, expert));
-        let data = encode(
-            new.ty,
-            new.dims[0],
-            &values,
-            importance.as_deref(),
-            self.cpu,
-        );
-        self.source.release(tensor);
+        let data = encode_tensor(tensor, new.ty, importance.as_deref(), self.source, self.cpu)?;
+        self.source.release(tensor.pages);
         Ok(Cow::Owned(data))
     }
 }

@@ -10,7 +10,9 @@ pub use mix::{Mix, Quantisation};
 
 use half::f16;
 
-use super::gguf::GgmlType;
+use super::ModelError;
+use super::gguf::{GgmlType, shown};
+use super::source::{Tensor, TensorSource};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
 /// Encodes rows of `cols` values as a type that [`Mix::type_of`] gives. `importance` is the mean square of the inputs that each column
@@ -41,6 +43,34 @@ pub fn encode(
         });
     });
     out
+}
+
+/// [`encode`] of a tensor of a model, some rows at a time, so that little more than the result is in memory at once.
+///
+/// # Errors
+/// If the tensor's data is not what its shape says.
+pub(super) fn encode_tensor(
+    tensor: &Tensor<'_>,
+    ty: GgmlType,
+    importance: Option<&[f32]>,
+    source: &dyn TensorSource,
+    cpu: &Cpu,
+) -> Result<Vec<u8>, ModelError> {
+    /// 16 MiB of float32.
+    const CHUNK_VALUES: usize = 1 << 22;
+    let cols = tensor.shape.cols();
+    let row_bytes = tensor.shape.encoding.row_bytes(cols);
+    let rows_per_chunk = (CHUNK_VALUES / cols).max(1);
+    let mut out = Vec::new();
+    for chunk in tensor.data.chunks(rows_per_chunk * row_bytes) {
+        let rows = chunk.len() / row_bytes;
+        let values = tensor.shape.encoding.dequantised(rows, cols, chunk, cpu);
+        let values = values.map_err(|error| ModelError::tensor(shown(tensor.shape.name), error))?;
+        out.extend(encode(ty, cols, &values, importance, cpu));
+        // Where the data is not the file's own, its pages are released as a whole when it is done.
+        source.release(chunk);
+    }
+    Ok(out)
 }
 
 struct Rows<'a> {

@@ -128,7 +128,7 @@ impl<'a> Stack<'a> {
                     Some(Packed::Mxfp4(parts)) => {
                         let (blocks, scales) = parts.data(folder);
                         let data = ggml_blocks(part(blocks), part(scales));
-                        rows(&data, row_bytes(&shape), every_second)
+                        rows(&data, shape.encoding.row_bytes(shape.dims[0]), every_second)
                     }
                     Some(_) => {
                         let message = "is packed in a way that stacks of experts are not known in";
@@ -138,7 +138,7 @@ impl<'a> Stack<'a> {
                     None if shape.dims.len() == 1 => {
                         rows(pages, shape.encoding.layout().block_bytes, every_second)
                     }
-                    None => rows(pages, row_bytes(&shape), every_second),
+                    None => rows(pages, shape.encoding.row_bytes(shape.dims[0]), every_second),
                 };
                 Ok(Tensor {
                     shape,
@@ -148,11 +148,6 @@ impl<'a> Stack<'a> {
             }
         }
     }
-}
-
-fn row_bytes(shape: &TensorShape<'_>) -> usize {
-    let layout = shape.encoding.layout();
-    shape.dims[0] / layout.block_size * layout.block_bytes
 }
 
 /// The rows of `bytes` bytes, all or every second.

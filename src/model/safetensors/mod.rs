@@ -248,10 +248,10 @@ impl TensorSource for SafetensorsFolder {
         Box::new(used.map(|(name, entry)| self.shape_of(name, entry)))
     }
 
-    fn release(&self, tensor: &Tensor<'_>) {
+    fn release(&self, pages: &[u8]) {
         for shard in &self.shards {
             // Only advice to the system, and only of the shard that the tensor is in.
-            let _ = shard.release(tensor.pages);
+            let _ = shard.release(pages);
         }
     }
 }

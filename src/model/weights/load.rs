@@ -7,7 +7,7 @@ use super::{
 };
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::shown;
-use crate::model::quantise::encode;
+use crate::model::quantise::encode_tensor;
 use crate::model::source::{Tensor, TensorSource};
 use crate::model::{Divisors, ExpertsConfig, ModelConfig, ModelError, RopeConfig};
 use crate::ops::PackedWeight;
@@ -226,7 +226,7 @@ impl<'a> Loader<'a> {
         let is_float = self.options.activations == Activations::Float;
         let packed = match (quantised, encoding.weight_format()) {
             (Some(ty), _) if !is_float => {
-                let data = encode(ty, cols, &tensor.dequantised(self.cpu)?, None, self.cpu);
+                let data = encode_tensor(tensor, ty, None, self.file, self.cpu)?;
                 let format = ty.weight_format();
                 let format = format.expect("a type to quantise to has a format: this is a bug");
                 PackedWeight::new(format, rows, cols, &data, self.cpu)
@@ -255,7 +255,7 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(&mut self, tensor: &Tensor<'_>) {
-        self.file.release(tensor);
+        self.file.release(tensor.pages);
         self.used.insert(tensor.shape.name.to_owned());
     }
 
