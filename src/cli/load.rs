@@ -59,7 +59,7 @@ pub fn chat_template(
 }
 
 /// `chat_template` of tokenizer_config.json, or chat_template.jinja, where newer folders keep it.
-fn template_of_folder(folder: &Path) -> anyhow::Result<Option<String>> {
+pub(super) fn template_of_folder(folder: &Path) -> anyhow::Result<Option<String>> {
     let jinja = folder.join("chat_template.jinja");
     if jinja.exists() {
         return Ok(Some(

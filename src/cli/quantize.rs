@@ -6,13 +6,16 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::load;
 use super::opened::{BLOCK_SIZE, Opened, cpu, tokens_of};
 use crate::backend::cpu::Cpu;
 use crate::config::Quantize;
 use crate::hub::human_bytes;
-use crate::model::quantise::{QuantiseJob, entries_of};
+use crate::model::gguf::raw;
+use crate::model::quantise::{AsGguf, QuantiseJob, RawEntry, entries_of};
 use crate::model::{Activations, Importance, perplexity};
 use crate::ops::KvDtype;
+use crate::text::GgufTokenizer;
 
 /// Quantise a model into a GGUF file that llama.cpp's programs load, too
 #[derive(Debug, Args)]
@@ -45,12 +48,29 @@ impl QuantizeCommand {
             None => None,
             Some(path) => Some(importance(&opened, path, &cpu).context("--imatrix")?),
         };
-        let Some(metadata) = metadata else {
-            anyhow::bail!("folders")
+        let folder = match metadata {
+            Some(_) => None,
+            None => Some(AsGguf::new(
+                opened.checkpoint.tensors(),
+                &opened.config,
+                &cpu,
+            )?),
+        };
+        let entries = match (&folder, metadata) {
+            (Some(folder), _) => {
+                let mut entries = folder.entries(&opened.source.name);
+                entries.extend(tokenizer_entries(&opened)?);
+                entries
+            }
+            (None, Some(metadata)) => entries_of(metadata),
+            (None, None) => anyhow::bail!("a model is a file or a folder: this is a bug"),
         };
         let job = QuantiseJob {
-            source: opened.checkpoint.tensors(),
-            entries: entries_of(metadata),
+            source: match &folder {
+                Some(folder) => folder,
+                None => opened.checkpoint.tensors(),
+            },
+            entries,
             mix: opened.mix(self.to),
             importance: importance.as_ref(),
             cpu: &cpu,
@@ -87,4 +107,45 @@ fn importance(opened: &Opened, path: &std::path::Path, cpu: &Cpu) -> anyhow::Res
     decoder
         .take_importance()
         .context("importance was recorded: this is a bug")
+}
+
+/// What a folder's tokenizer and template are in a GGUF file.
+fn tokenizer_entries(opened: &Opened) -> anyhow::Result<Vec<RawEntry<'static>>> {
+    let folder = &opened.source.path;
+    let path = folder.join("tokenizer.json");
+    let json = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let read = GgufTokenizer::from_json(&json, opened.config.vocab_size)?;
+    let tokenizer = opened.tokenizer()?;
+    let mut entries: Vec<RawEntry<'static>> = vec![
+        ("tokenizer.ggml.model".into(), raw::str("gpt2").into()),
+        ("tokenizer.ggml.pre".into(), raw::str(read.pre).into()),
+        (
+            "tokenizer.ggml.tokens".into(),
+            raw::strs(&read.tokens).into(),
+        ),
+        (
+            "tokenizer.ggml.token_type".into(),
+            raw::i32s(&read.token_types).into(),
+        ),
+        (
+            "tokenizer.ggml.merges".into(),
+            raw::strs(&read.merges).into(),
+        ),
+        (
+            "tokenizer.ggml.add_bos_token".into(),
+            raw::bool(tokenizer.adds_bos()).into(),
+        ),
+    ];
+    for (key, id) in [
+        ("tokenizer.ggml.bos_token_id", tokenizer.bos_id()),
+        ("tokenizer.ggml.eos_token_id", tokenizer.eos_id()),
+    ] {
+        if let Some(id) = id {
+            entries.push((key.into(), raw::u32(id).into()));
+        }
+    }
+    if let Some(template) = load::template_of_folder(folder)? {
+        entries.push(("tokenizer.chat_template".into(), raw::str(&template).into()));
+    }
+    Ok(entries)
 }

@@ -73,6 +73,17 @@ impl TensorShape<'_> {
     }
 }
 
+impl<'a> Tensor<'a> {
+    /// Data that stands in no file.
+    pub(super) fn owned(shape: TensorShape<'a>, data: Vec<u8>) -> Self {
+        Self {
+            shape,
+            data: Cow::Owned(data),
+            pages: &[],
+        }
+    }
+}
+
 impl Tensor<'_> {
     /// Its values, `[rows, cols]`.
     pub(super) fn dequantised(&self, cpu: &Cpu) -> Result<Vec<f32>, ModelError> {

@@ -15,7 +15,8 @@ use tokenizers::tokenizer::SplitDelimiterBehavior;
 use super::error::TokenizerError;
 
 /// GPT-2's own expression (openai/gpt-2, `encoder.py`).
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str =
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 /// Llama 3; also OpenAI's `cl100k_base` (tiktoken).
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2: as Llama 3, with single digits.
@@ -24,7 +25,7 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// OpenAI's `o200k_base` (tiktoken).
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const DIGIT: &str = r"\p{N}";
+pub(super) const DIGIT: &str = r"\p{N}";
 /// The cased letters that DeepSeek LLM's tokenizer lists one by one, written as all cased letters less
 /// the scripts and blocks missing from that list.
 const DEEPSEEK_LLM_WORD: &str = r"\s?[[\p{Lu}\p{Ll}\p{Lt}]--[\x{560}-\x{588}\x{10C6}-\x{10FF}\x{1C80}-\x{1C8F}\x{2D00}-\x{2D2F}\x{A790}-\x{A7FF}\x{AB30}-\x{AB6F}\x{10570}-\x{105BF}\x{10D40}-\x{10D8F}\x{16E40}-\x{16EFF}\x{1D400}-\x{1D7FF}\x{1DF00}-\x{1DFFF}]]+";
@@ -170,6 +171,18 @@ impl Family {
                 pre: pre.to_owned(),
                 known: known(),
             })
+    }
+
+    /// What GGUF files call the vocabularies that split by these expressions, with these habits.
+    pub(super) fn name_of(
+        splits: &[String],
+        ignore_merges: bool,
+        nfc: bool,
+    ) -> Option<&'static str> {
+        let is_it = |family: &&Self| {
+            family.splits == splits && family.ignore_merges == ignore_merges && family.nfc == nfc
+        };
+        FAMILIES.iter().find(is_it)?.names.first().copied()
     }
 
     /// What happens to text before it is split.

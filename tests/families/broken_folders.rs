@@ -219,6 +219,56 @@ fn a_key_that_asks_for_another_computation_is_named() {
 }
 
 #[test]
+fn keys_that_some_families_alone_have_are_read_in_no_other_and_never_half() {
+    for (name, from, to, key) in [
+        (
+            "gemma3",
+            r#""model_type""#,
+            r#""text_config": 5, "model_type""#,
+            "text_config",
+        ),
+        (
+            "gemma3",
+            r#""_sliding_window_pattern": 6"#,
+            r#""sliding_window_pattern": 0"#,
+            "sliding_window_pattern",
+        ),
+        (
+            "gpt-oss",
+            r#""rope_parameters""#,
+            r#""other_parameters""#,
+            "rope_scaling",
+        ),
+        (
+            "llama",
+            r#""rope_parameters": {"#,
+            r#""rope_parameters": {"full_attention": {}, "sliding_attention": {},"#,
+            "rope_parameters",
+        ),
+    ] {
+        let text = configured(name, from, to);
+        let path = text.path().join("config.json");
+        // The pattern counts where no list says more.
+        let json = fs::read_to_string(&path).unwrap();
+        fs::write(&path, json.replace("\"layer_types\"", "\"other_types\"")).unwrap();
+        let error = error(text.path());
+        assert!(
+            error.contains(&format!("config.json: {key}")),
+            "{key}: {error}"
+        );
+    }
+    let half = configured("gemma3", r#""factor": 4.0"#, r#""factor": "4""#);
+    assert!(error(half.path()).contains("config.json"));
+    // A Llama's text_config is nobody's business.
+    let copy = configured(
+        "llama",
+        r#""model_type""#,
+        r#""text_config": 5, "model_type""#,
+    );
+    assert!(Checkpoint::open(copy.path()).is_ok());
+}
+
+#[test]
 fn a_config_that_is_no_json_or_lacks_a_key_is_an_error_naming_it() {
     let no_key = configured("llama", r#""vocab_size""#, r#""size_of_vocabulary""#);
     let message = error(no_key.path());

@@ -266,3 +266,51 @@ fn numbers_of_experts_out_of_range_are_named() {
     );
     assert!(more.contains("block_sparse_moe"), "{more}");
 }
+
+#[test]
+fn a_part_that_a_family_is_never_without_is_named_when_it_is_missing() {
+    for (model, name) in [
+        ("gpt-oss", "model.layers.0.mlp.router.bias"),
+        ("gpt-oss", "model.layers.1.mlp.experts.down_proj_bias"),
+        ("gpt-oss", "model.layers.1.self_attn.o_proj.bias"),
+        ("gpt-oss", "model.layers.0.self_attn.sinks"),
+        ("gemma2", "model.layers.1.pre_feedforward_layernorm.weight"),
+        ("gemma3", "model.layers.2.self_attn.q_norm.weight"),
+        ("mixtral", "lm_head.weight"),
+    ] {
+        let error = changed(model, |tensors| {
+            tensors.remove(name).unwrap();
+        });
+        // At least the layer.
+        let layer = name.split('.').take(3).collect::<Vec<_>>().join(".");
+        assert!(
+            error.contains(name) || error.contains(&layer),
+            "{name}: {error}"
+        );
+        assert!(error.contains("missing"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_stack_with_an_odd_number_of_gates_and_up_rows_is_named() {
+    let name = "model.layers.0.mlp.experts.gate_up_proj";
+    let error = changed("gpt-oss", |tensors| {
+        let (_, shape, data) = tensors.get_mut(name).unwrap();
+        shape[2] += 1;
+        let len = shape.iter().product::<usize>() * 2;
+        data.resize(len, 0);
+    });
+    assert!(error.contains(name) && error.contains("odd"), "{error}");
+}
+
+#[test]
+fn a_bias_for_more_experts_than_there_are_is_named() {
+    let name = "model.layers.0.mlp.experts.down_proj_bias";
+    let error = changed("gpt-oss", |tensors| {
+        let (_, shape, data) = tensors.get_mut(name).unwrap();
+        let row = data.len() / shape[0];
+        shape[0] += 1;
+        data.resize(shape[0] * row, 0);
+    });
+    assert!(error.contains(name), "{error}");
+}

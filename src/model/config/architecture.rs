@@ -14,6 +14,8 @@ pub(super) struct Architecture {
     pub(super) has_qk_norm: bool,
     /// Norms of outputs, embeddings scaled by the root of their width, GeGLU, a tied head.
     pub(super) is_gemma: bool,
+    /// The router, the experts and the attention's output have biases, too.
+    pub(super) has_all_biases: bool,
     pub(super) has_sinks: bool,
     pub(super) glu: Glu,
     pub(super) windows: Windows,
@@ -37,6 +39,7 @@ const LLAMA: Architecture = Architecture {
     has_qkv_bias: false,
     has_qk_norm: false,
     is_gemma: false,
+    has_all_biases: false,
     has_sinks: false,
     glu: Glu::Silu,
     windows: Windows::All,
@@ -101,6 +104,7 @@ pub(super) const ARCHITECTURES: [Architecture; 9] = [
         model_types: &["gpt_oss"],
         rope: RopeStyle::Half,
         has_qkv_bias: true,
+        has_all_biases: true,
         has_sinks: true,
         glu: Glu::Clamped { limit: 7.0 },
         windows: Windows::AllButEvery(2),

@@ -1,6 +1,6 @@
 //! The metadata of a GGUF file, to the numbers of the one decoder.
 
-use super::architecture::{ARCHITECTURES, Architecture};
+use super::architecture::{ARCHITECTURES, Architecture, Windows};
 use super::{ExpertsConfig, LayerConfig, MAX_HEAD_DIM, ModelConfig};
 use crate::model::ModelError;
 use crate::model::gguf::{GgufError, Metadata, shown};
@@ -48,6 +48,7 @@ impl ModelConfig {
             (None, None) => return Err(keys.missing("feed_forward_length")),
         };
         Ok(Self {
+            architecture: architecture.name,
             layers: layers(
                 &keys,
                 num_layers,
@@ -74,8 +75,8 @@ impl ModelConfig {
                     num_heads,
                     head_dim,
                 )),
-            attention_softcap: keys.opt_positive("attn_logit_softcapping")?,
-            logit_softcap: keys.opt_positive("final_logit_softcapping")?,
+            attention_softcap: softcap(&keys, "attn_logit_softcapping", 50.0)?,
+            logit_softcap: softcap(&keys, "final_logit_softcapping", 30.0)?,
             embedding_scale: architecture.embedding_scale(hidden_size),
             // Converters add Gemma's.
             norm_offset: 0.0,
@@ -83,6 +84,7 @@ impl ModelConfig {
             has_qkv_bias: architecture.has_qkv_bias,
             has_qk_norm: architecture.has_qk_norm,
             has_post_norms: architecture.is_gemma,
+            has_all_biases: architecture.has_all_biases,
             has_sinks: architecture.has_sinks,
         })
     }
@@ -186,12 +188,20 @@ fn layers(
     has_experts: bool,
     num_ropes: usize,
 ) -> Result<Vec<LayerConfig>, ModelError> {
-    const WINDOW: &str = "attention.sliding_window";
-    // Zero turns the window off.
-    let window = keys.metadata.opt_u32(&keys.key(WINDOW))?;
+    const PATTERN: &str = "attention.sliding_window_pattern";
+    let window = keys
+        .metadata
+        .opt_u32(&keys.key("attention.sliding_window"))?;
+    // Older files of Gemma 2 say nothing. Zero turns the window off.
+    let window = window.or((keys.arch == "gemma2").then_some(4096));
     let window = window.filter(|&window| window > 0);
+    let windows = match keys.metadata.opt_u32(&keys.key(PATTERN))? {
+        None => architecture.windows,
+        Some(0) => Windows::All,
+        Some(n) => Windows::AllButEvery(n as usize),
+    };
     let layer = |i: usize| {
-        let window = window.filter(|_| architecture.windows.has_window(i));
+        let window = window.filter(|_| windows.has_window(i));
         LayerConfig {
             // As in llama.cpp: in every fourth nothing turns, for which there is no key.
             rope_idx: match (keys.arch == "smollm3" && i % 4 == 3, window) {
@@ -236,10 +246,17 @@ fn ropes(
     architecture: &Architecture,
 ) -> Result<Vec<RopeConfig>, ModelError> {
     let rope = rope::gguf::read(keys, head_dim, architecture.rope)?;
+    const LOCAL: &str = "rope.freq_base_swa";
+    let base = keys.opt_positive(LOCAL)?;
     if keys.arch != "gemma3" {
-        return Ok(vec![rope]);
+        return match base {
+            Some(base) if base != rope.base as f32 => {
+                let message = format!("{base} is not rope.freq_base, which is not supported here");
+                Err(keys.error(LOCAL, message))
+            }
+            _ => Ok(vec![rope]),
+        };
     }
-    let base = keys.opt_positive("rope.freq_base_swa")?;
     let local = RopeConfig {
         base: base.map_or(10_000.0, f64::from),
         linear_scale: 1.0,
@@ -248,6 +265,12 @@ fn ropes(
         ..rope.clone()
     };
     Ok(vec![rope, local])
+}
+
+/// A cap of Gemma's, whose older files do not name those of Gemma 2.
+fn softcap(keys: &Keys<'_>, name: &str, default: f32) -> Result<Option<f32>, ModelError> {
+    let default = (keys.arch == "gemma2").then_some(default);
+    Ok(keys.opt_positive(name)?.or(default))
 }
 
 /// The largest Gemma models, which only their numbers of layers tell, scale by the width of a head as it would be if heads shared

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::architecture::{ARCHITECTURES, Architecture};
@@ -45,7 +45,9 @@ pub(super) struct Json {
     /// Gemma's name of it.
     hidden_activation: Option<String>,
     tie_word_embeddings: Option<bool>,
-    pub(super) sliding_window: Option<usize>,
+    /// Null says something else than silence.
+    #[serde(default, deserialize_with = "told")]
+    pub(super) sliding_window: Option<Option<usize>>,
     pub(super) use_sliding_window: Option<bool>,
     /// Those below it have no window (Qwen).
     pub(super) max_window_layers: Option<usize>,
@@ -57,8 +59,10 @@ pub(super) struct Json {
     pub(super) no_rope_layers: Option<Vec<u8>>,
     pub(super) no_rope_layer_interval: Option<usize>,
     query_pre_attn_scalar: Option<f64>,
-    attn_logit_softcapping: Option<f64>,
-    final_logit_softcapping: Option<f64>,
+    #[serde(default, deserialize_with = "told")]
+    attn_logit_softcapping: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "told")]
+    final_logit_softcapping: Option<Option<f64>>,
     use_bidirectional_attention: Option<bool>,
     #[serde(alias = "num_experts")]
     num_local_experts: Option<usize>,
@@ -72,6 +76,13 @@ pub(super) struct Json {
     swiglu_alpha: Option<f64>,
     swiglu_limit: Option<f64>,
     quantization_config: Option<QuantisationJson>,
+}
+
+/// A value that is there, null or not.
+fn told<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(d).map(Some)
 }
 
 /// What a folder's `config.json` says.
@@ -95,22 +106,27 @@ impl HfConfig {
         let json: Value = serde_json::from_slice(&bytes).map_err(parse)?;
         // Before the numbers, which other architectures may have under other names.
         let architecture = architecture(&json)?;
-        let json: Json = serde_json::from_value(of_text(json)).map_err(parse)?;
+        let json: Json = serde_json::from_value(of_text(json, architecture)?).map_err(parse)?;
         json.resolve(architecture)
     }
 }
 
 /// What a model of texts and images says of texts stands in an object of its own (Gemma 3).
-fn of_text(mut json: Value) -> Value {
-    let Some(mut text) = json.get_mut("text_config").map(Value::take) else {
-        return json;
-    };
-    for key in ["model_type", "quantization_config"] {
-        if let Some(value) = json.get_mut(key) {
-            text[key] = value.take();
+fn of_text(mut json: Value, architecture: &Architecture) -> Result<Value, ModelError> {
+    const KEY: &str = "text_config";
+    let text = json.get_mut(KEY).map(Value::take);
+    match text.filter(|text| architecture.name == "gemma3" && !text.is_null()) {
+        None => Ok(json),
+        Some(Value::Object(mut text)) => {
+            for key in ["model_type", "quantization_config", "tie_word_embeddings"] {
+                if let Some(value) = json.get_mut(key) {
+                    text.insert(key.to_owned(), value.take());
+                }
+            }
+            Ok(Value::Object(text))
         }
+        Some(_) => Err(error(KEY, "is no object")),
     }
-    text
 }
 
 fn architecture(json: &Value) -> Result<&'static Architecture, ModelError> {
@@ -197,6 +213,14 @@ impl Json {
             let value = value.map(|value| positive(key, value)).transpose()?;
             Ok::<_, ModelError>(value.map(|value| value as f32))
         };
+        // Other families' classes have no caps, and Gemma 2's takes these where a file names none.
+        let softcap = |key: &str, value: Option<Option<f64>>, default: f64| {
+            let default = (architecture.name == "gemma2").then_some(default);
+            opt_positive(
+                key,
+                value.unwrap_or(default).filter(|_| architecture.is_gemma),
+            )
+        };
         let scalar = opt_positive("query_pre_attn_scalar", self.query_pre_attn_scalar)?;
         // Gemma's classes take 256 where their files name none.
         let default = if architecture.is_gemma {
@@ -206,6 +230,7 @@ impl Json {
         };
         let scalar = scalar.filter(|_| architecture.is_gemma).unwrap_or(default);
         let model = ModelConfig {
+            architecture: architecture.name,
             layers: self.layers(architecture, experts.is_some(), ropes.len())?,
             hidden_size,
             intermediate_size: in_range("intermediate_size", intermediate_size, 1 << 20)?,
@@ -218,18 +243,28 @@ impl Json {
             context_length,
             ropes,
             attention_scale: 1.0 / scalar.sqrt(),
-            attention_softcap: opt_positive("attn_logit_softcapping", self.attn_logit_softcapping)?,
-            logit_softcap: opt_positive("final_logit_softcapping", self.final_logit_softcapping)?,
+            attention_softcap: softcap(
+                "attn_logit_softcapping",
+                self.attn_logit_softcapping,
+                50.0,
+            )?,
+            logit_softcap: softcap(
+                "final_logit_softcapping",
+                self.final_logit_softcapping,
+                30.0,
+            )?,
             embedding_scale: architecture.embedding_scale(hidden_size),
             norm_offset: if architecture.is_gemma { 1.0 } else { 0.0 },
             glu: self.glu(architecture)?,
             has_qkv_bias: architecture.has_qkv_bias,
             has_qk_norm: architecture.has_qk_norm,
             has_post_norms: architecture.is_gemma,
+            has_all_biases: architecture.has_all_biases,
             has_sinks: architecture.has_sinks,
         };
-        // Gemma's head is the embedding unless its file says otherwise.
-        let has_tied_head = self.tie_word_embeddings.unwrap_or(architecture.is_gemma);
+        // In these families the head is the embedding unless a file says otherwise.
+        let is_tied = architecture.is_gemma || self.model_type == SMOLLM3;
+        let has_tied_head = self.tie_word_embeddings.unwrap_or(is_tied);
         let quantisation = match &self.quantization_config {
             Some(config) => config.resolve()?,
             None => Quantisation::default(),
@@ -296,10 +331,9 @@ impl Json {
             num_experts,
             top_k: in_range(TOP_K, top_k, num_experts)?,
             intermediate_size: in_range("moe_intermediate_size", size, 1 << 20)?,
-            // Qwen's files say it; others always do.
-            is_normalised: self
-                .norm_topk_prob
-                .unwrap_or(!self.model_type.starts_with("qwen")),
+            // Qwen's files say it; others' classes always do it.
+            is_normalised: self.norm_topk_prob.unwrap_or(false)
+                || !self.model_type.starts_with("qwen"),
         }))
     }
 

@@ -23,6 +23,15 @@ impl Json {
                 return Err(error(key, message));
             }
         }
+        for (key, step) in [
+            ("no_rope_layer_interval", self.no_rope_layer_interval),
+            ("sliding_window_pattern", self.sliding_window_pattern),
+            ("decoder_sparse_step", self.decoder_sparse_step),
+        ] {
+            if let Some(step) = step {
+                in_range(key, step, 1 << 10)?;
+            }
+        }
         let window = self.window(architecture)?;
         let layer = |i: usize| {
             let slides = self.slides(architecture, i)?;
@@ -41,7 +50,7 @@ impl Json {
 
     /// Whether queries and keys of layer `i` turn.
     fn turns(&self, i: usize) -> bool {
-        let interval = self.no_rope_layer_interval.unwrap_or(4).max(1);
+        let interval = self.no_rope_layer_interval.unwrap_or(4);
         match &self.no_rope_layers {
             _ if self.model_type != SMOLLM3 => true,
             Some(turns) => turns[i] != 0,
@@ -55,9 +64,13 @@ impl Json {
             true => self.use_sliding_window.unwrap_or(false),
             false => architecture.name != "llama" || MISTRAL.contains(&self.model_type.as_str()),
         };
-        // What the class takes where a file names none.
-        let default = (architecture.name == "gemma3").then_some(4096);
-        let window = self.sliding_window.or(default).filter(|_| is_on);
+        // What the classes take where a file names none.
+        let default = match architecture.name {
+            "gemma2" | "gemma3" => Some(4096),
+            "gpt-oss" => Some(128),
+            _ => None,
+        };
+        let window = self.sliding_window.unwrap_or(default).filter(|_| is_on);
         window
             .map(|window| in_range("sliding_window", window, 1 << 32))
             .transpose()
@@ -78,8 +91,10 @@ impl Json {
                     format!("{} is not supported", shown(other)),
                 )),
             },
-            (None, Some(pattern)) => Ok(!(i + 1).is_multiple_of(pattern.max(1))),
+            (None, Some(pattern)) => Ok(!(i + 1).is_multiple_of(pattern)),
             (None, None) if self.model_type == SMOLLM3 => Ok(!self.turns(i)),
+            // One mask for all.
+            (None, None) if self.model_type == "qwen3_moe" => Ok(true),
             (None, None) if self.has_switch() => Ok(i >= self.max_window_layers.unwrap_or(28)),
             (None, None) => Ok(architecture.windows.has_window(i)),
         }
@@ -87,7 +102,7 @@ impl Json {
 
     /// Whether layer `i` has experts, in a model that has some.
     fn is_sparse(&self, i: usize) -> bool {
-        let step = self.decoder_sparse_step.unwrap_or(1).max(1);
+        let step = self.decoder_sparse_step.unwrap_or(1);
         let is_dense = |layers: &Vec<usize>| layers.contains(&i);
         (i + 1).is_multiple_of(step) && !self.mlp_only_layers.as_ref().is_some_and(is_dense)
     }

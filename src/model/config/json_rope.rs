@@ -5,6 +5,9 @@ use crate::model::ModelError;
 use crate::model::rope::RopeConfig;
 use crate::model::rope::json::{RopeContext, RopeJson, RopesJson};
 
+/// Is never without its scaling.
+const GPT_OSS: &str = "gpt_oss";
+
 impl Json {
     /// The rotary embeddings, one or that of layers without and that of those with a window, and how many positions they are for.
     pub(super) fn ropes(
@@ -29,11 +32,23 @@ impl Json {
         // What `transformers` takes where a file names none.
         let default = match &*self.model_type {
             SMOLLM3 => 2e6,
+            "mixtral" => 1e6,
+            GPT_OSS => 150_000.0,
             _ if is_gemma3 => 1e6,
             _ => 1e4,
         };
         let local_default = self.rope_local_base_freq.unwrap_or(1e4);
+        if self.model_type == GPT_OSS
+            && self.rope_parameters.is_none()
+            && self.rope_scaling.is_none()
+        {
+            return Err(error("rope_scaling", "is missing"));
+        }
         if let Some(RopesJson::ByLayer(ropes)) = &self.rope_parameters {
+            if !is_gemma3 {
+                let message = "names one for each kind of layer, which only Gemma 3's files do";
+                return Err(error(NEWER, message));
+            }
             let theta = |rope: &RopeJson, default| rope.rope_theta.unwrap_or(default);
             let (full, sliding) = (&ropes.full_attention, &ropes.sliding_attention);
             let (global, length) =

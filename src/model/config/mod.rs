@@ -19,6 +19,8 @@ pub(super) const MAX_HEAD_DIM: usize = 256;
 /// Shape of a Llama-like decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
+    /// What GGUF files call it.
+    pub architecture: &'static str,
     /// The decoder's layers, in order.
     pub layers: Vec<LayerConfig>,
     /// Width of the residual stream, `H`.
@@ -55,6 +57,8 @@ pub struct ModelConfig {
     pub glu: Glu,
     /// Whether q, k and v must have biases (Qwen2). Without this, too, a layer adds the biases that its file has.
     pub has_qkv_bias: bool,
+    /// Whether router, experts and the attention's output must have biases, too (gpt-oss).
+    pub has_all_biases: bool,
     /// Whether each head of q and k is normalised (Qwen3).
     pub has_qk_norm: bool,
     /// Whether the outputs of attention and feed-forward are normalised before they are added (Gemma).

@@ -29,7 +29,8 @@ pub use mapping::GgufFile;
 pub use metadata::Metadata;
 pub use tensor::TensorView;
 pub use value::{Array, Value};
-pub(super) use writer::{NewTensor, raw, write};
+pub use writer::raw;
+pub(super) use writer::{NewTensor, head, write};
 
 use std::fmt;
 

@@ -26,9 +26,56 @@ impl NewTensor {
 }
 
 /// Values as they stand in a file: the value type, then the value.
-pub(in crate::model) mod raw {
-    pub(in crate::model) fn u32(value: u32) -> Vec<u8> {
+pub mod raw {
+    /// Of the type `u32`, or a list of them.
+    pub fn u32(value: u32) -> Vec<u8> {
         [4u32.to_le_bytes(), value.to_le_bytes()].concat()
+    }
+
+    /// Of the type `f32`, or a list of them.
+    pub fn f32(value: f32) -> Vec<u8> {
+        [6u32.to_le_bytes(), value.to_le_bytes()].concat()
+    }
+
+    /// Of the type `bool`, or a list of them.
+    pub fn bool(value: bool) -> Vec<u8> {
+        let mut bytes = 7u32.to_le_bytes().to_vec();
+        bytes.push(u8::from(value));
+        bytes
+    }
+
+    /// Of the type `str`, or a list of them.
+    pub fn str(value: &str) -> Vec<u8> {
+        let mut bytes = 8u32.to_le_bytes().to_vec();
+        push_str(&mut bytes, value);
+        bytes
+    }
+
+    /// Of the type `strs`, or a list of them.
+    pub fn strs(values: &[String]) -> Vec<u8> {
+        let mut bytes = array(8, values.len());
+        for value in values {
+            push_str(&mut bytes, value);
+        }
+        bytes
+    }
+
+    /// Of the type `i32s`, or a list of them.
+    pub fn i32s(values: &[i32]) -> Vec<u8> {
+        let mut bytes = array(5, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        bytes
+    }
+
+    fn array(ty: u32, len: usize) -> Vec<u8> {
+        let mut bytes = [9u32.to_le_bytes(), ty.to_le_bytes()].concat();
+        bytes.extend((len as u64).to_le_bytes());
+        bytes
+    }
+
+    fn push_str(bytes: &mut Vec<u8>, value: &str) {
+        bytes.extend((value.len() as u64).to_le_bytes());
+        bytes.extend(value.as_bytes());
     }
 }
 
@@ -86,7 +133,11 @@ impl Drop for Part {
     }
 }
 
-fn head(entries: &[(Cow<'_, str>, Cow<'_, [u8]>)], tensors: &[NewTensor]) -> Vec<u8> {
+/// A file up to its tensors' data.
+pub(in crate::model) fn head(
+    entries: &[(Cow<'_, str>, Cow<'_, [u8]>)],
+    tensors: &[NewTensor],
+) -> Vec<u8> {
     let string = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let mut head = b"GGUF".to_vec();
     head.extend(3u32.to_le_bytes());

@@ -2,10 +2,12 @@
 
 mod blocks;
 mod file;
+mod folder;
 mod mix;
 mod search;
 
 pub use file::{QuantiseError, QuantiseJob, RawEntry, entries_of};
+pub use folder::AsGguf;
 pub use mix::{Mix, Quantisation};
 
 use half::f16;

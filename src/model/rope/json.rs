@@ -1,6 +1,7 @@
 //! `rope_scaling` and `rope_parameters` of a `config.json`.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::scaling::{Llama3, Yarn, longrope_magnitude};
 use super::{Divisors, RopeConfig};
@@ -33,10 +34,23 @@ pub(in crate::model) struct RopeJson {
 
 /// One for all layers, or one for each of two kinds.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "Value")]
 pub(in crate::model) enum RopesJson {
     ByLayer(Box<RopesByLayer>),
     One(Box<RopeJson>),
+}
+
+/// By whether either kind is named, so that what is wrong in one is not taken for the other form.
+impl TryFrom<Value> for RopesJson {
+    type Error = serde_json::Error;
+
+    fn try_from(value: Value) -> Result<Self, serde_json::Error> {
+        let kinds = ["full_attention", "sliding_attention"];
+        match kinds.iter().any(|kind| value.get(kind).is_some()) {
+            true => Ok(Self::ByLayer(serde_json::from_value(value)?)),
+            false => Ok(Self::One(serde_json::from_value(value)?)),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -39,7 +39,7 @@ impl SafetensorsFolder {
             "ffn_down_exps" => ("down_proj", "w2", "down_proj", None),
             _ => return None,
         };
-        let layer = format!("{}model.layers.{layer}", self.prefix);
+        let layer = format!("{}layers.{layer}", self.prefix);
         for (experts, projection) in [("mlp.experts", qwen), ("block_sparse_moe.experts", mixtral)]
         {
             let name = |e: usize| format!("{layer}.{experts}.{e}.{projection}.{kind}");
@@ -85,7 +85,8 @@ impl<'a> Stack<'a> {
                 is_transposed,
             } => {
                 let mut shape = folder.shape_of(name, entry)?;
-                if !(2..=3).contains(&shape.dims.len()) {
+                let num_dims = if name.ends_with("_bias") { 2 } else { 3 };
+                if shape.dims.len() != num_dims {
                     let message = format!("is {:?}, which is no stack of experts", shape.dims);
                     return Err(ModelError::tensor(shown(name), message));
                 }
@@ -95,6 +96,13 @@ impl<'a> Stack<'a> {
                 if every_second.is_some() {
                     // Of a bias the outputs come first.
                     let outputs = shape.dims.len() - 2;
+                    if !shape.dims[outputs].is_multiple_of(2) {
+                        let message = format!(
+                            "is {:?}, an odd number of outputs: gates and up values take turns",
+                            shape.dims
+                        );
+                        return Err(ModelError::tensor(shown(name), message));
+                    }
                     shape.dims[outputs] /= 2;
                 }
                 Ok(shape)

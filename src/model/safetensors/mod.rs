@@ -33,7 +33,7 @@ pub struct SafetensorsFolder {
     shards: Vec<FileMap>,
     /// By name.
     tensors: BTreeMap<Box<str>, Entry>,
-    /// What the decoder's tensors have before their names.
+    /// What the decoder's tensors have in the place of `model.`.
     prefix: &'static str,
     quantisation: Quantisation,
     /// Whether the LM head is the embedding, whatever else the files hold.
@@ -66,7 +66,7 @@ impl SafetensorsFolder {
         let mut opened = Self {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
-            prefix: "",
+            prefix: "model.",
             quantisation,
             has_tied_head,
         };
@@ -177,15 +177,21 @@ impl SafetensorsFolder {
             .find_map(|name| self.get(&name))
     }
 
-    /// The name with what this folder puts before it.
+    /// The names that the tensor may have in this folder which others call `name`.
     fn prefixed(&self, name: &str) -> [String; 2] {
-        [format!("{}{name}", self.prefix), name.to_owned()]
+        match name.strip_prefix("model.") {
+            Some(rest) => [format!("{}{rest}", self.prefix), name.to_owned()],
+            None => [name.to_owned(), format!("language_model.{name}")],
+        }
     }
 
     fn missing(&self, name: &str) -> ModelError {
-        let name = match names::names_of(name).first() {
-            Some(name) => format!("{}{name}", self.prefix),
-            None => name.to_owned(),
+        let name = match (names::names_of(name).first(), names::split(name)) {
+            (Some(name), _) => self.prefixed(name)[0].clone(),
+            (None, Some((layer, part, kind))) if part.ends_with("_exps") => {
+                format!("{}layers.{layer}.mlp.experts ({part}.{kind})", self.prefix)
+            }
+            _ => name.to_owned(),
         };
         let message = "is missing: a shard is missing, or the folder is of another architecture than its config.json says";
         ModelError::tensor(name, message)
@@ -237,7 +243,11 @@ impl TensorSource for SafetensorsFolder {
     }
 
     fn has_tensor(&self, name: &str) -> bool {
-        self.find(name).is_some() || self.stack(name).is_some()
+        match name {
+            // Untied, it must be there.
+            "output.weight" => !self.has_tied_head,
+            _ => self.find(name).is_some() || self.stack(name).is_some(),
+        }
     }
 
     fn shapes(&self) -> Box<dyn Iterator<Item = Result<TensorShape<'_>, ModelError>> + '_> {

@@ -63,18 +63,19 @@ pub(in crate::model) fn part_of(module: &str) -> Option<String> {
     Some(format!("blk.{layer}.{ours}"))
 }
 
-/// What the folder puts before `model.…`, where models of images and texts have the decoder's tensors.
+/// What the folder has in the place of `model.`, where models of images and texts have the decoder's tensors.
 pub(super) fn prefix(has_tensor: impl Fn(&str) -> bool) -> &'static str {
-    let known = ["", "language_model."];
-    let is_there = |prefix: &&&str| has_tensor(&format!("{prefix}model.embed_tokens.weight"));
-    known.iter().find(is_there).copied().unwrap_or("")
+    let known = ["model.", "language_model.model.", "model.language_model."];
+    let is_there = |prefix: &&&str| has_tensor(&format!("{prefix}embed_tokens.weight"));
+    known.iter().find(is_there).copied().unwrap_or(known[0])
 }
 
 /// Whether the tensor says nothing of the decoder that the configuration does not say: old files have the rotary frequencies
 /// in them, and models of images and texts have what reads images.
 pub(super) fn is_redundant(name: &str) -> bool {
     const OF_IMAGES: [&str; 2] = ["vision_tower.", "multi_modal_projector."];
-    name.ends_with(".rotary_emb.inv_freq") || OF_IMAGES.iter().any(|part| name.starts_with(part))
+    let part = name.strip_prefix("model.").unwrap_or(name);
+    name.ends_with(".rotary_emb.inv_freq") || OF_IMAGES.iter().any(|known| part.starts_with(known))
 }
 
 #[cfg(test)]
@@ -115,10 +116,10 @@ mod tests {
 
     #[test]
     fn what_stands_before_the_names_is_found() {
-        for before in ["", "language_model."] {
-            let name = format!("{before}model.embed_tokens.weight");
+        for before in ["model.", "language_model.model.", "model.language_model."] {
+            let name = format!("{before}embed_tokens.weight");
             assert_eq!(prefix(|asked| asked == name), before);
         }
-        assert_eq!(prefix(|_| false), "");
+        assert_eq!(prefix(|_| false), "model.");
     }
 }

@@ -57,6 +57,17 @@ impl<'a> Loader<'a> {
                 self.file.shape(&name(bias))?;
             }
         }
+        if config.has_all_biases {
+            for part in [
+                "attn_output",
+                "ffn_gate_inp",
+                "ffn_gate_exps",
+                "ffn_up_exps",
+                "ffn_down_exps",
+            ] {
+                self.file.shape(&name(&format!("{part}.bias")))?;
+            }
+        }
         let attn_norm = self.norm(&name("attn_norm.weight"), hidden)?;
         let qk_norm = match config.has_qk_norm {
             false => None,
@@ -75,6 +86,15 @@ impl<'a> Loader<'a> {
             false => self.linear(&[(&q, q_size), (&k, kv_size), (&v, kv_size)], hidden)?,
         };
         let o = self.linear(&[(&name("attn_output"), hidden)], q_size)?;
+        if config.has_post_norms {
+            let [before, after] = ["ffn_norm.weight", "post_attention_norm.weight"].map(&name);
+            let before = self.file.shape(&before)?.name;
+            if before == self.file.shape(&after)?.name {
+                let message =
+                    "is the norm after attention: that before the feed-forward is missing";
+                return Err(ModelError::tensor(shown(before), message));
+            }
+        }
         let mut post_norm = |part: &str| {
             let norm = config
                 .has_post_norms
@@ -144,6 +164,7 @@ impl<'a> Loader<'a> {
             let bias = match self.file.has_tensor(&bias_name) {
                 false => None,
                 true => {
+                    self.file.shape(&bias_name)?.expect(&[rows, num_experts])?;
                     let tensor = self.file.expert(&bias_name, expert)?;
                     Some(self.values(&tensor, rows)?)
                 }
