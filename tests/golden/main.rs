@@ -2,7 +2,9 @@
 //! (tests/data/golden), teacher-forced and free-running, and the prompts' token ids.
 #![allow(clippy::unwrap_used)] // A test may panic.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod folder;
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use flambeau::engine::Executor;
 use flambeau::hub::Card;
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::quantise::{Mix, Quantisation};
-use flambeau::model::{Activations, Decoder, Runner};
+use flambeau::model::{Activations, Checkpoint, Decoder, Runner, Weights};
 use flambeau::ops::KvDtype;
 use flambeau::request::{
     DEFAULT_TENANT, GenerateRequest, Priority, SampledToken, SamplingParams, StopCriteria,
@@ -175,6 +177,27 @@ fn float_activations_match_the_reference() {
         let result = measure(Activations::Float, KvDtype::F16, name);
         assert!(
             result.top1 == 1.0 && result.mean <= 0.002,
+            "{name}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn the_same_model_as_a_bfloat16_folder_matches_the_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = GgufFile::open(common::default_model()).unwrap();
+    folder::write(&file, folder.path());
+    let cpu = Cpu::new(2).unwrap();
+    let (checkpoint, config) = Checkpoint::open(folder.path()).unwrap();
+    let weights = Weights::load(checkpoint.tensors(), &config, Activations::Int8, &cpu).unwrap();
+    let model = (config, Arc::new(weights));
+    for name in [SHORT, LONG] {
+        let limits = common::limits(90, KvDtype::F16);
+        let result = agreement(common::decoder(&model, &limits, &cpu), &cpu, &golden(name));
+        println!("bfloat16 folder on {name}: {result:?}");
+        // What rounding the weights costs.
+        assert!(
+            result.clear_misses == 0 && result.mean <= 0.02,
             "{name}: {result:?}"
         );
     }
