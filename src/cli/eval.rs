@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::opened::{BLOCK_SIZE, Opened, cpu, tokens_of};
+use super::opened::{BLOCK_SIZE, Opened, cpu, show_layers, tokens_of};
 use crate::config::Quantize;
 use crate::model::{Activations, LoadOptions, perplexity};
 use crate::ops::KvDtype;
@@ -73,6 +73,7 @@ impl EvalCommand {
                 false => Activations::Int8,
             },
             mix: self.quantize.map(|to| opened.mix(to)),
+            progress: Some(show_layers),
         };
         let decoder = opened.decoder(options, self.window, kv_dtype, &cpu)?;
         let bos = tokenizer.bos_id().filter(|_| tokenizer.adds_bos());

@@ -1,5 +1,6 @@
 //! A model that was named on the command line, for the commands that compute without serving.
 
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -105,4 +106,18 @@ pub(super) fn quantisation(to: Quantize) -> Quantisation {
         Quantize::Q4_0 => Quantisation::Q4_0,
         Quantize::Q8_0 => Quantisation::Q8_0,
     }
+}
+
+/// A bar on a terminal while weights are loaded; elsewhere nothing, for the log says when they are.
+pub(super) fn show_layers(done: usize, all: usize) {
+    const WIDTH: usize = 30;
+    let mut out = std::io::stderr();
+    if !out.is_terminal() {
+        return;
+    }
+    let full = done * WIDTH / all.max(1);
+    let bar = format!("{}{}", "#".repeat(full), ".".repeat(WIDTH - full));
+    let end = if done == all { "\r\x1b[K" } else { "" };
+    // A closed standard error must not fail the loading.
+    let _ = write!(out, "\rloading [{bar}] layer {done} of {all}{end}");
 }

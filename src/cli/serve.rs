@@ -252,6 +252,7 @@ impl Loaded {
             LoadOptions {
                 activations: Activations::Int8,
                 mix: self.mix,
+                progress: Some(opened::show_layers),
             },
             &cpu,
         )?);

@@ -79,6 +79,7 @@ fn a_model_quantised_as_it_is_loaded_gives_the_bits_of_its_quantised_file() {
         let options = LoadOptions {
             activations: Activations::Int8,
             mix: Some(mix(target)),
+            progress: None,
         };
         let as_loaded = run::alone(&decoder(&file, options), &tokens);
         assert!(bits(&from_file) == bits(&as_loaded), "{target:?}, {hidden}");
@@ -214,6 +215,7 @@ fn a_folder_becomes_a_gguf_file_of_the_same_model() {
             LoadOptions {
                 activations: Activations::Int8,
                 mix: Some(job.mix),
+                progress: None,
             },
             &cpu,
         );

@@ -27,6 +27,8 @@ pub struct LoadOptions {
     pub activations: Activations,
     /// What matrices of floats are quantised to.
     pub mix: Option<Mix>,
+    /// Told how many layers are there, of how many.
+    pub progress: Option<fn(usize, usize)>,
 }
 
 impl From<Activations> for LoadOptions {
@@ -34,6 +36,7 @@ impl From<Activations> for LoadOptions {
         Self {
             activations,
             mix: None,
+            progress: None,
         }
     }
 }
@@ -131,12 +134,19 @@ impl Weights {
         options: impl Into<LoadOptions>,
         cpu: &Cpu,
     ) -> Result<Self, ModelError> {
-        let mut loader = Loader::new(file, options.into(), config.norm_offset, cpu);
+        let options = options.into();
+        let mut loader = Loader::new(file, options, config.norm_offset, cpu);
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
             embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
             layers: (0..config.layers.len())
-                .map(|i| loader.layer(i, config))
+                .map(|i| {
+                    let layer = loader.layer(i, config);
+                    if let Some(progress) = options.progress {
+                        progress(i + 1, config.layers.len());
+                    }
+                    layer
+                })
                 .collect::<Result<_, _>>()?,
             output_norm: loader.norm("output_norm.weight", hidden)?,
             output: match file.has_tensor("output.weight") {
