@@ -161,6 +161,7 @@ impl Loaded {
             })?;
         let (engine, engine_ended) =
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
+        let adapters = self.adapters(&name, weights)?;
         let model = ServedModel {
             metrics: telemetry.requests(&name, "primary"),
             name,
@@ -169,7 +170,7 @@ impl Loaded {
             defaults: generation.defaults(self.source.card),
             default_deadline: self.config.default_deadline,
             max_model_len: self.plan.max_model_len,
-            adapters: self.adapters(weights)?,
+            adapters,
             engine,
         };
         let request_log = RequestLog::stdout().context("the request log's thread")?;
@@ -308,7 +309,7 @@ impl Loaded {
     }
 
     /// Reads the adapters that the settings name; others come while the server runs.
-    fn adapters(&self, weights: Arc<Weights>) -> anyhow::Result<Adapters> {
+    fn adapters(&self, model: &str, weights: Arc<Weights>) -> anyhow::Result<Adapters> {
         let config = self.model_config.clone();
         let adapters = Adapters::new(Box::new(move |folder| {
             let adapter = LoraWeights::load(folder, &config, &weights);
@@ -316,7 +317,10 @@ impl Loaded {
             Ok(Arc::new(adapter) as Arc<dyn Any + Send + Sync>)
         }));
         for (name, folder) in &self.config.lora_modules {
-            let loaded = adapters.load(name, folder);
+            let loaded = match *name == model {
+                true => Err("is the model's own name".into()),
+                false => adapters.load(name, folder, false),
+            };
             loaded.map_err(|error| anyhow::anyhow!("lora_modules: {name}: {error}"))?;
         }
         Ok(adapters)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cache::Slot;
+use super::cache::{self, Slot};
 use super::hf::HfRepo;
 use super::repo::RepoSpec;
 use super::resolve::{Spec, parse};
@@ -52,7 +52,7 @@ impl Hub {
         repos
     }
 
-    /// Takes a card's file, or all revisions of a hub repository, out of the caches; files at a path of one's own are not touched.
+    /// Takes a card's file out of flambeau's own cache, or all revisions of a hub repository out of the hub's; files at a path of one's own are not touched.
     ///
     /// # Errors
     /// Nothing has this name or is cached under it, or the system refuses.
@@ -64,37 +64,38 @@ impl Hub {
         let missing = || HubError::NotCached {
             model: spec.to_owned(),
         };
-        let paths = match parse(spec)? {
+        match parse(spec)? {
             Spec::Card(card) => {
+                let folder = self.config.cache_dir.join("models").join(&card.id);
+                if !folder.is_dir() {
+                    return Err(missing());
+                }
                 let slot = Slot::new(&self.config.cache_dir, card);
                 let _lock = slot.lock(progress)?;
-                let own = slot.path().parent().filter(|_| slot.path().exists());
-                // <cache>/models--org--name/snapshots/<commit>/<file>
-                let copies = self.hub_copies(card).filter(|path| path.exists());
-                let repos = copies.filter_map(|path| path.ancestors().nth(3).map(Path::to_owned));
-                own.map(Path::to_owned).into_iter().chain(repos).collect()
+                // Whoever waits for the lock must find it again.
+                let is_lock = |path: &Path| {
+                    path.extension()
+                        .is_some_and(|extension| extension == "lock")
+                };
+                let entries = fs::read_dir(&folder).map_err(HubError::cache(&folder))?;
+                let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+                removed(files.filter(|path| !is_lock(path)), missing)
             }
             Spec::Repo(repo) if repo.revision.is_none() && repo.file.is_none() => {
-                let name = format!("{PREFIX}{}", repo.id.replace('/', "--"));
-                vec![self.config.hf_cache_dir.join(name)]
+                let name = repo.id.replace('/', "--");
+                let folder = self.config.hf_cache_dir.join(format!("{PREFIX}{name}"));
+                if !folder.is_dir() {
+                    return Err(missing());
+                }
+                let _lock =
+                    cache::lock(&self.config.cache_dir.join("models").join(name), progress)?;
+                removed([folder].into_iter(), missing)
             }
-            Spec::Repo(repo) => {
-                return Err(HubError::RemovesAll {
-                    spec: spec.to_owned(),
-                    repo: repo.id.to_owned(),
-                });
-            }
-            Spec::Path(_) => Vec::new(),
-        };
-        let mut removed = Vec::new();
-        for path in paths.into_iter().filter(|path: &PathBuf| path.exists()) {
-            let size = size_of(&path);
-            fs::remove_dir_all(&path).map_err(HubError::cache(&path))?;
-            removed.push(Removed { path, size });
-        }
-        match removed.is_empty() {
-            true => Err(missing()),
-            false => Ok(removed),
+            Spec::Repo(repo) => Err(HubError::RemovesAll {
+                spec: spec.to_owned(),
+                repo: repo.id.to_owned(),
+            }),
+            Spec::Path(_) => Err(missing()),
         }
     }
 
@@ -125,6 +126,32 @@ impl Hub {
             true => path.join(CONFIG),
             false => path,
         })
+    }
+}
+
+/// Removes files and folders; it is an error if there are none.
+fn removed(
+    paths: impl Iterator<Item = PathBuf>,
+    missing: impl Fn() -> HubError,
+) -> Result<Vec<Removed>, HubError> {
+    let mut removed = Vec::new();
+    for path in paths {
+        let is_folder = path.is_dir();
+        let size = match is_folder {
+            true => size_of(&path),
+            false => fs::metadata(&path).map_or(0, |metadata| metadata.len()),
+        };
+        let gone = if is_folder {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        gone.map_err(HubError::cache(&path))?;
+        removed.push(Removed { path, size });
+    }
+    match removed.is_empty() {
+        true => Err(missing()),
+        false => Ok(removed),
     }
 }
 

@@ -7,7 +7,6 @@ use ::safetensors::SafeTensors;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::file_map::FileMap;
 use super::gguf::shown;
 use super::safetensors::{floats, part_of};
 use super::{ModelConfig, ModelError, Weights};
@@ -33,8 +32,13 @@ struct Json {
 }
 
 /// Keys that ask for more than low-rank additions, and the values that do not.
-const OFF: [(&str, &[&str]); 13] = [
+const OFF: [(&str, &[&str]); 14] = [
     ("bias", &["\"none\""]),
+    // Others take something off the base, which stays as it is here.
+    (
+        "init_lora_weights",
+        &["true", "false", "\"gaussian\"", "\"eva\"", "\"orthogonal\""],
+    ),
     ("use_dora", &["false"]),
     ("lora_bias", &["false"]),
     ("fan_in_fan_out", &["false"]),
@@ -61,8 +65,9 @@ impl LoraWeights {
     ) -> Result<Self, ModelError> {
         let json = Json::read(&folder.join(CONFIG))?;
         let path = folder.join(TENSORS);
-        let map = FileMap::open(&path).map_err(ModelError::open(&path))?;
-        let tensors = SafeTensors::deserialize(map.as_ref()).map_err(|error| {
+        // Not mapped: a file that somebody still writes must not end a server that runs.
+        let bytes = read(&path)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
             let message = format!(
                 "{error}: the file is truncated, damaged or no safetensors file (an unfinished download, a Git LFS pointer?)"
             );
@@ -112,7 +117,9 @@ impl LoraWeights {
             };
             let part =
                 LowRank::new(a, &b, rank, scale).map_err(|error| fault(error.to_string()))?;
-            parts.insert(name, part);
+            if parts.insert(name, part).is_some() {
+                return Err(fault("is of a part that another tensor is of, too".into()));
+            }
         }
         if parts.is_empty() {
             return Err(ModelError::file(&path, "holds no adapter"));
@@ -133,7 +140,7 @@ impl LoraWeights {
 
 impl Json {
     fn read(path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(ModelError::open(path))?;
+        let bytes = read(path)?;
         let json: Self = serde_json::from_slice(&bytes)
             .map_err(|error| ModelError::file(path, error.to_string()))?;
         let refuse = |key: &str, message: String| {
@@ -157,6 +164,17 @@ impl Json {
             }
         }
         Ok(json)
+    }
+}
+
+/// A whole file; anything but a file is an error, and not waited for.
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let is_file = std::fs::metadata(path)
+        .map_err(ModelError::open(path))?
+        .is_file();
+    match is_file {
+        true => std::fs::read(path).map_err(ModelError::open(path)),
+        false => Err(ModelError::file(path, "is no file")),
     }
 }
 

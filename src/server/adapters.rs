@@ -48,13 +48,16 @@ impl Adapters {
         }
     }
 
-    /// Reads the adapter in the folder `path` and serves it as `name`, in the place of one that has this name already.
+    /// Reads the adapter in the folder `path` and serves it as `name`, if `replaces` in the place of one that has this name already.
     ///
     /// # Errors
-    /// What the loader says.
-    pub fn load(&self, name: &str, path: &str) -> Result<(), String> {
+    /// What the loader says, or that there is one of this name.
+    pub fn load(&self, name: &str, path: &str, replaces: bool) -> Result<(), String> {
         let weights = (self.loader)(Path::new(path))?;
         let mut loaded = self.write();
+        if !replaces && loaded.by_name.contains_key(name) {
+            return Err(format!("{name:?} is loaded already"));
+        }
         loaded.num_ids += 1;
         let id = loaded.num_ids;
         let entry = Entry {
@@ -151,7 +154,7 @@ pub(super) async fn load(
     }
     let model = Arc::clone(&state.model);
     let (loaded_name, loaded_path) = (name.clone(), path.clone());
-    let load = move || model.adapters.load(&loaded_name, &loaded_path);
+    let load = move || model.adapters.load(&loaded_name, &loaded_path, replaces);
     tokio::task::spawn_blocking(load)
         .await
         .map_err(|_| ApiError::internal("reading the adapter panicked"))?

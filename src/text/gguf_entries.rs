@@ -1,6 +1,6 @@
 //! A `tokenizer.json` as the keys `tokenizer.ggml.*`, for GGUF files that are written from folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,6 +81,14 @@ impl GgufTokenizer {
             .as_ref()
             .is_some_and(|it| it["type"] == "NFC");
         let ignores = json.model.ignore_merges.unwrap_or(false);
+        if let Some(other) = json
+            .normalizer
+            .as_ref()
+            .filter(|it| !it.is_null() && !has_nfc)
+        {
+            let message = format!("{} has no name in GGUF files", other["type"]);
+            return Err(fault("normalizer", message));
+        }
         let Some(pre) = Family::name_of(&splits, ignores, has_nfc) else {
             let message = format!("splits by {splits:?}, which GGUF files have no name for here");
             return Err(fault("pre_tokenizer", message));
@@ -101,6 +109,11 @@ impl GgufTokenizer {
                 return Err(fault("model.vocab", message));
             }
             (tokens[id], token_types[id]) = (token, ty);
+        }
+        let mut seen = HashSet::new();
+        if let Some(token) = tokens.iter().find(|token| !seen.insert(token.as_str())) {
+            let message = format!("{token:?} is there under two ids, which GGUF files cannot say");
+            return Err(fault("model.vocab", message));
         }
         let merges = json.model.merges.into_iter().map(|merge| match merge {
             Merge::Pair(a, b) => format!("{a} {b}"),
@@ -126,12 +139,24 @@ fn collect_splits(pre_tokenizer: &Value, splits: &mut Vec<String>) {
         }
         Some("Split") => {
             let regex = pre_tokenizer["pattern"]["Regex"].as_str();
-            splits.push(regex.unwrap_or("(a string)").to_owned());
+            let behaviour = (
+                pre_tokenizer["behavior"].as_str(),
+                pre_tokenizer["invert"] == true,
+            );
+            splits.push(match (regex, behaviour) {
+                (Some(regex), (Some("Isolated"), false) | (Some("Removed"), true)) => {
+                    regex.to_owned()
+                }
+                _ => "(another kind of split)".to_owned(),
+            });
         }
         Some("Digits") if pre_tokenizer["individual_digits"] == true => {
             splits.push(super::pre_tokenizer::DIGIT.to_owned());
         }
         Some("ByteLevel") => {
+            if pre_tokenizer["add_prefix_space"] == true {
+                splits.push("(a space before the text)".to_owned());
+            }
             if pre_tokenizer["use_regex"] != false {
                 splits.push(super::pre_tokenizer::GPT2.to_owned());
             }

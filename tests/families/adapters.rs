@@ -209,6 +209,11 @@ fn a_key_that_asks_for_more_than_low_rank_is_named() {
         (r#""bias": "none""#, r#""bias": "all""#, "bias"),
         (r#""LORA""#, r#""IA3""#, "peft_type"),
         (
+            r#""init_lora_weights": true"#,
+            r#""init_lora_weights": "pissa""#,
+            "init_lora_weights",
+        ),
+        (
             r#""modules_to_save": null"#,
             r#""modules_to_save": ["lm_head"]"#,
             "modules_to_save",

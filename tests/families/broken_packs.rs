@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use flambeau::backend::cpu::Cpu;
+use flambeau::model::Checkpoint;
+use flambeau::model::quantise::{AsGguf, Mix, Quantisation, QuantiseJob};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
+use tempfile::TempDir;
 
 use super::broken_folders::{configured, copy, error};
 
@@ -14,6 +18,11 @@ type Parts = (Dtype, Vec<usize>, Vec<u8>);
 /// The error of the folder `name` with other tensors.
 #[track_caller]
 fn changed(name: &str, change: impl FnOnce(&mut BTreeMap<String, Parts>)) -> String {
+    error(with_tensors(name, change).path())
+}
+
+/// The folder `name` with other tensors.
+fn with_tensors(name: &str, change: impl FnOnce(&mut BTreeMap<String, Parts>)) -> TempDir {
     let folder = copy(name);
     let path = folder.path().join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
@@ -33,7 +42,7 @@ fn changed(name: &str, change: impl FnOnce(&mut BTreeMap<String, Parts>)) -> Str
         (name.clone(), view)
     });
     fs::write(&path, serialize(views, None).unwrap()).unwrap();
-    error(folder.path())
+    folder
 }
 
 const STEM: &str = "model.layers.1.self_attn.q_proj";
@@ -313,4 +322,55 @@ fn a_bias_for_more_experts_than_there_are_is_named() {
         data.resize(shape[0] * row, 0);
     });
     assert!(error.contains(name), "{error}");
+}
+
+/// The error of quantising the folder into a file, of which nothing is left.
+fn quantising(folder: &TempDir) -> String {
+    let cpu = Cpu::new(1).unwrap();
+    let (checkpoint, config) = Checkpoint::open(folder.path()).unwrap();
+    let source = match AsGguf::new(checkpoint.tensors(), &config, &cpu) {
+        Ok(source) => source,
+        Err(error) => return error.to_string(),
+    };
+    let job = QuantiseJob {
+        source: &source,
+        entries: source.entries("test"),
+        mix: Mix {
+            target: Quantisation::Q8_0,
+            num_layers: 2,
+            has_tied_head: true,
+        },
+        importance: None,
+        cpu: &cpu,
+    };
+    let out = tempfile::tempdir().unwrap();
+    let result = job.write(&out.path().join("out.gguf"), |_, _| {});
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn what_cannot_be_quantised_is_named_and_leaves_no_file() {
+    let name = "model.layers.1.mlp.up_proj.weight";
+    let with_nan = with_tensors("llama", |tensors| {
+        tensors.get_mut(name).unwrap().2[..2].copy_from_slice(&[0xc0, 0x7f]);
+    });
+    assert!(quantising(&with_nan).contains("holds a NaN"));
+    let missing = with_tensors("llama", |tensors| {
+        tensors.remove(name).unwrap();
+    });
+    assert!(quantising(&missing).contains(name));
+    let more = with_tensors("llama", |tensors| {
+        let bias = (Dtype::BF16, vec![48], vec![0; 96]);
+        tensors.insert("model.layers.1.mlp.up_proj.bias".into(), bias);
+    });
+    assert!(quantising(&more).contains("up_proj.bias"));
+    let short = with_tensors("qwen2", |tensors| {
+        let bias = (Dtype::BF16, vec![1], vec![0; 2]);
+        tensors.insert(format!("{STEM}.bias"), bias);
+    });
+    assert!(
+        quantising(&short).contains(&format!("{STEM}.bias"))
+            || quantising(&short).contains("attn_q.bias")
+    );
 }

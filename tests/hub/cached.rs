@@ -49,8 +49,11 @@ fn a_cards_file_leaves_the_cache_with_what_is_remembered_of_it() {
         .hub()
         .remove(&card.id, &mut setup.notes.clone())
         .unwrap();
-    assert_eq!((removed.len(), &removed[0].path), (1, &folder));
-    assert!(!folder.exists());
+    assert_eq!(
+        (removed.len(), &removed[0].path),
+        (1, &folder.join(&card.file))
+    );
+    assert!(!folder.join(&card.file).exists());
     let again = setup.hub().remove(&card.id, &mut setup.notes.clone());
     assert!(
         matches!(again, Err(HubError::NotCached { .. })),

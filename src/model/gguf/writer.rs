@@ -90,8 +90,8 @@ pub(in crate::model) fn write<E: From<io::Error>>(
     tensors: &[NewTensor],
     mut data: impl FnMut(usize) -> Result<Vec<u8>, E>,
 ) -> Result<(), E> {
-    let part = Part::new(path);
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(&part.0)?);
+    let (part, file) = Part::create(path)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
     let head = head(entries, tensors);
     out.write_all(&head)?;
     pad(&mut out, head.len() as u64)?;
@@ -119,10 +119,13 @@ pub(in crate::model) fn write<E: From<io::Error>>(
 struct Part(PathBuf);
 
 impl Part {
-    fn new(path: &Path) -> Self {
+    /// A file of this process's own: another that writes the same one has another part.
+    fn create(path: &Path) -> io::Result<(Self, File)> {
         let mut name = path.as_os_str().to_owned();
-        name.push(".part");
-        Self(name.into())
+        name.push(format!(".{}.part", std::process::id()));
+        let part = PathBuf::from(name);
+        let file = File::create_new(&part)?;
+        Ok((Self(part), file))
     }
 }
 

@@ -44,8 +44,9 @@ impl Mix {
         let is_embedding = has(&["token_embd", "embed_tokens"]);
         let is_head = name.starts_with("output.") || has(&["lm_head"]);
         let is_sensitive = is_head || is_embedding && self.has_tied_head;
-        let takes_more = has(&["attn_v.", "v_proj", "ffn_down", "down_proj", ".w2."])
-            && layer(name).is_some_and(|i| self.takes_more_bits(i));
+        let takes_more = has(&["attn_qkv.", "qkv_proj"])
+            || has(&["attn_v.", "v_proj", "ffn_down", "down_proj", ".w2."])
+                && layer(name).is_some_and(|i| self.takes_more_bits(i));
         let wanted = match self.target {
             Quantisation::Q8_0 => GgmlType::Q8_0,
             Quantisation::Q4_0 if is_sensitive => GgmlType::Q6K,

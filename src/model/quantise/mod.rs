@@ -68,6 +68,13 @@ pub(super) fn encode_tensor(
         let rows = chunk.len() / row_bytes;
         let values = tensor.shape.encoding.dequantised(rows, cols, chunk, cpu);
         let values = values.map_err(|error| ModelError::tensor(shown(tensor.shape.name), error))?;
+        // Scales and values of 16 bits end there.
+        let is_finite = |x: &f32| x.abs() <= 65_504.0;
+        if !values.iter().all(is_finite) {
+            let message =
+                "holds a NaN, an infinity or a value above 65504, which cannot be quantised";
+            return Err(ModelError::tensor(shown(tensor.shape.name), message));
+        }
         out.extend(encode(ty, cols, &values, importance, cpu));
         // Where the data is not the file's own, its pages are released as a whole when it is done.
         source.release(chunk);

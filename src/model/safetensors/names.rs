@@ -57,17 +57,31 @@ pub(super) fn names_of(name: &str) -> Vec<String> {
 
 /// What GGUF files call the linear layer that `transformers` calls `module` (`model.layers.3.self_attn.q_proj`), if every layer has one.
 pub(in crate::model) fn part_of(module: &str) -> Option<String> {
-    let (_, rest) = module.split_once("layers.")?;
+    let (before, rest) = module.split_once("layers.")?;
+    let is_decoder = before.is_empty() || PREFIXES.contains(&before);
     let (layer, theirs) = rest.split_once('.')?;
-    let (ours, _) = LAYER.iter().find(|(_, known)| *known == theirs)?;
+    let (ours, _) = LAYER
+        .iter()
+        .find(|(_, known)| *known == theirs && is_decoder)?;
+    // Of one tensor, gate and up are called as GGUF files call them.
+    let ours = if *ours == "ffn_gate_up" {
+        "ffn_up"
+    } else {
+        ours
+    };
     Some(format!("blk.{layer}.{ours}"))
 }
 
+const PREFIXES: [&str; 3] = ["model.", "language_model.model.", "model.language_model."];
+
 /// What the folder has in the place of `model.`, where models of images and texts have the decoder's tensors.
 pub(super) fn prefix(has_tensor: impl Fn(&str) -> bool) -> &'static str {
-    let known = ["model.", "language_model.model.", "model.language_model."];
     let is_there = |prefix: &&&str| has_tensor(&format!("{prefix}embed_tokens.weight"));
-    known.iter().find(is_there).copied().unwrap_or(known[0])
+    PREFIXES
+        .iter()
+        .find(is_there)
+        .copied()
+        .unwrap_or(PREFIXES[0])
 }
 
 /// Whether the tensor says nothing of the decoder that the configuration does not say: old files have the rotary frequencies

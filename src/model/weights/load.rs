@@ -132,7 +132,12 @@ impl<'a> Loader<'a> {
         inner: usize,
     ) -> Result<Mlp, ModelError> {
         let gate_up = match self.fused_gate_up(name, inner) {
-            Some(fused) => self.linear(&[(&fused, 2 * inner)], hidden)?,
+            Some(fused) => {
+                let mut linear = self.linear(&[(&fused, 2 * inner)], hidden)?;
+                // As GGUF files call it, whatever the file is.
+                linear.parts[0].name = name("ffn_up");
+                linear
+            }
             None => {
                 let (gate, up) = (name("ffn_gate"), name("ffn_up"));
                 self.linear(&[(&gate, inner), (&up, inner)], hidden)?

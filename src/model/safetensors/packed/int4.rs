@@ -141,7 +141,8 @@ impl Int4<'_> {
         };
         let nibble = |word: i32, place: usize| (word >> (4 * place) & 15) as u8;
         let zero = |group: usize, n: usize| {
-            nibble(zeros[group * (outputs / 8) + n / 8], place(n)) + zero_offset
+            // The packing program takes the offset off before it masks.
+            (nibble(zeros[group * (outputs / 8) + n / 8], place(n)) + zero_offset) & 15
         };
         let scale = |group: usize, n: usize| f16::from_f32(scales[group * outputs + n]);
         let quant = |k: usize, n: usize| match self.layout {

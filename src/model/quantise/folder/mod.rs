@@ -1,10 +1,12 @@
 //! A folder of safetensors as the tensors and the metadata of a GGUF file.
 
+mod checks;
+
 use std::borrow::Cow;
 
 use super::RawEntry;
 use crate::backend::cpu::Cpu;
-use crate::model::gguf::{GgmlType, Gguf, head, raw};
+use crate::model::gguf::{GgmlType, raw};
 use crate::model::rope::{Divisors, RopeConfig};
 use crate::model::source::{Tensor, TensorShape, TensorSource};
 use crate::model::{Encoding, ModelConfig, ModelError};
@@ -64,18 +66,19 @@ impl<'a> AsGguf<'a> {
         config: &'a ModelConfig,
         cpu: &'a Cpu,
     ) -> Result<Self, ModelError> {
-        let rope = &config.ropes[0];
+        let (rope, arch) = (&config.ropes[0], config.architecture);
         let divisors = match &rope.divisors {
-            Divisors::Fixed(divisors) if rope.magnitude == 1.0 => {
+            Divisors::Fixed(divisors) if arch == "llama" && rope.magnitude == 1.0 => {
                 vec![("rope_freqs.weight", divisors.clone())]
             }
-            Divisors::ByLength { short, long, .. } => vec![
+            Divisors::ByLength { short, long, .. } if ["llama", "phi3"].contains(&arch) => vec![
                 ("rope_factors_short.weight", short.clone()),
                 ("rope_factors_long.weight", long.clone()),
             ],
             Divisors::None | Divisors::InTensors => Vec::new(),
-            Divisors::Fixed(_) => {
-                let message = "YaRN cannot be written yet: quantise a GGUF file of the model";
+            Divisors::Fixed(_) | Divisors::ByLength { .. } => {
+                let message =
+                    "such a scaling cannot be written yet: quantise a GGUF file of the model";
                 return Err(ModelError::config("config.json: rope_parameters", message));
             }
         };
@@ -115,25 +118,8 @@ impl<'a> AsGguf<'a> {
             divisors,
         };
         this.check()?;
+        this.check_tensors()?;
         Ok(this)
-    }
-
-    /// Fails unless who reads the metadata gets the same model.
-    fn check(&self) -> Result<(), ModelError> {
-        let bytes = head(&self.entries(""), &[]);
-        let read = ModelConfig::from_gguf(Gguf::parse(&bytes)?.metadata())?;
-        let (config, refuse) = (self.config, |what: &str| {
-            let message = format!("says of {what} what GGUF files have no key for");
-            Err(ModelError::config("config.json", message))
-        });
-        let is_scaled_alike = (read.attention_scale / config.attention_scale - 1.0).abs() < 1e-6;
-        match config {
-            _ if read.layers != config.layers => refuse("its layers"),
-            _ if read.experts != config.experts => refuse("its experts"),
-            _ if read.glu != config.glu => refuse("its activation"),
-            _ if !is_scaled_alike => refuse("its attention"),
-            _ => Ok(()),
-        }
     }
 
     /// All metadata of the model that is no tokenizer's; `name` is for people.
@@ -161,7 +147,9 @@ impl<'a> AsGguf<'a> {
             "attention.layer_norm_rms_epsilon",
             raw::f32(config.rms_norm_eps),
         );
-        if let Some(window) = config.layers.iter().find_map(|layer| layer.window) {
+        // Without the key some programs guess one for Phi-3.
+        let window = config.layers.iter().find_map(|layer| layer.window);
+        if let Some(window) = window.or((arch == "phi3").then_some(0)) {
             add("attention.sliding_window", size(window));
         }
         for (key, cap) in [
