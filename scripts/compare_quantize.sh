@@ -35,8 +35,11 @@ for pair in q8_0:Q8_0 q4_0:Q4_0 q4_k:Q4_K_M; do
     a=$(perplexity "$ours")
     b=$(perplexity "$theirs")
     read_by_llama=$("$llama/llama-perplexity" -m "$ours" -f "$text" 2>&1 | sed -n 's/.*Final estimate: PPL = \([0-9.]*\).*/\1/p')
-    "$flambeau" quantize "$source" "$ours" --type "${pair%%:*}" --imatrix README.md >/dev/null 2>&1
-    c=$(perplexity "$ours")
+    c=-
+    if [ "${pair%%:*}" != q8_0 ]; then
+        "$flambeau" quantize "$source" "$ours" --type "${pair%%:*}" --imatrix README.md >/dev/null 2>&1
+        c=$(perplexity "$ours")
+    fi
     ratio=$(awk "BEGIN { printf \"%.4f\", $a / $b }")
     printf '%-6s %12s %12s %8s %22s %20s\n' "${pair%%:*}" "$a" "$b" "$ratio" "$read_by_llama" "$c"
 done

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::opened::{BLOCK_SIZE, Opened, cpu, show_layers, tokens_of};
+use super::opened::{Opened, cpu, show_layers, tokens_of};
 use crate::config::Quantize;
 use crate::model::{Activations, LoadOptions, perplexity};
 use crate::ops::KvDtype;
@@ -78,16 +78,9 @@ impl EvalCommand {
         let decoder = opened.decoder(options, self.window, kv_dtype, &cpu)?;
         let bos = tokenizer.bos_id().filter(|_| tokenizer.adds_bos());
         let started = Instant::now();
-        let score = perplexity(
-            &decoder,
-            &tokens,
-            self.window,
-            bos,
-            BLOCK_SIZE,
-            |done, all| {
-                eprint!("\r{done}/{all} windows");
-            },
-        );
+        let score = perplexity(&decoder, &tokens, self.window, bos, |done, all| {
+            eprint!("\r{done}/{all} windows");
+        });
         eprintln!();
         let score = score?;
         println!(

@@ -85,7 +85,7 @@ pub(super) fn mix(to: Quantize, config: &ModelConfig, tensors: &dyn TensorSource
 }
 
 /// Of such decoders.
-pub(super) const BLOCK_SIZE: usize = 16;
+const BLOCK_SIZE: usize = 16;
 
 /// The tokens of a text file, in which nothing is special.
 pub(super) fn tokens_of(path: &Path, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {

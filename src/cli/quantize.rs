@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::load;
-use super::opened::{BLOCK_SIZE, Opened, cpu, tokens_of};
+use super::opened::{Opened, cpu, tokens_of};
 use crate::backend::cpu::Cpu;
 use crate::config::Quantize;
 use crate::hub::human_bytes;
@@ -41,6 +41,9 @@ const WINDOW: usize = 512;
 impl QuantizeCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if self.imatrix.is_some() && self.to == Quantize::Q8_0 {
+            anyhow::bail!("--imatrix: q8_0 rounds every value to the nearest; leave it away");
+        }
         let opened = Opened::new(&self.input)?;
         let metadata = opened.checkpoint.metadata();
         let cpu = cpu(self.threads)?;
@@ -98,7 +101,7 @@ fn importance(opened: &Opened, path: &std::path::Path, cpu: &Cpu) -> anyhow::Res
     let mut decoder = opened.decoder(Activations::Int8.into(), window, KvDtype::F16, cpu)?;
     decoder.record_importance();
     let bos = tokenizer.bos_id().filter(|_| tokenizer.adds_bos());
-    let read = perplexity(&decoder, &tokens, window, bos, BLOCK_SIZE, |done, all| {
+    let read = perplexity(&decoder, &tokens, window, bos, |done, all| {
         eprint!("\r{done}/{all} windows");
     });
     eprintln!();

@@ -24,7 +24,7 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<(Self, ModelConfig), ModelError> {
         if path.is_dir() {
             let config = HfConfig::read(&path.join("config.json"))?;
-            let tensors = SafetensorsFolder::open(path, config.has_tied_head, config.quantisation)?;
+            let tensors = SafetensorsFolder::open(path, config.has_tied_head, config.packing)?;
             return Ok((Self::Folder(tensors), config.model));
         }
         let file = GgufFile::open(path)?;

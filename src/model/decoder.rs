@@ -48,7 +48,7 @@ pub struct Decoder {
     kv_caches: Vec<KvCache>,
     /// Where blocks go that are thrown out of the cache: one a layer, or none.
     host_caches: Vec<KvCache>,
-    limits: Limits,
+    pub(super) limits: Limits,
     cpu: Cpu,
     /// What weights meet, while it is recorded.
     importance: Option<RefCell<Importance>>,

@@ -1,7 +1,5 @@
 //! How the elements of a tensor are encoded, whatever the files are.
 
-use std::fmt;
-
 use super::gguf::{BlockLayout, GgmlType, dequantise};
 use crate::backend::cpu::Cpu;
 use crate::ops::{PackedWeight, WeightFormat};
@@ -81,15 +79,5 @@ impl Encoding {
             read.map_err(|error| error.to_string())?;
         }
         Ok(values)
-    }
-}
-
-impl fmt::Display for Encoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ggml(ty) => ty.fmt(f),
-            Self::Int4 => f.pad("INT4"),
-            Self::Fp8 => f.pad("FP8"),
-        }
     }
 }

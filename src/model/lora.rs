@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::gguf::shown;
+use super::rope::with_neighbouring_pairs;
 use super::safetensors::{floats, part_of};
 use super::{ModelConfig, ModelError, Weights};
 use crate::ops::{LowRank, RopeStyle};
@@ -109,7 +110,7 @@ impl LoraWeights {
                     .iter()
                     .any(|part| name.ends_with(part))
             {
-                b = with_neighbouring_pairs(&b, rank, config.head_dim);
+                b = with_neighbouring_pairs(&b, outputs / config.head_dim, rank);
             }
             let scale = match json.use_rslora {
                 true => json.lora_alpha / (rank as f32).sqrt(),
@@ -130,11 +131,6 @@ impl LoraWeights {
     /// What is added to the projection that GGUF files call `name`, without `.weight`.
     pub fn part(&self, name: &str) -> Option<&LowRank> {
         self.parts.get(name)
-    }
-
-    /// Memory held, in bytes.
-    pub fn num_bytes(&self) -> usize {
-        self.parts.values().map(LowRank::num_bytes).sum()
     }
 }
 
@@ -205,20 +201,6 @@ fn values(tensors: &SafeTensors<'_>, key: &str) -> Result<(Vec<f32>, Vec<usize>)
     Ok((values, shape))
 }
 
-/// Puts the rows of each head that turn together beside each other, as files have the weights that these are added to.
-fn with_neighbouring_pairs(b: &[f32], rank: usize, head_dim: usize) -> Vec<f32> {
-    let half = head_dim / 2 * rank;
-    let heads = b.chunks(head_dim * rank);
-    let pairs = heads.flat_map(|head| {
-        let (low, high) = head.split_at(half.min(head.len()));
-        low.chunks(rank).zip(high.chunks(rank))
-    });
-    pairs
-        .flat_map(|(low, high)| low.iter().chain(high))
-        .copied()
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,15 +218,5 @@ mod tests {
         assert_eq!(module("base_model.model.lm_head.lora_embedding_A"), None);
         assert_eq!(part_of(q).as_deref(), Some("blk.0.attn_q"));
         assert_eq!(part_of("lm_head"), None);
-    }
-
-    #[test]
-    fn rows_of_a_head_that_turn_together_become_neighbours() {
-        let b: Vec<f32> = (0..16).map(|x| x as f32).collect();
-        // Two heads of four rows of two values.
-        let want = [
-            0., 1., 4., 5., 2., 3., 6., 7., 8., 9., 12., 13., 10., 11., 14., 15.,
-        ];
-        assert_eq!(with_neighbouring_pairs(&b, 2, 4), want);
     }
 }

@@ -47,7 +47,6 @@ pub fn perplexity(
     tokens: &[u32],
     window: usize,
     bos: Option<u32>,
-    block_size: usize,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Score> {
     let windows = tokens.chunks_exact(window);
@@ -65,7 +64,7 @@ pub fn perplexity(
             tokens[0] = bos;
         }
         let first = window / 2;
-        let plan = plan(&tokens, first, block_size);
+        let plan = plan(&tokens, first, decoder.limits.block_size);
         let Some(logits) = decoder.forward(&plan)? else {
             bail!("a step with samples gives logits: this is a bug");
         };

@@ -52,11 +52,6 @@ impl LowRank {
     pub fn in_features(&self) -> usize {
         self.in_features
     }
-
-    /// Memory held, in bytes.
-    pub fn num_bytes(&self) -> usize {
-        size_of_val(&self.a[..]) + size_of_val(&self.b[..])
-    }
 }
 
 /// Neighbouring rows, and what is added to their outputs.

@@ -12,7 +12,7 @@ use flambeau::model::{
 };
 
 use super::model::{Model, Spec};
-use super::run::{self, BLOCK_SIZE};
+use super::run;
 use super::transformers::{expected, folder};
 use super::{INT8_BOUNDS, differences};
 
@@ -138,7 +138,7 @@ fn importance_comes_from_what_weights_meet() {
     let tokens = run::prompt(&model, 256, 5);
     let mut decoder = decoder(&file, Activations::Float);
     decoder.record_importance();
-    perplexity(&decoder, &tokens, 128, None, BLOCK_SIZE, |_, _| {}).unwrap();
+    perplexity(&decoder, &tokens, 128, None, |_, _| {}).unwrap();
     let importance = decoder.take_importance().unwrap();
     // Seven matrices in each of two layers, and the head.
     assert_eq!(importance.len(), 15);
@@ -165,7 +165,7 @@ fn a_text_without_a_whole_window_is_an_error() {
     let model = model(64);
     let decoder = decoder(&run::open(&model), Activations::Float);
     let tokens = run::prompt(&model, 100, 5);
-    let error = perplexity(&decoder, &tokens, 128, None, BLOCK_SIZE, |_, _| {}).unwrap_err();
+    let error = perplexity(&decoder, &tokens, 128, None, |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("100 tokens"), "{error}");
 }
 

@@ -43,6 +43,12 @@ impl Int8Block {
     }
 }
 
+/// A float of 8 bits with 4 of exponent and 3 of mantissa (E4M3), divided by 256: an f16 with the same bits.
+pub(crate) fn e4m3(x: u8) -> f32 {
+    let x = u16::from(x);
+    f16::from_bits((x & 0x80) << 8 | (x & 0x7f) << 7).to_f32()
+}
+
 /// Operations on groups of a panel's outputs. `group` is below [`Dot::GROUPS`], `half` is 0 or 1.
 pub(crate) trait Dot: Copy {
     /// One f32 for each output of a group.
@@ -59,8 +65,7 @@ pub(crate) trait Dot: Copy {
     fn lanes_f16(self, x: &[f16; PANEL], group: usize) -> Self::Lanes;
     fn lanes_bf16(self, x: &[bf16; PANEL], group: usize) -> Self::Lanes;
     fn lanes_i8(self, x: &[i8; PANEL], group: usize) -> Self::Lanes;
-    /// Floats of 8 bits with 4 of exponent and 3 of mantissa (E4M3), divided by 256: as an f16 with the same bits has them. What
-    /// codes a NaN is 1.875.
+    /// [`e4m3`] of each. What codes a NaN is 1.875.
     fn lanes_e4m3(self, x: &[u8; PANEL], group: usize) -> Self::Lanes;
     /// Gives back `v`, which is computed before anything that is loaded later: without this the compiler overlaps the two
     /// halves of a block, whose weights together exceed the registers.

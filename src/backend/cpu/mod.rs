@@ -22,7 +22,7 @@ mod simd;
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use disjoint::DisjointMut;
-pub(crate) use dot::{Int8Block, PANEL};
+pub(crate) use dot::{Int8Block, PANEL, e4m3};
 pub(crate) use memory::Array;
 use memory::Memory;
 use pool::Pool;

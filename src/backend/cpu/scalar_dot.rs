@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::dot::{Dot, Int8Block, PANEL};
+use super::dot::{Dot, Int8Block, PANEL, e4m3};
 use super::scalar::Scalar;
 
 /// `Σ (w - offset) · x` over a half.
@@ -54,10 +54,7 @@ impl Dot for Scalar {
     }
     #[inline(always)]
     fn lanes_e4m3(self, x: &[u8; PANEL], _: usize) -> [f32; PANEL] {
-        x.map(|x| {
-            let x = u16::from(x);
-            f16::from_bits((x & 0x80) << 8 | (x & 0x7f) << 7).to_f32()
-        })
+        x.map(e4m3)
     }
     #[inline(always)]
     fn store_lanes(self, v: [f32; PANEL], out: &mut [f32; PANEL], _: usize) {

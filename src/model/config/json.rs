@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::architecture::{ARCHITECTURES, Architecture};
-use super::quantisation::{Quantisation, QuantisationJson};
+use super::packing::{Packing, PackingJson};
 use super::{ExpertsConfig, MAX_HEAD_DIM, ModelConfig};
 use crate::model::ModelError;
 use crate::model::gguf::shown;
@@ -75,7 +75,7 @@ pub(super) struct Json {
     pub(super) mlp_only_layers: Option<Vec<usize>>,
     swiglu_alpha: Option<f64>,
     swiglu_limit: Option<f64>,
-    quantization_config: Option<QuantisationJson>,
+    quantization_config: Option<PackingJson>,
 }
 
 /// A value that is there, null or not.
@@ -92,7 +92,7 @@ pub(in crate::model) struct HfConfig {
     /// Whether the LM head is the embedding.
     pub has_tied_head: bool,
     /// How packed tensors are packed.
-    pub quantisation: Quantisation,
+    pub packing: Packing,
 }
 
 impl HfConfig {
@@ -265,14 +265,14 @@ impl Json {
         // In these families the head is the embedding unless a file says otherwise.
         let is_tied = architecture.is_gemma || self.model_type == SMOLLM3;
         let has_tied_head = self.tie_word_embeddings.unwrap_or(is_tied);
-        let quantisation = match &self.quantization_config {
+        let packing = match &self.quantization_config {
             Some(config) => config.resolve()?,
-            None => Quantisation::default(),
+            None => Packing::default(),
         };
         Ok(HfConfig {
             model,
             has_tied_head,
-            quantisation,
+            packing,
         })
     }
 

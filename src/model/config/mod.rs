@@ -5,11 +5,11 @@ mod gguf;
 mod json;
 mod json_layers;
 mod json_rope;
-mod quantisation;
+mod packing;
 
 pub(super) use gguf::Keys;
 pub(super) use json::{HfConfig, error, positive};
-pub(super) use quantisation::{Int4Layout, Quantisation};
+pub(super) use packing::{Int4Layout, Packing};
 
 use super::rope::RopeConfig;
 use crate::ops::{Glu, KvDtype};

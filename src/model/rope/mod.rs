@@ -86,3 +86,33 @@ impl RopeConfig {
         Ok(table.with_magnitude(self.magnitude as f32))
     }
 }
+
+/// Puts the rows of each head that turn together beside each other, as GGUF files of some architectures have them; a row has
+/// `row_len` elements.
+pub(super) fn with_neighbouring_pairs<T: Copy>(
+    data: &[T],
+    num_heads: usize,
+    row_len: usize,
+) -> Vec<T> {
+    let pairs = data.chunks(data.len() / num_heads).flat_map(|head| {
+        let (low, high) = head.split_at(head.len() / 2);
+        low.chunks(row_len).zip(high.chunks(row_len))
+    });
+    pairs
+        .flat_map(|(low, high)| low.iter().chain(high))
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_head_that_turn_together_become_neighbours() {
+        let rows: Vec<u8> = (0..16).collect();
+        // Two heads of four rows of two values.
+        let want = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
+        assert_eq!(with_neighbouring_pairs(&rows, 2, 2), want);
+    }
+}

@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub(super) use names::part_of;
 pub(super) use packed::floats;
 
-use super::config::Quantisation;
+use super::config::Packing;
 use super::file_map::FileMap;
 use super::gguf::{GgmlType, shown};
 use super::source::{Tensor, TensorShape, TensorSource};
@@ -35,7 +35,7 @@ pub struct SafetensorsFolder {
     tensors: BTreeMap<Box<str>, Entry>,
     /// What the decoder's tensors have in the place of `model.`.
     prefix: &'static str,
-    quantisation: Quantisation,
+    packing: Packing,
     /// Whether the LM head is the embedding, whatever else the files hold.
     has_tied_head: bool,
 }
@@ -61,13 +61,13 @@ impl SafetensorsFolder {
     pub(super) fn open(
         folder: &Path,
         has_tied_head: bool,
-        quantisation: Quantisation,
+        packing: Packing,
     ) -> Result<Self, ModelError> {
         let mut opened = Self {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             prefix: "model.",
-            quantisation,
+            packing,
             has_tied_head,
         };
         let index_path = folder.join(INDEX);

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use super::blocks::Decoded;
 use super::quants::Quants;
 use super::scales::Scales;
-use crate::backend::cpu::{Int8Block, PANEL, Simd};
+use crate::backend::cpu::{Int8Block, PANEL, Simd, e4m3};
 
 /// One step of a panel along K.
 pub(super) trait Panel: Copy + Send + Sync + 'static {
@@ -217,9 +217,7 @@ impl Panel for Fp8Step {
 
     fn read(&self, output: usize, out: &mut [f32]) {
         for (column, out) in self.columns.iter().zip(out) {
-            let bits = u16::from(column[output]);
-            let value = f16::from_bits((bits & 0x80) << 8 | (bits & 0x7f) << 7);
-            *out = value.to_f32() * self.scales[output];
+            *out = e4m3(column[output]) * self.scales[output];
         }
     }
 }

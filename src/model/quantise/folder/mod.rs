@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::RawEntry;
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::{GgmlType, raw};
-use crate::model::rope::{Divisors, RopeConfig};
+use crate::model::rope::{Divisors, RopeConfig, with_neighbouring_pairs};
 use crate::model::source::{Tensor, TensorShape, TensorSource};
 use crate::model::{Encoding, ModelConfig, ModelError};
 use crate::ops::{Glu, RopeStyle};
@@ -303,16 +303,4 @@ impl TensorSource for AsGguf<'_> {
     fn release(&self, pages: &[u8]) {
         self.source.release(pages);
     }
-}
-
-/// Puts the rows of each head that turn together beside each other; a row has `row` elements.
-fn with_neighbouring_pairs<T: Copy>(data: &[T], heads: usize, row: usize) -> Vec<T> {
-    let pairs = data.chunks(data.len() / heads).flat_map(|head| {
-        let (low, high) = head.split_at(head.len() / 2);
-        low.chunks(row).zip(high.chunks(row))
-    });
-    pairs
-        .flat_map(|(low, high)| low.iter().chain(high))
-        .copied()
-        .collect()
 }

@@ -34,7 +34,7 @@ impl SafetensorsFolder {
         let scales = scales.or_else(|_| self.part(name, stem, COMPANIONS[1]))?;
         let (cols, rows) = (weight.dims[0], weight.dims[1..].iter().product::<usize>());
         let num_scales: usize = scales.dims.iter().product();
-        let block = match self.quantisation.fp8_block {
+        let block = match self.packing.fp8_block {
             _ if num_scales == 1 => Some([rows, cols]),
             // One for each output.
             None if num_scales == rows => Some([1, cols]),

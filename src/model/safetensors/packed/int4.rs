@@ -31,7 +31,7 @@ pub(in super::super) struct Int4<'a> {
 
 impl SafetensorsFolder {
     pub(super) fn int4(&self, name: &str) -> Result<Int4<'_>, ModelError> {
-        let Some(layout) = self.quantisation.int4 else {
+        let Some(layout) = self.packing.int4 else {
             let message = format!("does not say how {} is packed: awq or gptq", shown(name));
             return Err(error("quantization_config.quant_method", message));
         };

@@ -8,7 +8,7 @@ use crate::model::gguf::shown;
 
 /// What the tensors do not say of themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::model) struct Quantisation {
+pub(in crate::model) struct Packing {
     /// Of tensors of 4-bit integers.
     pub int4: Option<Int4Layout>,
     /// Outputs and inputs that share a scale, where scales of 8-bit floats are a matrix.
@@ -28,7 +28,7 @@ pub(in crate::model) enum Int4Layout {
 }
 
 #[derive(Deserialize)]
-pub(super) struct QuantisationJson {
+pub(super) struct PackingJson {
     quant_method: Option<String>,
     bits: Option<u32>,
     /// AWQ's arrangement.
@@ -42,22 +42,22 @@ pub(super) struct QuantisationJson {
 
 const KEY: &str = "quantization_config";
 
-impl QuantisationJson {
-    pub(super) fn resolve(&self) -> Result<Quantisation, ModelError> {
-        let int4 = |layout| Quantisation {
+impl PackingJson {
+    pub(super) fn resolve(&self) -> Result<Packing, ModelError> {
+        let int4 = |layout| Packing {
             int4: Some(layout),
             fp8_block: None,
         };
         match self.quant_method.as_deref() {
             // What they are shows in the tensors.
-            Some("mxfp4" | "fbgemm_fp8") => Ok(Quantisation::default()),
-            Some("fp8") => Ok(Quantisation {
+            Some("mxfp4" | "fbgemm_fp8") => Ok(Packing::default()),
+            Some("fp8") => Ok(Packing {
                 int4: None,
                 fp8_block: self.fp8_block()?,
             }),
             Some("compressed-tensors") => {
                 self.expect("format", self.format.as_deref(), &["float-quantized"])?;
-                Ok(Quantisation::default())
+                Ok(Packing::default())
             }
             Some("awq") => {
                 self.expect_four_bits()?;
