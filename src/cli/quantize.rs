@@ -15,7 +15,7 @@ use crate::model::gguf::raw;
 use crate::model::quantise::{AsGguf, QuantiseJob, RawEntry, entries_of};
 use crate::model::{Activations, Importance, perplexity};
 use crate::ops::KvDtype;
-use crate::text::GgufTokenizer;
+use crate::text::GgufVocab;
 
 /// Quantise a model into a GGUF file that llama.cpp's programs load, too
 #[derive(Debug, Args)]
@@ -117,38 +117,33 @@ fn tokenizer_entries(opened: &Opened) -> anyhow::Result<Vec<RawEntry<'static>>> 
     let folder = &opened.source.path;
     let path = folder.join("tokenizer.json");
     let json = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    let read = GgufTokenizer::from_json(&json, opened.config.vocab_size)?;
     let tokenizer = opened.tokenizer()?;
-    let mut entries: Vec<RawEntry<'static>> = vec![
-        ("tokenizer.ggml.model".into(), raw::str("gpt2").into()),
-        ("tokenizer.ggml.pre".into(), raw::str(read.pre).into()),
-        (
-            "tokenizer.ggml.tokens".into(),
-            raw::strs(&read.tokens).into(),
-        ),
-        (
-            "tokenizer.ggml.token_type".into(),
-            raw::i32s(&read.token_types).into(),
-        ),
-        (
-            "tokenizer.ggml.merges".into(),
-            raw::strs(&read.merges).into(),
-        ),
-        (
-            "tokenizer.ggml.add_bos_token".into(),
-            raw::bool(tokenizer.adds_bos()).into(),
-        ),
-    ];
-    for (key, id) in [
-        ("tokenizer.ggml.bos_token_id", tokenizer.bos_id()),
-        ("tokenizer.ggml.eos_token_id", tokenizer.eos_id()),
-    ] {
-        if let Some(id) = id {
-            entries.push((key.into(), raw::u32(id).into()));
+    let vocab = GgufVocab::from_json(&json, &tokenizer, opened.config.vocab_size)?;
+    let mut entries: Vec<RawEntry<'static>> = Vec::new();
+    let mut add = |key: &str, value: Option<Vec<u8>>| {
+        if let Some(value) = value {
+            entries.push((format!("tokenizer.{key}").into(), value.into()));
         }
-    }
-    if let Some(template) = load::template_of_folder(folder)? {
-        entries.push(("tokenizer.chat_template".into(), raw::str(&template).into()));
-    }
+    };
+    add("ggml.model", Some(raw::str(&vocab.model)));
+    add("ggml.pre", vocab.pre.as_deref().map(raw::str));
+    add("ggml.tokens", Some(raw::strs(&vocab.tokens)));
+    add("ggml.token_type", Some(raw::i32s(&vocab.token_types)));
+    let has_scores = !vocab.scores.is_empty();
+    add("ggml.scores", has_scores.then(|| raw::f32s(&vocab.scores)));
+    add(
+        "ggml.merges",
+        (!has_scores).then(|| raw::strs(&vocab.merges)),
+    );
+    add("ggml.bos_token_id", vocab.bos_id.map(raw::u32));
+    add("ggml.eos_token_id", vocab.eos_id.map(raw::u32));
+    add("ggml.unknown_token_id", vocab.unk_id.map(raw::u32));
+    add("ggml.add_bos_token", vocab.add_bos.map(raw::bool));
+    add(
+        "ggml.add_space_prefix",
+        vocab.add_space_prefix.map(raw::bool),
+    );
+    let template = load::template_of_folder(folder)?;
+    add("chat_template", template.as_deref().map(raw::str));
     Ok(entries)
 }

@@ -37,7 +37,7 @@ pub use importance::Importance;
 pub use lora::LoraWeights;
 pub use perplexity::{Score, perplexity};
 pub use quantise::Quantisation;
-pub use rope::{Divisors, RopeConfig};
+pub use rope::{Divisors, RopeConfig, Yarn};
 pub use runner::Runner;
 pub use safetensors::SafetensorsFolder;
 pub use source::{Tensor, TensorShape, TensorSource};

@@ -67,6 +67,13 @@ pub mod raw {
         bytes
     }
 
+    /// Of the type `f32s`, or a list of them.
+    pub fn f32s(values: &[f32]) -> Vec<u8> {
+        let mut bytes = array(6, values.len());
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        bytes
+    }
+
     fn array(ty: u32, len: usize) -> Vec<u8> {
         let mut bytes = [9u32.to_le_bytes(), ty.to_le_bytes()].concat();
         bytes.extend((len as u64).to_le_bytes());

@@ -46,7 +46,7 @@ pub(in crate::model) fn read(
                 // The model's own definition; llama.cpp has no key for it.
                 truncate: keys.arch() != "gpt-oss",
             };
-            config.divisors = Divisors::Fixed(scaling.divisors(config.base, config.rotary_dim));
+            config.divisors = Divisors::Yarn(scaling);
             config.magnitude *= Yarn::magnitude(factor, 1.0);
         }
         (Some("linear" | "yarn"), None) => return Err(keys.missing(FACTOR)),

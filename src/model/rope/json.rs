@@ -112,8 +112,8 @@ impl RopeJson {
                 // Files say how long the context is before the scaling, or after it.
                 let scaled = (scaling.original * scaling.factor).min(f64::from(1 << 24));
                 length = length.max(scaled as usize);
-                config.divisors = Divisors::Fixed(scaling.divisors(base, rotary_dim));
                 config.magnitude = self.yarn_magnitude(context, scaling.factor)?;
+                config.divisors = Divisors::Yarn(scaling);
             }
             // The second name is the older one.
             Some("longrope" | "su") => {

@@ -4,6 +4,10 @@ pub(super) mod gguf;
 pub(super) mod json;
 pub(super) mod scaling;
 
+use std::borrow::Cow;
+
+pub use scaling::Yarn;
+
 use crate::ops::{RopeStyle, RopeTable};
 
 /// What a model says of its rotary embedding.
@@ -33,8 +37,10 @@ pub enum Divisors {
     None,
     /// Those of tensors, which the file must have (LongRoPE in GGUF files).
     InTensors,
-    /// Whatever the length (Llama 3, YaRN).
+    /// Whatever the length (Llama 3).
     Fixed(Vec<f32>),
+    /// Whatever the length, by a formula of which files say the numbers.
+    Yarn(Yarn),
     /// By the length that sequences may reach (LongRoPE): where that is more than `original` all are computed with the long
     /// ones, for keys in the cache cannot be turned again when a sequence gets longer.
     ByLength {
@@ -48,15 +54,21 @@ pub enum Divisors {
 }
 
 impl Divisors {
-    fn for_length(&self, max_model_len: usize) -> Option<&[f32]> {
-        match self {
-            Self::None | Self::InTensors => None,
-            Self::Fixed(divisors) => Some(divisors),
+    /// Those for sequences of up to `max_model_len`, `[rotary_dim / 2]`; `None` if all are one, or not known here.
+    pub(super) fn for_length(
+        &self,
+        rope: &RopeConfig,
+        max_model_len: usize,
+    ) -> Option<Cow<'_, [f32]>> {
+        Some(match self {
+            Self::None | Self::InTensors => return None,
+            Self::Fixed(divisors) => divisors.into(),
+            Self::Yarn(yarn) => yarn.divisors(rope.base, rope.rotary_dim).into(),
             Self::ByLength {
                 original, short, ..
-            } if max_model_len <= *original => Some(short),
-            Self::ByLength { long, .. } => Some(long),
-        }
+            } if max_model_len <= *original => short.into(),
+            Self::ByLength { long, .. } => long.into(),
+        })
     }
 }
 
@@ -72,13 +84,13 @@ impl RopeConfig {
         tensors: &Divisors,
         max_model_len: usize,
     ) -> candle_core::Result<RopeTable> {
-        let divisors = tensors.for_length(max_model_len);
-        let divisors = divisors.or(self.divisors.for_length(max_model_len));
+        let divisors = tensors.for_length(self, max_model_len);
+        let divisors = divisors.or(self.divisors.for_length(self, max_model_len));
         let table = RopeTable::new(
             head_dim,
             self.rotary_dim,
             self.base,
-            divisors,
+            divisors.as_deref(),
             self.linear_scale,
             max_model_len,
             self.style,

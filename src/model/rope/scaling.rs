@@ -28,9 +28,13 @@ impl Llama3 {
 /// YaRN: pairs that turn more than `beta_fast` times in `original` positions stay, those that turn less than `beta_slow` times
 /// are stretched by `factor`, those between are blended by their index. Source: Peng et al., "YaRN: Efficient Context Window
 /// Extension of Large Language Models", 2023.
-pub(in crate::model) struct Yarn {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Yarn {
+    /// How many times as many positions there are.
     pub factor: f64,
+    /// Turns above which a pair stays as it is.
     pub beta_fast: f64,
+    /// Turns below which a pair is stretched by the whole factor.
     pub beta_slow: f64,
     /// Positions of the training before.
     pub original: f64,

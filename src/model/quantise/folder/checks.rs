@@ -3,7 +3,7 @@
 use super::AsGguf;
 use crate::model::gguf::{Gguf, head, shown};
 use crate::model::source::TensorSource;
-use crate::model::{ModelConfig, ModelError};
+use crate::model::{Divisors, ModelConfig, ModelError, RopeConfig};
 
 impl AsGguf<'_> {
     /// Fails unless all tensors are there in the shapes that the configuration says, and none beside them.
@@ -70,6 +70,7 @@ impl AsGguf<'_> {
                 same(a.base, b.base)
                     && same(a.linear_scale, b.linear_scale)
                     && same(a.magnitude, b.magnitude)
+                    && is_yarn_alike(a, b)
                     && a.rotary_dim == b.rotary_dim
             });
         let are_caps_alike = (read.attention_softcap, read.logit_softcap)
@@ -84,6 +85,16 @@ impl AsGguf<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Divisors of other kinds are tensors.
+fn is_yarn_alike(a: &RopeConfig, b: &RopeConfig) -> bool {
+    let divisors = |rope: &RopeConfig| match &rope.divisors {
+        Divisors::Yarn(yarn) => yarn.divisors(rope.base, rope.rotary_dim),
+        _ => Vec::new(),
+    };
+    let (a, b) = (divisors(a), divisors(b));
+    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| (a / b - 1.0).abs() < 1e-5)
 }
 
 /// The tensor that holds the matrix `name` and its neighbours in models that fuse them, and its dimensions.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::RawEntry;
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::{GgmlType, raw};
-use crate::model::rope::{Divisors, RopeConfig, with_neighbouring_pairs};
+use crate::model::rope::{Divisors, RopeConfig, Yarn, with_neighbouring_pairs};
 use crate::model::source::{Tensor, TensorShape, TensorSource};
 use crate::model::{Encoding, ModelConfig, ModelError};
 use crate::ops::{Glu, RopeStyle};
@@ -75,7 +75,7 @@ impl<'a> AsGguf<'a> {
                 ("rope_factors_short.weight", short.clone()),
                 ("rope_factors_long.weight", long.clone()),
             ],
-            Divisors::None | Divisors::InTensors => Vec::new(),
+            Divisors::None | Divisors::InTensors | Divisors::Yarn(_) => Vec::new(),
             Divisors::Fixed(_) | Divisors::ByLength { .. } => {
                 let message =
                     "such a scaling cannot be written yet: quantise a GGUF file of the model";
@@ -213,6 +213,25 @@ fn rope_entries(ropes: &[RopeConfig], add: &mut impl FnMut(&str, Vec<u8>)) {
         add("rope.scaling.type", raw::str("longrope"));
         add("rope.scaling.original_context_length", size(original));
         add("rope.scaling.attn_factor", raw::f32(rope.magnitude as f32));
+    }
+    if let Divisors::Yarn(yarn) = &rope.divisors {
+        add("rope.scaling.type", raw::str("yarn"));
+        add("rope.scaling.factor", raw::f32(yarn.factor as f32));
+        add(
+            "rope.scaling.original_context_length",
+            size(yarn.original as usize),
+        );
+        add(
+            "rope.scaling.yarn_beta_fast",
+            raw::f32(yarn.beta_fast as f32),
+        );
+        add(
+            "rope.scaling.yarn_beta_slow",
+            raw::f32(yarn.beta_slow as f32),
+        );
+        // Readers multiply it by what the paper says.
+        let magnitude = rope.magnitude / Yarn::magnitude(yarn.factor, 1.0);
+        add("rope.scaling.attn_factor", raw::f32(magnitude as f32));
     }
 }
 

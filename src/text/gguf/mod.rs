@@ -1,12 +1,11 @@
 //! Tokenizers from the vocabulary inside a GGUF file.
 //!
 //! `gpt2` vocabularies are byte-level BPE with a merge list; `llama` ones are SentencePiece BPE, whose
-//! merges follow from the scores of the pieces.
+//! merges follow from the scores of the pieces. A `tokenizer.json` becomes either, for files that are
+//! written from folders.
 
-use std::collections::HashMap;
-
-use tokenizers::models::bpe::Merges;
-use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
+mod from_json;
+mod sentence_piece;
 
 use super::bpe::{BpeParts, split_merge};
 use super::error::TokenizerError;
@@ -52,6 +51,8 @@ const NORMAL: i32 = 1;
 const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+const BYTE: i32 = 6;
 
 impl Tokenizer {
     /// Builds the tokenizer of a GGUF file. Errors name the key.
@@ -59,7 +60,7 @@ impl Tokenizer {
         vocab.validate()?;
         match vocab.model.as_str() {
             "gpt2" => byte_level(vocab),
-            "llama" => sentence_piece(vocab),
+            "llama" => sentence_piece::tokenizer(vocab),
             _ => Err(TokenizerError::UnsupportedGgufModel(vocab.model)),
         }
     }
@@ -175,83 +176,6 @@ fn byte_level(mut vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
         table,
         ends,
     ))
-}
-
-fn sentence_piece(mut vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
-    if vocab.scores.len() != vocab.tokens.len() {
-        let problem = format!(
-            "{} scores for {} tokens",
-            vocab.scores.len(),
-            vocab.tokens.len()
-        );
-        return Err(TokenizerError::field("tokenizer.ggml.scores", problem));
-    }
-    let add_space_prefix = vocab.add_space_prefix.unwrap_or(true);
-    let table = vocab.table(Spelling::SentencePiece);
-    let added = vocab.added_tokens();
-    let ends = vocab.ends(true, add_space_prefix);
-    let merges = merges_from_scores(&vocab);
-    let unk_token = vocab.unk_id.map(|id| vocab.tokens[id as usize].clone());
-    let bpe = BpeParts {
-        merges,
-        vocab: std::mem::take(&mut vocab.tokens)
-            .into_iter()
-            .zip(0..)
-            .collect(),
-        merges_field: "tokenizer.ggml.scores",
-        unk_token,
-        fuse_unk: true,
-        byte_fallback: true,
-        ignore_merges: false,
-    };
-    let bpe = bpe.build(&added)?;
-    let mut steps: Vec<NormalizerWrapper> = Vec::new();
-    if add_space_prefix {
-        steps.push(Prepend::new("▁".to_owned()).into());
-    }
-    let replace = Replace::new(" ", "▁")
-        .map_err(|e| TokenizerError::field("tokenizer.ggml.model", e.to_string()))?;
-    steps.push(replace.into());
-    let normalizer = Sequence::new(steps).into();
-    let added = AddedTokens::new(added)?;
-    Ok(Tokenizer::assemble(
-        Some(normalizer),
-        None,
-        bpe,
-        added,
-        table,
-        ends,
-    ))
-}
-
-/// The merges that give SentencePiece's result: every split of a normal piece into two normal pieces,
-/// by descending score of the whole, then by ids (as Hugging Face's converters of slow tokenizers do).
-fn merges_from_scores(vocab: &GgufVocab) -> Merges {
-    let pieces = || {
-        (0u32..)
-            .zip(&vocab.tokens)
-            .filter(|&(id, _)| vocab.kind(id as usize) == NORMAL)
-    };
-    let ids: HashMap<&str, u32> = pieces().map(|(id, piece)| (piece.as_str(), id)).collect();
-    let mut merges: Vec<(f32, u32, u32, u32)> = Vec::new();
-    for (id, piece) in pieces() {
-        let score = vocab.scores[id as usize];
-        for (cut, _) in piece.char_indices().skip(1) {
-            let (left, right) = piece.split_at(cut);
-            if let (Some(&left), Some(&right)) = (ids.get(left), ids.get(right)) {
-                merges.push((score, id, left, right));
-            }
-        }
-    }
-    merges.sort_unstable_by(|a, b| {
-        let by_score = b.0.total_cmp(&a.0);
-        by_score.then_with(|| (a.1, a.2, a.3).cmp(&(b.1, b.2, b.3)))
-    });
-    let text = |id: u32| vocab.tokens[id as usize].clone();
-    merges
-        .into_iter()
-        .map(|(_, _, left, right)| (text(left), text(right)))
-        .collect()
 }
 
 #[cfg(test)]
