@@ -53,11 +53,7 @@ impl QuantizeCommand {
         };
         let folder = match metadata {
             Some(_) => None,
-            None => Some(AsGguf::new(
-                opened.checkpoint.tensors(),
-                &opened.config,
-                &cpu,
-            )?),
+            None => Some(AsGguf::new(opened.checkpoint.tensors(), &opened.config)?),
         };
         let entries = match (&folder, metadata) {
             (Some(folder), _) => {

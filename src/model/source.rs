@@ -12,11 +12,11 @@ pub trait TensorSource {
     /// What the tensor `name` is, without its data. Errors call it what the file calls it.
     fn shape(&self, name: &str) -> Result<TensorShape<'_>, ModelError>;
 
-    /// The tensor `name`.
-    fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError>;
+    /// The tensor `name`; `cpu` makes blocks of it where the file has none.
+    fn tensor(&self, name: &str, cpu: &Cpu) -> Result<Tensor<'_>, ModelError>;
 
     /// The part of one expert of the tensor `name`, whose last dimension is that of the experts in a GGUF file.
-    fn expert(&self, name: &str, expert: usize) -> Result<Tensor<'_>, ModelError>;
+    fn expert(&self, name: &str, expert: usize, cpu: &Cpu) -> Result<Tensor<'_>, ModelError>;
 
     /// Whether there is a tensor `name`, of whatever type.
     fn has_tensor(&self, name: &str) -> bool;
@@ -118,11 +118,11 @@ impl TensorSource for GgufFile {
         Ok(shape_of(GgufFile::tensor(self, name)?))
     }
 
-    fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError> {
+    fn tensor(&self, name: &str, _: &Cpu) -> Result<Tensor<'_>, ModelError> {
         Ok(GgufFile::tensor(self, name)?.into())
     }
 
-    fn expert(&self, name: &str, expert: usize) -> Result<Tensor<'_>, ModelError> {
+    fn expert(&self, name: &str, expert: usize, _: &Cpu) -> Result<Tensor<'_>, ModelError> {
         let view = GgufFile::tensor(self, name)?;
         let mut shape = shape_of(view);
         let num_experts = match shape.dims.len() {

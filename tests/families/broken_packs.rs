@@ -328,7 +328,7 @@ fn a_bias_for_more_experts_than_there_are_is_named() {
 fn quantising(folder: &TempDir) -> String {
     let cpu = Cpu::new(1).unwrap();
     let (checkpoint, config) = Checkpoint::open(folder.path()).unwrap();
-    let source = match AsGguf::new(checkpoint.tensors(), &config, &cpu) {
+    let source = match AsGguf::new(checkpoint.tensors(), &config) {
         Ok(source) => source,
         Err(error) => return error.to_string(),
     };

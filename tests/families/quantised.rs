@@ -194,7 +194,7 @@ fn a_folder_becomes_a_gguf_file_of_the_same_model() {
         "gpt-oss-mxfp4",
     ] {
         let (checkpoint, config) = Checkpoint::open(&folder(name)).unwrap();
-        let source = AsGguf::new(checkpoint.tensors(), &config, &cpu).unwrap();
+        let source = AsGguf::new(checkpoint.tensors(), &config).unwrap();
         let job = QuantiseJob {
             source: &source,
             entries: source.entries(name),
@@ -248,7 +248,6 @@ fn a_folder_becomes_a_gguf_file_of_the_same_model() {
 
 #[test]
 fn what_gguf_files_have_no_place_for_is_refused_by_key() {
-    let cpu = Cpu::new(1).unwrap();
     for (name, what) in [
         // Its limit is 1, and that of all such files 7.
         ("gpt-oss", "its activation"),
@@ -256,9 +255,7 @@ fn what_gguf_files_have_no_place_for_is_refused_by_key() {
         ("qwen2-window", "its layers"),
     ] {
         let (checkpoint, config) = Checkpoint::open(&folder(name)).unwrap();
-        let error = AsGguf::new(checkpoint.tensors(), &config, &cpu)
-            .err()
-            .unwrap();
+        let error = AsGguf::new(checkpoint.tensors(), &config).err().unwrap();
         assert!(error.to_string().contains(what), "{name}: {error}");
     }
 }

@@ -97,12 +97,12 @@ impl QuantiseJob<'_> {
 
     fn data(&self, new: &NewTensor) -> Result<Vec<u8>, QuantiseError> {
         if !new.name.contains("_exps.") {
-            let tensor = self.source.tensor(&new.name)?;
+            let tensor = self.source.tensor(&new.name, self.cpu)?;
             return Ok(self.encoded(&tensor, new, 0)?.into_owned());
         }
         let mut data = Vec::new();
         for expert in 0..new.dims.last().copied().unwrap_or(0) {
-            let tensor = self.source.expert(&new.name, expert)?;
+            let tensor = self.source.expert(&new.name, expert, self.cpu)?;
             data.extend_from_slice(&self.encoded(&tensor, new, expert)?);
         }
         Ok(data)

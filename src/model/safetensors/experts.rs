@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::names::split;
 use super::packed::{BLOCKS, Packed, ggml_blocks};
 use super::{Entry, SafetensorsFolder};
+use crate::backend::cpu::Cpu;
 use crate::model::ModelError;
 use crate::model::gguf::shown;
 use crate::model::source::{Tensor, TensorShape};
@@ -111,7 +112,7 @@ impl<'a> Stack<'a> {
     }
 
     /// The part of one expert.
-    pub(super) fn expert(&self, expert: usize) -> Result<Tensor<'a>, ModelError> {
+    pub(super) fn expert(&self, expert: usize, cpu: &Cpu) -> Result<Tensor<'a>, ModelError> {
         let mut shape = self.shape()?;
         let num_experts = shape.dims.pop().unwrap_or(0);
         if expert >= num_experts {
@@ -120,7 +121,7 @@ impl<'a> Stack<'a> {
         }
         let folder = self.folder;
         match &self.kind {
-            Kind::Each(names) => folder.read(names[expert], &folder.tensors[names[expert]]),
+            Kind::Each(names) => folder.read(names[expert], &folder.tensors[names[expert]], cpu),
             &Kind::One {
                 name,
                 entry,

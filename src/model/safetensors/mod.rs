@@ -24,6 +24,7 @@ use super::file_map::FileMap;
 use super::gguf::{GgmlType, shown};
 use super::source::{Tensor, TensorShape, TensorSource};
 use super::{Encoding, ModelError};
+use crate::backend::cpu::Cpu;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -228,16 +229,16 @@ impl TensorSource for SafetensorsFolder {
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError> {
+    fn tensor(&self, name: &str, cpu: &Cpu) -> Result<Tensor<'_>, ModelError> {
         match self.find(name) {
-            Some((name, entry)) => self.read(name, entry),
+            Some((name, entry)) => self.read(name, entry, cpu),
             None => Err(self.missing(name)),
         }
     }
 
-    fn expert(&self, name: &str, expert: usize) -> Result<Tensor<'_>, ModelError> {
+    fn expert(&self, name: &str, expert: usize, cpu: &Cpu) -> Result<Tensor<'_>, ModelError> {
         match self.stack(name) {
-            Some(stack) => stack.expert(expert),
+            Some(stack) => stack.expert(expert, cpu),
             None => Err(self.missing(name)),
         }
     }

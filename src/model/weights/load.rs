@@ -163,14 +163,16 @@ impl<'a> Loader<'a> {
             self.file.shape(&name(part))?.expect(&dims)?;
         }
         let mut projection = |part: &str, expert: usize, rows: usize, cols: usize| {
-            let tensor = self.file.expert(&name(&format!("{part}.weight")), expert)?;
+            let tensor = self
+                .file
+                .expert(&name(&format!("{part}.weight")), expert, self.cpu)?;
             let weight = self.packed(&tensor, rows, cols)?;
             let bias_name = name(&format!("{part}.bias"));
             let bias = match self.file.has_tensor(&bias_name) {
                 false => None,
                 true => {
                     self.file.shape(&bias_name)?.expect(&[rows, num_experts])?;
-                    let tensor = self.file.expert(&bias_name, expert)?;
+                    let tensor = self.file.expert(&bias_name, expert, self.cpu)?;
                     Some(self.values(&tensor, rows)?)
                 }
             };
@@ -234,7 +236,7 @@ impl<'a> Loader<'a> {
         rows: usize,
         cols: usize,
     ) -> Result<PackedWeight, ModelError> {
-        let tensor = self.file.tensor(name)?;
+        let tensor = self.file.tensor(name, self.cpu)?;
         self.packed(&tensor, rows, cols)
     }
 
@@ -269,7 +271,7 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
-        let tensor = self.file.tensor(name)?;
+        let tensor = self.file.tensor(name, self.cpu)?;
         self.values(&tensor, len)
     }
 

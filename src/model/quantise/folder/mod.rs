@@ -49,7 +49,6 @@ const EXPERT_BIASES: [&str; 3] = [
 pub struct AsGguf<'a> {
     source: &'a dyn TensorSource,
     config: &'a ModelConfig,
-    cpu: &'a Cpu,
     /// GGUF's name, and that by which the source has it.
     names: Vec<(String, String)>,
     /// Divisors of rotary frequencies, which these files have as tensors.
@@ -61,11 +60,7 @@ impl<'a> AsGguf<'a> {
     ///
     /// # Errors
     /// If the model has something that such files have no place for.
-    pub fn new(
-        source: &'a dyn TensorSource,
-        config: &'a ModelConfig,
-        cpu: &'a Cpu,
-    ) -> Result<Self, ModelError> {
+    pub fn new(source: &'a dyn TensorSource, config: &'a ModelConfig) -> Result<Self, ModelError> {
         let (rope, arch) = (&config.ropes[0], config.architecture);
         let divisors = match &rope.divisors {
             Divisors::Fixed(divisors) if arch == "llama" && rope.magnitude == 1.0 => {
@@ -113,7 +108,6 @@ impl<'a> AsGguf<'a> {
         let this = Self {
             source,
             config,
-            cpu,
             names,
             divisors,
         };
@@ -263,13 +257,13 @@ impl TensorSource for AsGguf<'_> {
         Ok(shape)
     }
 
-    fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError> {
+    fn tensor(&self, name: &str, cpu: &Cpu) -> Result<Tensor<'_>, ModelError> {
         if let Some((_, divisors)) = self.divisors(name) {
             let bytes: Vec<u8> = divisors.iter().flat_map(|x| x.to_le_bytes()).collect();
             return Ok(Tensor::owned(self.shape(name)?, bytes));
         }
         let of = self.find(name).unwrap_or(name);
-        let tensor = self.source.tensor(of)?;
+        let tensor = self.source.tensor(of, cpu)?;
         let is_norm = name.ends_with("norm.weight");
         if is_norm || tensor.shape.dims.len() == 1 {
             let offset = if is_norm {
@@ -277,7 +271,7 @@ impl TensorSource for AsGguf<'_> {
             } else {
                 0.0
             };
-            let mut values = tensor.dequantised(self.cpu)?;
+            let mut values = tensor.dequantised(cpu)?;
             values.iter_mut().for_each(|x| *x += offset);
             if let Some(heads) = self.heads_to_reorder(name) {
                 values = with_neighbouring_pairs(&values, heads, 1);
@@ -295,12 +289,12 @@ impl TensorSource for AsGguf<'_> {
         }
     }
 
-    fn expert(&self, name: &str, expert: usize) -> Result<Tensor<'_>, ModelError> {
-        let tensor = self.source.expert(name, expert)?;
+    fn expert(&self, name: &str, expert: usize, cpu: &Cpu) -> Result<Tensor<'_>, ModelError> {
+        let tensor = self.source.expert(name, expert, cpu)?;
         if tensor.shape.dims.len() > 1 {
             return Ok(tensor);
         }
-        let values = tensor.dequantised(self.cpu)?;
+        let values = tensor.dequantised(cpu)?;
         let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         let shape = TensorShape {
             encoding: Encoding::Ggml(GgmlType::F32),

@@ -9,6 +9,7 @@ use half::f16;
 
 use super::super::{Entry, SafetensorsFolder};
 use super::{QUANTS, floats};
+use crate::backend::cpu::Cpu;
 use crate::model::config::{Int4Layout, error};
 use crate::model::gguf::{GgmlType, shown};
 use crate::model::{Encoding, ModelError};
@@ -28,6 +29,9 @@ pub(in super::super) struct Int4<'a> {
     /// The group of each input; `None` if neighbours make one.
     groups: Option<Vec<u32>>,
 }
+
+/// A block: the scale, the zero, 32 quants.
+const INT4_BYTES: usize = 19;
 
 impl SafetensorsFolder {
     pub(super) fn int4(&self, name: &str) -> Result<Int4<'_>, ModelError> {
@@ -129,7 +133,7 @@ impl Int4<'_> {
     }
 
     /// The elements, row by row, in the encoding of the shape, which was checked.
-    pub(super) fn blocks(&self, folder: &SafetensorsFolder) -> Vec<u8> {
+    pub(super) fn blocks(&self, folder: &SafetensorsFolder, cpu: &Cpu) -> Vec<u8> {
         let (inputs, outputs) = self.size();
         let quants = words(folder.data(self.quants));
         let zeros = words(folder.data(self.zeros));
@@ -149,24 +153,37 @@ impl Int4<'_> {
             Int4Layout::Awq => nibble(quants[k * (outputs / 8) + n / 8], place(n)),
             Int4Layout::Gptq { .. } => nibble(quants[k / 8 * outputs + n], k % 8),
         };
-        let mut out = Vec::new();
-        for n in 0..outputs {
-            if let Some(groups) = &self.groups {
-                for (k, &group) in groups.iter().enumerate() {
+        let row = |n: usize, out: &mut [u8]| match &self.groups {
+            Some(groups) => {
+                let values = out.as_chunks_mut::<2>().0.iter_mut();
+                for ((k, &group), value) in groups.iter().enumerate().zip(values) {
                     let group = group as usize;
-                    let value = f32::from(quant(k, n)) - f32::from(zero(group, n));
-                    let value = f16::from_f32(value * scale(group, n).to_f32());
-                    out.extend(value.to_le_bytes());
+                    let exact = f32::from(quant(k, n)) - f32::from(zero(group, n));
+                    *value = f16::from_f32(exact * scale(group, n).to_f32()).to_le_bytes();
                 }
-                continue;
             }
-            for k in (0..inputs).step_by(32) {
-                let group = k / group_size;
-                out.extend(scale(group, n).to_le_bytes());
-                out.push(zero(group, n));
-                out.extend((k..k + 16).map(|k| quant(k, n) | quant(k + 16, n) << 4));
+            None => {
+                for (i, block) in out.as_chunks_mut::<INT4_BYTES>().0.iter_mut().enumerate() {
+                    let (k, group) = (32 * i, 32 * i / group_size);
+                    let [low, high] = scale(group, n).to_le_bytes();
+                    [block[0], block[1], block[2]] = [low, high, zero(group, n)];
+                    for (k, byte) in (k..k + 16).zip(&mut block[3..]) {
+                        *byte = quant(k, n) | quant(k + 16, n) << 4;
+                    }
+                }
             }
-        }
+        };
+        let row_bytes = match self.groups {
+            Some(_) => 2 * inputs,
+            None => inputs / 32 * INT4_BYTES,
+        };
+        let mut out = vec![0; outputs * row_bytes];
+        let rows_per_task = cpu.rows_per_task(outputs, inputs);
+        cpu.for_each_chunk(&mut out, rows_per_task * row_bytes, &|task, rows| {
+            for (i, out) in rows.chunks_mut(row_bytes).enumerate() {
+                row(task * rows_per_task + i, out);
+            }
+        });
         out
     }
 }

@@ -10,6 +10,7 @@ use ::safetensors::tensor::Dtype;
 use half::{bf16, f16};
 
 use super::{Entry, SafetensorsFolder};
+use crate::backend::cpu::Cpu;
 use crate::model::ModelError;
 use crate::model::gguf::shown;
 use crate::model::source::{Tensor, TensorShape};
@@ -64,6 +65,7 @@ impl SafetensorsFolder {
         &'a self,
         name: &'a str,
         entry: &Entry,
+        cpu: &Cpu,
     ) -> Result<Tensor<'a>, ModelError> {
         let shape = self.shape_of(name, entry)?;
         let pages = self.data(entry);
@@ -72,7 +74,7 @@ impl SafetensorsFolder {
                 let (blocks, scales) = parts.data(self);
                 Cow::Owned(ggml_blocks(blocks, scales))
             }
-            Some(Packed::Int4(parts)) => Cow::Owned(parts.blocks(self)),
+            Some(Packed::Int4(parts)) => Cow::Owned(parts.blocks(self, cpu)),
             Some(Packed::Fp8(parts)) => Cow::Owned(parts.blocks(self, name)?),
             None => Cow::Borrowed(pages),
         };
