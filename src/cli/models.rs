@@ -166,6 +166,7 @@ mod tests {
             hf_cache_dir: dir.path().join("hf"),
             hf_endpoint: String::new(),
             hf_token: None,
+            hf_token_path: dir.path().join("hf/token"),
             pypi_index: String::new(),
             offline: true,
             connect_timeout: Duration::ZERO,

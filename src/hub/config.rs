@@ -16,6 +16,8 @@ pub struct HubConfig {
     pub hf_endpoint: String,
     /// Access token for the Hugging Face hub; if absent, the one that its command-line login left is used.
     pub hf_token: Option<String>,
+    /// Where that login leaves it.
+    pub hf_token_path: PathBuf,
     /// Base URL of the package index ("simple" API).
     pub pypi_index: String,
     /// Use the caches only.
@@ -32,9 +34,10 @@ impl HubConfig {
     /// | variable | effect | without it |
     /// |---|---|---|
     /// | `FLAMBEAU_CACHE` | own cache folder | `$XDG_CACHE_HOME/flambeau`, then `$HOME/.cache/flambeau` |
-    /// | `HF_HOME` | the hub's cache is `$HF_HOME/hub` | `$HOME/.cache/huggingface/hub` |
+    /// | `HF_HOME` | the Python tools' folder | `$XDG_CACHE_HOME/huggingface`, then `$HOME/.cache/huggingface` |
+    /// | `HF_HUB_CACHE` | the hub's cache | `hub` in that folder |
     /// | `HF_ENDPOINT` | the hub's base URL | `https://huggingface.co` |
-    /// | `HF_TOKEN` | access token | the file `token` beside the hub's cache |
+    /// | `HF_TOKEN` | access token | the one in the file `$HF_TOKEN_PATH`, then in `token` in that folder |
     /// | `PIP_INDEX_URL` | the package index's base URL, as for pip | `https://pypi.org/simple` |
     /// | `FLAMBEAU_OFFLINE`, `HF_HUB_OFFLINE` | either true: caches only | false |
     ///
@@ -62,14 +65,15 @@ impl HubConfig {
 
         // The XDG base directory specification has relative paths ignored.
         let xdg = dir("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+        let user_cache = xdg.or(home_cache);
         let cache_dir = dir("FLAMBEAU_CACHE")
-            .or_else(|| Some(xdg.or(home_cache.clone())?.join("flambeau")))
+            .or_else(|| Some(user_cache.clone()?.join("flambeau")))
             .ok_or(HubError::NoCacheDir)?;
-        let hf_home = dir("HF_HOME").or_else(|| Some(home_cache?.join("huggingface")));
+        let hf_home = dir("HF_HOME")
+            .unwrap_or_else(|| user_cache.unwrap_or(cache_dir.clone()).join("huggingface"));
         Ok(HubConfig {
-            hf_cache_dir: hf_home
-                .unwrap_or_else(|| cache_dir.join("huggingface"))
-                .join("hub"),
+            hf_cache_dir: dir("HF_HUB_CACHE").unwrap_or_else(|| hf_home.join("hub")),
+            hf_token_path: dir("HF_TOKEN_PATH").unwrap_or_else(|| hf_home.join("token")),
             cache_dir,
             hf_endpoint: url("HF_ENDPOINT", "https://huggingface.co"),
             hf_token: var("HF_TOKEN"),
@@ -121,6 +125,19 @@ mod tests {
             (all.cache_dir, all.hf_cache_dir),
             ("/a".into(), "/hf/hub".into())
         );
+        assert_eq!(all.hf_token_path, PathBuf::from("/hf/token"));
+        let apart = [
+            ("HF_HUB_CACHE", "/models"),
+            ("HF_TOKEN_PATH", "/secret"),
+            vars[1],
+        ];
+        let apart = config(&apart, Some("/h")).unwrap();
+        assert_eq!(
+            (apart.hf_cache_dir, apart.hf_token_path),
+            ("/models".into(), "/secret".into())
+        );
+        let xdg = config(&vars[..2], Some("/h")).unwrap();
+        assert_eq!(xdg.hf_cache_dir, PathBuf::from("/x/huggingface/hub"));
         assert_eq!(
             config(&vars[1..], Some("/h")).unwrap().cache_dir,
             PathBuf::from("/x/flambeau")

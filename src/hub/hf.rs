@@ -196,7 +196,10 @@ impl<'a> HfRepo<'a> {
     }
 
     fn token(&self) -> Option<String> {
-        self.config.hf_token.clone().or_else(|| self.cache.token())
+        let named = self.config.hf_token.clone();
+        let left = || fs::read_to_string(&self.config.hf_token_path).ok();
+        let token = named.or_else(left)?.trim().to_owned();
+        (!token.is_empty()).then_some(token)
     }
 
     fn authorised<S>(&self, request: ureq::RequestBuilder<S>) -> ureq::RequestBuilder<S> {

@@ -11,6 +11,8 @@ mod broken_packs;
 #[path = "../counting_alloc/mod.rs"]
 mod counting_alloc;
 mod errors;
+#[path = "../full_disk/mod.rs"]
+mod full_disk;
 #[path = "../gguf_writer/mod.rs"]
 mod gguf_writer;
 mod model;

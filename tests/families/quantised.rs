@@ -11,6 +11,7 @@ use flambeau::model::{
     perplexity,
 };
 
+use super::full_disk::flambeau;
 use super::model::{Model, Spec};
 use super::run;
 use super::transformers::{expected, folder};
@@ -127,6 +128,30 @@ fn the_file_has_the_mix_and_all_metadata() {
         let name = shape.unwrap().name;
         assert!(again.tensor(name).unwrap().data == written.tensor(name).unwrap().data);
     }
+}
+
+#[test]
+fn a_full_disk_leaves_no_part_of_a_file_and_the_older_one_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in.gguf"), dir.path().join("out.gguf"));
+    std::fs::write(&input, model(256).to_gguf()).unwrap();
+    std::fs::write(&output, "older").unwrap();
+    let quantise = |blocks: &str| {
+        let mut command = flambeau(blocks);
+        command.arg("quantize").args([&input, &output]);
+        command.output().unwrap()
+    };
+    let full = quantise("100");
+    let stderr = String::from_utf8_lossy(&full.stderr);
+    assert!(!full.status.success(), "{stderr}");
+    assert!(stderr.contains("out.gguf"), "{stderr}");
+    assert!(stderr.contains("File too large"), "{stderr}");
+    assert_eq!(std::fs::read(&output).unwrap(), b"older");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    let roomy = quantise("unlimited");
+    let stderr = String::from_utf8_lossy(&roomy.stderr);
+    assert!(roomy.status.success(), "{stderr}");
+    GgufFile::open(&output).unwrap();
 }
 
 #[test]

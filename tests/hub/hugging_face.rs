@@ -42,6 +42,25 @@ fn the_hub_gets_the_token() {
 }
 
 #[test]
+fn without_one_the_hub_gets_the_token_of_the_python_tools_login() {
+    let setup = Setup::new();
+    let server = hf(setup.payload.clone(), &["tiny.gguf"]);
+    let setup = setup.with_hf(&server);
+    let path = &setup.config.hf_token_path;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "from-login\n").unwrap();
+    setup.fetch().unwrap();
+    let asked = server.requests("/resolve/main/tiny.gguf");
+    let tokens = asked.iter().map(|request| request.header("authorization"));
+    assert!(
+        tokens
+            .into_iter()
+            .all(|token| token == Some("Bearer from-login")),
+        "{asked:?}"
+    );
+}
+
+#[test]
 fn a_hub_that_serves_other_bytes_is_reported_and_the_next_source_serves() {
     let setup = Setup::new();
     let mut other = setup.payload.clone();

@@ -4,7 +4,10 @@
 
 mod cached;
 mod folders;
+#[path = "../full_disk/mod.rs"]
+mod full_disk;
 mod hugging_face;
+mod no_room;
 mod server;
 mod setup;
 mod transfers;

@@ -163,6 +163,7 @@ impl Setup {
             hf_cache_dir: dir.path().join("hf/hub"),
             hf_endpoint: NOWHERE.to_owned(),
             hf_token: None,
+            hf_token_path: dir.path().join("hf/token"),
             pypi_index: format!("{NOWHERE}/simple"),
             offline: false,
             connect_timeout: Duration::from_secs(2),
