@@ -171,32 +171,52 @@ impl Kernel for Row<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { part, x, out } = self;
-        let pairs = part.a.chunks_exact(part.in_features);
-        for (a, b) in pairs.zip(part.b.chunks_exact(part.out_features)) {
-            let dot = dot(s, a, x);
-            let factor = s.splat(dot);
-            let (eights, rest) = out.as_chunks_mut::<8>();
-            let (b, b_rest) = b.as_chunks::<8>();
-            for (out, b) in eights.iter_mut().zip(b) {
-                s.store(s.fma(s.load(b), factor, s.load(out)), out);
-            }
-            for (out, b) in rest.iter_mut().zip(b_rest) {
-                *out = b.mul_add(dot, *out);
+        let (k, n) = (part.in_features, part.out_features);
+        // Those of a full chunk share what is read of x and out; none changes the order of another's sums.
+        for (a, b) in part.a.chunks(AT_ONCE * k).zip(part.b.chunks(AT_ONCE * n)) {
+            match a.len() == AT_ONCE * k {
+                true => add::<S, AT_ONCE>(s, a, b, x, out),
+                false => (a.chunks_exact(k).zip(b.chunks_exact(n)))
+                    .for_each(|(a, b)| add::<S, 1>(s, a, b, x, out)),
             }
         }
     }
 }
 
+/// Ranks that are computed together: as many chains of additions hide each other's latency.
+const AT_ONCE: usize = 4;
+
+/// Adds R ranks: a `[R, K]`, b `[R, N]`.
 #[inline(always)]
-fn dot<S: Simd>(s: S, a: &[f32], x: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<8>();
+fn add<S: Simd, const R: usize>(s: S, a: &[f32], b: &[f32], x: &[f32], out: &mut [f32]) {
+    let (k, n) = (x.len(), out.len());
+    let a: [_; R] = std::array::from_fn(|rank| a[rank * k..][..k].as_chunks::<8>());
     let (x, x_rest) = x.as_chunks::<8>();
-    let mut sums = s.splat(0.0);
-    for (a, x) in a.iter().zip(x) {
-        sums = s.fma(s.load(a), s.load(x), sums);
+    let mut sums = [s.splat(0.0); R];
+    for (i, x) in x.iter().enumerate() {
+        let x = s.load(x);
+        for (sum, (a, _)) in sums.iter_mut().zip(&a) {
+            *sum = s.fma(s.load(&a[i]), x, *sum);
+        }
     }
-    let rest = a_rest.iter().zip(x_rest);
-    rest.fold(s.sum(sums), |sum, (a, x)| a.mul_add(*x, sum))
+    let dots: [f32; R] = std::array::from_fn(|rank| {
+        let rest = a[rank].1.iter().zip(x_rest);
+        rest.fold(s.sum(sums[rank]), |sum, (a, x)| a.mul_add(*x, sum))
+    });
+    let b: [_; R] = std::array::from_fn(|rank| b[rank * n..][..n].as_chunks::<8>());
+    let (eights, rest) = out.as_chunks_mut::<8>();
+    for (i, out) in eights.iter_mut().enumerate() {
+        let mut sum = s.load(out);
+        for (dot, (b, _)) in dots.iter().zip(&b) {
+            sum = s.fma(s.load(&b[i]), s.splat(*dot), sum);
+        }
+        s.store(sum, out);
+    }
+    for (i, out) in rest.iter_mut().enumerate() {
+        for (dot, (_, b)) in dots.iter().zip(&b) {
+            *out = b[i].mul_add(*dot, *out);
+        }
+    }
 }
 
 #[cfg(test)]
