@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::config::{ByteSize, Quantize};
 use crate::hub::{Hub, HubConfig, TextProgress};
 use crate::model::quantise::Mix;
-use crate::model::{ModelConfig, read_config};
+use crate::model::{Outline, read_outline};
 use crate::ops::KvDtype;
 
 use super::opened::quantisation;
@@ -18,18 +18,41 @@ const LENGTHS: [usize; 4] = [2048, 8192, 32_768, 131_072];
 pub(super) fn plan(model: &str, memory: ByteSize) -> anyhow::Result<String> {
     let hub = Hub::new(HubConfig::from_env()?);
     let path = hub.resolve_config(model, &mut TextProgress::stderr())?;
-    let (config, has_tied_head) = read_config(&path)?;
-    Ok(text(model, &config, has_tied_head, memory))
+    Ok(text(model, &read_outline(&path)?, memory))
 }
 
-fn text(model: &str, config: &ModelConfig, has_tied_head: bool, memory: ByteSize) -> String {
+/// What the weights may be kept as, and how many bytes they are then. Those that are quantised already stay so.
+fn choices(outline: &Outline) -> Vec<(&'static str, u64)> {
+    if let Some(bytes) = outline.quantised_bytes {
+        return vec![("as is", bytes)];
+    }
+    let (config, has_tied_head) = (&outline.config, outline.has_tied_head);
+    let mixes = [
+        ("bf16", None),
+        ("q8_0", Some(Quantize::Q8_0)),
+        ("q4_k", Some(Quantize::Q4K)),
+        ("q4_0", Some(Quantize::Q4_0)),
+    ];
+    let bytes = |(name, to): (&'static str, Option<Quantize>)| {
+        let mix = to.map(|to| Mix {
+            target: quantisation(to),
+            num_layers: config.layers.len(),
+            has_tied_head,
+        });
+        (name, config.weight_bytes(has_tied_head, mix))
+    };
+    mixes.map(bytes).to_vec()
+}
+
+fn text(model: &str, outline: &Outline, memory: ByteSize) -> String {
+    let config = &outline.config;
     let mut text = String::new();
     let mut line = |line: String| {
         writeln!(text, "{line}").expect("a string takes all text: this is a bug");
     };
     line(format!(
         "{model}: {:.2} billion parameters in {} layers, context {} tokens",
-        config.num_parameters(has_tied_head) as f64 / 1e9,
+        config.num_parameters(outline.has_tied_head) as f64 / 1e9,
         config.layers.len(),
         config.context_length
     ));
@@ -50,24 +73,7 @@ fn text(model: &str, config: &ModelConfig, has_tied_head: bool, memory: ByteSize
         write!(head, "{len:>9}").expect("a string takes all text: this is a bug");
     }
     line(head);
-    for to in [
-        None,
-        Some(Quantize::Q8_0),
-        Some(Quantize::Q4K),
-        Some(Quantize::Q4_0),
-    ] {
-        let mix = to.map(|to| Mix {
-            target: quantisation(to),
-            num_layers: config.layers.len(),
-            has_tied_head,
-        });
-        let weights = config.weight_bytes(has_tied_head, mix);
-        let name = match to {
-            None => "bf16",
-            Some(Quantize::Q8_0) => "q8_0",
-            Some(Quantize::Q4K) => "q4_k",
-            Some(Quantize::Q4_0) => "q4_0",
-        };
+    for (name, weights) in choices(outline) {
         for (kv_name, dtype) in kv_dtypes {
             let block = (config.kv_bytes_per_token(dtype) * BLOCK_SIZE) as u64;
             let mut row = format!(
@@ -102,17 +108,34 @@ fn text(model: &str, config: &ModelConfig, has_tied_head: bool, memory: ByteSize
 mod tests {
     use super::*;
 
+    fn outline(folder: &str) -> Outline {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hf");
+        read_outline(&fixtures.join(folder).join("config.json")).unwrap()
+    }
+
+    #[test]
+    fn what_is_quantised_already_is_planned_as_it_is() {
+        for (folder, most) in [
+            ("llama-awq", 0.5),
+            ("llama-fp8", 0.8),
+            ("gpt-oss-mxfp4", 0.6),
+        ] {
+            let outline = outline(folder);
+            let choices = choices(&outline);
+            assert_eq!(choices.len(), 1, "{folder}");
+            let floats = outline.config.weight_bytes(outline.has_tied_head, None);
+            let ratio = choices[0].1 as f64 / floats as f64;
+            assert!(ratio < most, "{folder}: {ratio}");
+        }
+    }
+
     #[test]
     fn the_plan_says_what_fits_and_what_does_not() {
-        let folder = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/data/hf/qwen3-moe/config.json"
-        );
-        let (config, has_tied_head) = read_config(folder.as_ref()).unwrap();
-        let plan = |memory: &str| text("m", &config, has_tied_head, memory.parse().unwrap());
+        let outline = outline("qwen3-moe");
+        let plan = |memory: &str| text("m", &outline, memory.parse().unwrap());
         // Blocks of 16 tokens, 2 layers, 2 heads of 16 values, keys and values, 2 bytes: 4 KiB; streams of 256 tokens take 16.
         let fitting = plan("10MiB");
-        let weights = config.weight_bytes(has_tied_head, None);
+        let weights = outline.config.weight_bytes(outline.has_tied_head, None);
         let blocks = ((10 << 20) - weights) / 4096;
         let row = fitting
             .lines()

@@ -27,7 +27,7 @@ mod size;
 mod source;
 mod weights;
 
-pub use checkpoint::{Checkpoint, read_config};
+pub use checkpoint::{Checkpoint, Outline, read_outline};
 pub use config::{ExpertsConfig, LayerConfig, ModelConfig};
 pub use decoder::{Decoder, Limits};
 pub use encoding::Encoding;

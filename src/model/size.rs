@@ -59,10 +59,19 @@ impl ModelConfig {
 
     /// Bytes of the repacked matrices, quantised or in bfloat16.
     pub fn weight_bytes(&self, has_tied_head: bool, mix: Option<Mix>) -> u64 {
+        self.bytes_in(has_tied_head, |name, dims| {
+            mix?.type_of(name, dims)?.weight_format()
+        })
+    }
+
+    /// Bytes of the repacked matrices in the formats that `format_of` gives for their names and dimensions, or in bfloat16.
+    pub(super) fn bytes_in(
+        &self,
+        has_tied_head: bool,
+        format_of: impl Fn(&str, &[usize]) -> Option<WeightFormat>,
+    ) -> u64 {
         let bytes = |(name, dims): &(String, Vec<usize>)| {
-            let ty = mix.and_then(|mix| mix.type_of(name, dims));
-            let format = ty.and_then(|ty| ty.weight_format());
-            let format = format.unwrap_or(WeightFormat::BF16);
+            let format = format_of(name, dims).unwrap_or(WeightFormat::BF16);
             let num_experts: usize = dims[2..].iter().product();
             format.packed_bytes(dims[1], dims[0]) * num_experts
         };

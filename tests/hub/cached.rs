@@ -81,7 +81,7 @@ fn the_configuration_of_a_repository_is_known_without_its_weights() {
     let config = |spec: &str| setup.hub().resolve_config(spec, &mut setup.notes.clone());
     let path = config("org/tiny").unwrap();
     assert!(path.ends_with("snapshots/c0ffee/config.json"));
-    flambeau::model::read_config(&path).unwrap();
+    flambeau::model::read_outline(&path).unwrap();
     assert!(server.requests("safetensors").is_empty());
     // Half a folder is still none.
     assert!(!path.with_file_name("model.safetensors.index.json").exists());

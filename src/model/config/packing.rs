@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::json::error;
 use crate::model::ModelError;
 use crate::model::gguf::shown;
+use crate::ops::WeightFormat;
 
 /// What the tensors do not say of themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,20 @@ pub(in crate::model) struct Packing {
     pub int4: Option<Int4Layout>,
     /// Outputs and inputs that share a scale, where scales of 8-bit floats are a matrix.
     pub fp8_block: Option<[usize; 2]>,
+    /// What kernels keep packed matrices as.
+    pub format: Option<WeightFormat>,
+}
+
+impl Packing {
+    /// What kernels keep the matrix that GGUF files call `name` as; `None` if it is not packed.
+    pub fn format_of(&self, name: &str) -> Option<WeightFormat> {
+        let is_packed = match self.format {
+            // gpt-oss's.
+            Some(WeightFormat::Mxfp4) => name.contains("_exps."),
+            _ => name.starts_with("blk.") && !name.contains("ffn_gate_inp"),
+        };
+        self.format.filter(|_| is_packed)
+    }
 }
 
 /// How 4-bit integers lie in words of 32 bits.
@@ -44,20 +59,25 @@ const KEY: &str = "quantization_config";
 
 impl PackingJson {
     pub(super) fn resolve(&self) -> Result<Packing, ModelError> {
+        let packing = |format| Packing {
+            format: Some(format),
+            ..Packing::default()
+        };
         let int4 = |layout| Packing {
             int4: Some(layout),
-            fp8_block: None,
+            ..packing(WeightFormat::Int4)
         };
         match self.quant_method.as_deref() {
-            // What they are shows in the tensors.
-            Some("mxfp4" | "fbgemm_fp8") => Ok(Packing::default()),
+            // More shows in the tensors.
+            Some("mxfp4") => Ok(packing(WeightFormat::Mxfp4)),
+            Some("fbgemm_fp8") => Ok(packing(WeightFormat::Fp8)),
             Some("fp8") => Ok(Packing {
-                int4: None,
                 fp8_block: self.fp8_block()?,
+                ..packing(WeightFormat::Fp8)
             }),
             Some("compressed-tensors") => {
                 self.expect("format", self.format.as_deref(), &["float-quantized"])?;
-                Ok(Packing::default())
+                Ok(packing(WeightFormat::Fp8))
             }
             Some("awq") => {
                 self.expect_four_bits()?;

@@ -82,6 +82,20 @@ pub(super) fn encode_tensor(
     Ok(out)
 }
 
+/// A macro, so that the encoder becomes part of the kernel, where the instruction set is known: what is called through `Fn` does not.
+macro_rules! each_block {
+    ($rows:ident, $encode:path) => {{
+        let blocks = $rows.values.as_chunks().0;
+        let row_blocks = blocks.len() / ($rows.values.len() / $rows.cols).max(1);
+        let importance = $rows.importance.map(|importance| importance.as_chunks().0);
+        let out = $rows.out.as_chunks_mut().0;
+        for (i, (x, out)) in blocks.iter().zip(out).enumerate() {
+            let importance = importance.map(|importance| &importance[i % row_blocks]);
+            $encode(x, importance, out);
+        }
+    }};
+}
+
 struct Rows<'a> {
     ty: GgmlType,
     cols: usize,
@@ -97,36 +111,17 @@ impl Kernel for Rows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         match self.ty {
-            GgmlType::Q4_0 => self.blocks(blocks::q4_0),
-            GgmlType::Q5_0 => self.blocks(blocks::q5_0),
-            GgmlType::Q8_0 => self.blocks(blocks::q8_0),
-            GgmlType::Q4K => self.blocks(blocks::q4_k),
-            GgmlType::Q6K => self.blocks(blocks::q6_k),
+            GgmlType::Q4_0 => each_block!(self, blocks::q4_0),
+            GgmlType::Q5_0 => each_block!(self, blocks::q5_0),
+            GgmlType::Q8_0 => each_block!(self, blocks::q8_0),
+            GgmlType::Q4K => each_block!(self, blocks::q4_k),
+            GgmlType::Q6K => each_block!(self, blocks::q6_k),
             GgmlType::F16 => {
                 for (out, &x) in self.out.as_chunks_mut::<2>().0.iter_mut().zip(self.values) {
                     *out = f16::from_f32(x).to_le_bytes();
                 }
             }
             other => panic!("{other} is no type to quantise to: this is a bug"),
-        }
-    }
-}
-
-impl Rows<'_> {
-    #[inline(always)]
-    fn blocks<const N: usize, const BYTES: usize>(
-        self,
-        encode: impl Fn(&[f32; N], Option<&[f32; N]>, &mut [u8; BYTES]),
-    ) {
-        let blocks_per_row = self.cols / N;
-        let importance = self
-            .importance
-            .map(|importance| importance.as_chunks::<N>().0);
-        let blocks = self.values.as_chunks::<N>().0.iter();
-        let out = self.out.as_chunks_mut::<BYTES>().0;
-        for (i, (x, out)) in blocks.zip(out).enumerate() {
-            let importance = importance.map(|importance| &importance[i % blocks_per_row]);
-            encode(x, importance, out);
         }
     }
 }

@@ -15,14 +15,12 @@ pub(super) fn symmetric(x: &[f32], w: &[f32], n: i32) -> f32 {
     let (mut best, mut best_gain) = (0.0, -1.0);
     for step in -9..=9 {
         let inverse = -(n as f32 + 0.1 * step as f32) / largest;
-        let (mut with_x, mut with_q) = (0.0, 0.0);
-        for (x, w) in x.iter().zip(w) {
+        let [with_x, with_q] = sums(x, w, |x, w| {
             let q = (x * inverse)
                 .round_ties_even()
                 .clamp(-n as f32, (n - 1) as f32);
-            with_x += w * x * q;
-            with_q += w * q * q;
-        }
+            [w * x * q, w * q * q]
+        });
         // The error is `Σ w x²` less this.
         let gain = with_x * with_x / with_q;
         if with_q > 0.0 && gain > best_gain {
@@ -47,6 +45,7 @@ pub(super) fn affine(x: &[f32], w: &[f32], n: i32) -> (f32, f32) {
     if range < 1e-15 {
         return (0.0, -lowest);
     }
+    let [sw, sx] = sums(x, w, |x, w| [w, w * x]);
     let (mut best, mut best_error) = ((range / n as f32, lowest), f32::INFINITY);
     for step in -10..=20 {
         let inverse = (n as f32 + 0.1 * step as f32) / range;
@@ -55,15 +54,10 @@ pub(super) fn affine(x: &[f32], w: &[f32], n: i32) -> (f32, f32) {
                 .round_ties_even()
                 .clamp(0.0, n as f32)
         };
-        let [mut sw, mut sx, mut sq, mut sqq, mut sxq] = [0.0; 5];
-        for (&x, w) in x.iter().zip(w) {
+        let [sq, sqq, sxq] = sums(x, w, |x, w| {
             let q = quant(x);
-            sw += w;
-            sx += w * x;
-            sq += w * q;
-            sqq += w * q * q;
-            sxq += w * x * q;
-        }
+            [w * q, w * q * q, w * x * q]
+        });
         let determinant = sw * sqq - sq * sq;
         if determinant <= 0.0 {
             continue;
@@ -73,16 +67,30 @@ pub(super) fn affine(x: &[f32], w: &[f32], n: i32) -> (f32, f32) {
         if offset > 0.0 {
             (scale, offset) = (sxq / sqq, 0.0);
         }
-        let mut error = 0.0;
-        for (&x, w) in x.iter().zip(w) {
+        let [error] = sums(x, w, |x, w| {
             let difference = x - (scale * quant(x) + offset);
-            error += w * difference * difference;
-        }
+            [w * difference * difference]
+        });
         if scale > 0.0 && error < best_error {
             (best, best_error) = ((scale, offset), error);
         }
     }
     (best.0, -best.1)
+}
+
+/// Sums of what `terms` gives for each value and its weight, of whole eights: in eight chains, which become vectors.
+#[inline(always)]
+fn sums<const N: usize>(x: &[f32], w: &[f32], terms: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
+    let mut chains = [[0.0; 8]; N];
+    for (x, w) in x.as_chunks::<8>().0.iter().zip(w.as_chunks::<8>().0) {
+        for lane in 0..8 {
+            let terms = terms(x[lane], w[lane]);
+            for (chain, term) in chains.iter_mut().zip(terms) {
+                chain[lane] += term;
+            }
+        }
+    }
+    chains.map(|chain| chain.iter().sum())
 }
 
 #[cfg(test)]
