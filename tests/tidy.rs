@@ -110,7 +110,7 @@ fn sources() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `src/server/sse.rs` is of the layer `server`; `src/lib.rs` and `src/main.rs` of none.
+/// `src/server/answer/sse.rs` is of the layer `server`; `src/lib.rs` and `src/main.rs` of none.
 fn layer(path: &str) -> Option<&str> {
     let name = path.strip_prefix("src/")?.split(['/', '.']).next()?;
     (name != "lib" && name != "main").then_some(name)

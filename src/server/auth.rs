@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::account::Received;
+use super::answer::account::Received;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::request::DEFAULT_TENANT;

@@ -13,7 +13,7 @@ use crate::text::{ChatError, TemplateError, TokenizerError};
 
 /// An error as the client sees it.
 #[derive(Clone, Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     pub status: StatusCode,
     kind: &'static str,
     message: String,

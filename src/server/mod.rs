@@ -6,31 +6,17 @@
 //! ```
 
 mod accept;
-mod account;
-mod adapters;
+mod answer;
 mod auth;
-mod body;
-mod chat;
-mod completions;
 mod error;
-mod fields;
-#[cfg(test)]
-mod fields_doc;
-mod framing;
-mod generation;
-mod logprobs;
-mod ops;
-mod respond;
+mod request;
 mod router;
+mod routes;
 mod run;
-mod sampling;
-mod sse;
 mod state;
-mod tokenize;
-mod urgency;
 
-pub use adapters::{AdapterLoader, Adapters};
 pub use auth::ApiKey;
+pub use request::sampling::SamplingDefaults;
+pub use routes::adapters::{AdapterLoader, Adapters};
 pub use run::{Ended, serve};
-pub use sampling::SamplingDefaults;
 pub use state::{AppState, ServedModel, ServerOptions};

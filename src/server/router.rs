@@ -13,11 +13,11 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use tokio::time::timeout;
 
-use super::account::Received;
+use super::answer::account::Received;
 use super::auth::require_key;
 use super::error::ApiError;
+use super::routes::{adapters, chat, completions, ops, tokenize};
 use super::state::AppState;
-use super::{adapters, chat, completions, ops, tokenize};
 
 /// The whole front.
 pub(super) fn router(state: AppState) -> Router {

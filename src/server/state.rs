@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 
-use super::adapters::Adapters;
 use super::auth::ApiKey;
-use super::sampling::SamplingDefaults;
+use super::request::sampling::SamplingDefaults;
+use super::routes::adapters::Adapters;
 use crate::engine::{EngineHandle, EventStream};
 use crate::telemetry::{RequestLog, RequestMetrics};
 use crate::text::{ChatTemplate, Tokenizer};

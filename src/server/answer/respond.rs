@@ -8,15 +8,15 @@ use axum::response::{IntoResponse, Response};
 
 use super::account::{Account, Received, TIER, Timings};
 use super::body::{AnswerBody, Kind, Part};
-use super::error::ApiError;
 use super::generation::Generation;
-use super::sampling::Generate;
 use super::sse;
-use super::state::AppState;
 use crate::request::GenerateRequest;
+use crate::server::error::ApiError;
+use crate::server::request::sampling::Generate;
+use crate::server::state::AppState;
 
 /// Runs `request` and answers it as `kind`. `prompt_chars` is for the log.
-pub(super) async fn respond(
+pub(crate) async fn respond(
     state: AppState,
     received: Arc<Received>,
     kind: Kind,
@@ -91,7 +91,7 @@ async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Respo
 }
 
 /// The headers that say who answered and, when known, what the caches had and how long it took.
-pub(super) fn provenance(cache: Option<&'static str>, timings: Option<Timings>) -> HeaderMap {
+pub(crate) fn provenance(cache: Option<&'static str>, timings: Option<Timings>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(
         HeaderName::from_static("x-flambeau-tier"),

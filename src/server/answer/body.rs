@@ -6,20 +6,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::account::{TIER, Timings, Usage};
-use super::framing::Framing;
 use super::logprobs::{self, Spelling};
 use crate::request::{FinishReason, SampledToken};
+use crate::server::request::framing::Framing;
 use crate::text::Tokenizer;
 
 /// Which endpoint answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Chat,
     Completion,
 }
 
 /// What stays the same through one answer.
-pub(super) struct AnswerBody {
+pub(crate) struct AnswerBody {
     pub kind: Kind,
     pub framing: Framing,
     id: String,
@@ -32,7 +32,7 @@ pub(super) struct AnswerBody {
 }
 
 /// What is new in a choice: text, the tokens behind it, and how it ended.
-pub(super) struct Part<'a> {
+pub(crate) struct Part<'a> {
     pub text: &'a str,
     pub tokens: &'a [SampledToken],
     pub finish: Option<FinishReason>,

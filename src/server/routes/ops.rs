@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::error::ApiError;
-use super::state::AppState;
 use crate::engine::{EngineHandle, Event, EventStream};
 use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use crate::server::error::ApiError;
+use crate::server::state::AppState;
 
 /// The process lives.
-pub(super) async fn health() -> Json<Value> {
+pub(crate) async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
 /// The model computed a step lately, or generates a token now when asked for one.
-pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let engine = &state.model.engine;
     if engine.is_draining() {
         return Err(ApiError::unavailable("the server is shutting down"));
@@ -75,13 +75,13 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
 }
 
 /// `POST /admin/cache/reset`: forgets all that the prefix cache and its arena on the host hold.
-pub(super) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let num_blocks = state.model.engine.reset_cache().await?;
     Ok(Json(json!({"num_blocks": num_blocks})))
 }
 
 /// Prometheus text.
-pub(super) async fn metrics(State(state): State<AppState>) -> Response {
+pub(crate) async fn metrics(State(state): State<AppState>) -> Response {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         state.prometheus.render(),
@@ -89,11 +89,11 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Response {
         .into_response()
 }
 
-pub(super) async fn version() -> Json<Value> {
+pub(crate) async fn version() -> Json<Value> {
     Json(json!({"version": env!("CARGO_PKG_VERSION")}))
 }
 
-pub(super) async fn models(State(state): State<AppState>) -> Json<Value> {
+pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
     let created = state
         .started
         .duration_since(UNIX_EPOCH)

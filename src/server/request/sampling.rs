@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::ApiError;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
 use super::framing::Framing;
-use super::state::ServedModel;
 use super::urgency;
 use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
+use crate::server::error::ApiError;
+use crate::server::state::ServedModel;
 use crate::text::StopMatcher;
 
 /// What a request that names no value gets; from the model's card.
@@ -50,12 +50,12 @@ const MAX_NAME_LEN: usize = 256;
 /// Tokens a request may bias.
 const MAX_BIASES: usize = 1024;
 /// Alternatives a token.
-pub(super) const MAX_LOGPROBS: i64 = 20;
+pub(crate) const MAX_LOGPROBS: i64 = 20;
 /// Temperatures below this are greedy, as in vLLM: dividing by them says nothing else.
 const GREEDY_BELOW: f32 = 1e-5;
 
 /// The shared part of both endpoints' tables.
-pub(super) const SHARED: &[Field] = &[
+pub(crate) const SHARED: &[Field] = &[
     ("model", Honoured),
     ("stream", Honoured),
     ("stream_options", Honoured),
@@ -112,13 +112,13 @@ pub(super) const SHARED: &[Field] = &[
 
 /// Who asks, for the log.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     pub user: Option<String>,
     pub session: Option<String>,
 }
 
 /// A validated request without its prompt.
-pub(super) struct Generate {
+pub(crate) struct Generate {
     pub sampling: SamplingParams,
     pub framing: Framing,
     pub caller: Caller,
@@ -315,7 +315,7 @@ fn stops(fields: &mut Fields, include_stop: bool) -> Result<StopMatcher, ApiErro
 }
 
 /// Takes a list of token ids, each in the vocabulary.
-pub(super) fn token_ids(
+pub(crate) fn token_ids(
     fields: &mut Fields,
     name: &str,
     model: &ServedModel,
@@ -326,7 +326,7 @@ pub(super) fn token_ids(
 }
 
 /// Checks that every id is in the vocabulary.
-pub(super) fn check_token_ids(
+pub(crate) fn check_token_ids(
     ids: &[u32],
     name: &str,
     model: &ServedModel,

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::error::ApiError;
 use super::fields::{Field, Fields, Support::Honoured, Support::Only, check_keys, typed};
+use crate::server::error::ApiError;
 
 const STREAM_OPTIONS: &[Field] = &[
     ("include_usage", Honoured),
@@ -13,7 +13,7 @@ const STREAM_OPTIONS: &[Field] = &[
 
 /// How the answer is to be framed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Framing {
+pub(crate) struct Framing {
     pub stream: bool,
     pub include_usage: bool,
     pub continuous_usage: bool,

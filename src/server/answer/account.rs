@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::sampling::Caller;
-use super::state::AppState;
 use crate::request::{DEFAULT_TENANT, Timing};
+use crate::server::request::sampling::Caller;
+use crate::server::state::AppState;
 use crate::telemetry::{Outcome, RequestRecord};
 
 /// What is known of a request from its head on; shared by everything that handles it.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(crate) struct Received {
     /// When its head was read.
     pub at: Instant,
     /// `x-request-id`.
@@ -84,7 +84,7 @@ fn ms(duration: Duration) -> f64 {
 
 /// Tokens so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     pub prompt: usize,
     /// Of the prompt, what the prefix cache had.
     pub cached: usize,
@@ -103,14 +103,14 @@ impl Usage {
 
 /// Where the time went, in milliseconds, as the `flambeau` object and `server-timing` show it.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
-pub(super) struct Timings {
+pub(crate) struct Timings {
     pub queue_ms: f64,
     pub prefill_ms: f64,
     pub ttft_ms: f64,
 }
 
 /// Dropped without [`Account::close`], it books the request as cancelled.
-pub(super) struct Account {
+pub(crate) struct Account {
     state: AppState,
     received: Arc<Received>,
     record: RequestRecord,
@@ -232,4 +232,4 @@ impl Drop for Account {
 }
 
 /// Which tier answers: there is one so far.
-pub(super) const TIER: &str = "primary";
+pub(crate) const TIER: &str = "primary";

@@ -15,11 +15,11 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{AnswerBody, Part};
-use super::error::ApiError;
 use super::generation::{Delta, Generation};
 use super::respond::provenance;
 use crate::engine::{EngineError, Refusal};
 use crate::request::{FinishReason, SampledToken};
+use crate::server::error::ApiError;
 
 const COMMENT: &[u8] = b": waiting\n\n";
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -38,7 +38,7 @@ struct Stream {
 }
 
 /// Waits for the first token, or `keep_alive`, then answers.
-pub(super) async fn respond(
+pub(crate) async fn respond(
     mut generation: Generation,
     body: AnswerBody,
     keep_alive: Duration,

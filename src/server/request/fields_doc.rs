@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::fields::{Field, Support};
-use super::{adapters, chat, completions, sampling, tokenize};
+use super::sampling;
+use crate::server::routes::{adapters, chat, completions, tokenize};
 
 const PREAMBLE: &str = "# Request fields\n\n\
     What each endpoint does with each field it knows. Any other field is a 400 that names the nearest known one; `null`\n\

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::account::{Account, Timings, Usage};
-use super::error::ApiError;
-use super::framing::Framing;
 use crate::engine::{EngineError, Event, EventStream};
 use crate::request::{FinishReason, SampledToken};
+use crate::server::error::ApiError;
+use crate::server::request::framing::Framing;
 use crate::telemetry::Outcome;
 use crate::text::{Detokeniser, StopMatcher, Tokenizer};
 
 /// What one token led to.
 #[derive(Debug)]
-pub(super) struct Delta {
+pub(crate) struct Delta {
     /// Text that is certain now; may be empty.
     pub text: String,
     /// The token behind it.
@@ -22,7 +22,7 @@ pub(super) struct Delta {
 }
 
 /// Dropping it cancels the request in the engine and books it as cancelled.
-pub(super) struct Generation {
+pub(crate) struct Generation {
     events: EventStream,
     tokenizer: Arc<Tokenizer>,
     detokeniser: Detokeniser,

@@ -8,17 +8,19 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::account::Received;
-use super::body::Kind;
-use super::error::ApiError;
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed};
-use super::respond::respond;
-use super::sampling::{Generate, MAX_LOGPROBS, SHARED};
-use super::state::{AppState, ServedModel};
+use crate::server::answer::account::Received;
+use crate::server::answer::body::Kind;
+use crate::server::answer::respond::respond;
+use crate::server::error::ApiError;
+use crate::server::request::fields::{
+    Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed,
+};
+use crate::server::request::sampling::{Generate, MAX_LOGPROBS, SHARED};
+use crate::server::state::{AppState, ServedModel};
 use crate::text::{Message, Prompt, Role, encode_chat};
 
 /// This endpoint's own fields.
-pub(super) const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("messages", Honoured),
     ("max_completion_tokens", Honoured),
     ("top_logprobs", Honoured),
@@ -61,7 +63,7 @@ const MESSAGE: &[Field] = &[
 
 const TEXT_PART: &[Field] = &[("type", Honoured), ("text", Honoured)];
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
@@ -88,7 +90,7 @@ pub(super) async fn handle(
 }
 
 /// Renders and tokenises off the async threads: long prompts take milliseconds.
-pub(super) async fn encode(
+pub(crate) async fn encode(
     state: &AppState,
     messages: Vec<Message>,
     add_generation_prompt: bool,
@@ -126,7 +128,7 @@ fn logprobs(fields: &mut Fields) -> Result<Option<u32>, ApiError> {
 }
 
 /// Takes the conversation; errors name the message and its field.
-pub(super) fn messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
+pub(crate) fn messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
     let list: Vec<Map<String, Value>> = fields.required("messages")?;
     if list.is_empty() {
         return Err(ApiError::field(
@@ -208,7 +210,7 @@ fn join_parts(parts: Vec<Value>, path: &str) -> Result<String, ApiError> {
 
 impl ServedModel {
     /// Refuses, before the work of tokenising it, a text that cannot fit whatever its tokens are.
-    pub(super) fn check_prompt_bytes(&self, num_bytes: usize, param: &str) -> Result<(), ApiError> {
+    pub(crate) fn check_prompt_bytes(&self, num_bytes: usize, param: &str) -> Result<(), ApiError> {
         let at_least = num_bytes / self.tokenizer.max_token_bytes().max(1);
         if at_least >= self.max_model_len {
             let message = format!(

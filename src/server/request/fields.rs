@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use crate::server::error::ApiError;
 
 /// What an endpoint does with a field.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Support {
+pub(crate) enum Support {
     /// Read by the handler.
     Honoured,
     /// Accepted when it holds one of these JSON values, which ask for nothing; else a 400 "not supported yet".
@@ -20,14 +20,14 @@ pub(super) enum Support {
 }
 
 /// One row of an endpoint's table.
-pub(super) type Field = (&'static str, Support);
+pub(crate) type Field = (&'static str, Support);
 
 /// Fields refused whatever they hold.
-pub(super) const NEVER: Support = Support::Only(&[]);
+pub(crate) const NEVER: Support = Support::Only(&[]);
 
 /// A body whose every field is known.
 #[derive(Debug)]
-pub(super) struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// Parses `body` and checks it against `tables`. `null` counts as absent everywhere.
@@ -120,12 +120,12 @@ impl<'de> Deserialize<'de> for Unique {
 }
 
 /// Deserialises the value of the field `name`.
-pub(super) fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, ApiError> {
+pub(crate) fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, ApiError> {
     serde_json::from_value(value).map_err(|error| ApiError::field(name, format!("{name}: {error}")))
 }
 
 /// Checks the keys of an object at `path` (`""` for the body, else `"stream_options."` and the like).
-pub(super) fn check_keys(
+pub(crate) fn check_keys(
     map: &Map<String, Value>,
     tables: &[&[Field]],
     path: &str,

@@ -10,10 +10,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
-use super::fields::{Field, Fields, Support::Honoured, Support::Only};
-use super::state::{AppState, ServedModel};
 use crate::request::Adapter;
+use crate::server::error::ApiError;
+use crate::server::request::fields::{Field, Fields, Support::Honoured, Support::Only};
+use crate::server::state::{AppState, ServedModel};
 use crate::telemetry::log_line;
 
 /// Reads an adapter's folder; the error says what is wrong with it. What it gives only the executor understands.
@@ -76,7 +76,7 @@ impl Adapters {
     }
 
     /// Names and folders.
-    pub(super) fn list(&self) -> Vec<(String, String)> {
+    pub(crate) fn list(&self) -> Vec<(String, String)> {
         let loaded = self.read();
         let entries = loaded.by_name.iter();
         entries
@@ -99,7 +99,7 @@ impl Adapters {
 }
 
 /// What a request's `model` names.
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     /// What the answer says.
     pub name: String,
     pub adapter: Option<Adapter>,
@@ -107,7 +107,7 @@ pub(super) struct Chosen {
 
 impl ServedModel {
     /// The model or an adapter by its name; naming none means the model. 404 for another name.
-    pub(super) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
+    pub(crate) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
         let Some(name) = name.filter(|name| *name != self.name) else {
             return Ok(Chosen {
                 name: self.name.clone(),
@@ -124,17 +124,17 @@ impl ServedModel {
     }
 }
 
-pub(super) const LOAD: &[Field] = &[
+pub(crate) const LOAD: &[Field] = &[
     ("lora_name", Honoured),
     ("lora_path", Honoured),
     ("load_inplace", Honoured),
     ("is_3d_lora_weight", Only(&["false"])),
 ];
 
-pub(super) const UNLOAD: &[Field] = &[("lora_name", Honoured), ("lora_int_id", Only(&[]))];
+pub(crate) const UNLOAD: &[Field] = &[("lora_name", Honoured), ("lora_int_id", Only(&[]))];
 
 /// `POST /v1/load_lora_adapter`.
-pub(super) async fn load(
+pub(crate) async fn load(
     State(state): State<AppState>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
@@ -164,7 +164,7 @@ pub(super) async fn load(
 }
 
 /// `POST /v1/unload_lora_adapter`: requests that run go on.
-pub(super) async fn unload(
+pub(crate) async fn unload(
     State(state): State<AppState>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {

@@ -10,7 +10,7 @@ const IMPOSSIBLE: f32 = -9999.0;
 
 /// How tokens are spelt in log-probabilities.
 #[derive(Clone, Copy)]
-pub(super) struct Spelling<'a> {
+pub(crate) struct Spelling<'a> {
     pub tokenizer: &'a Tokenizer,
     /// `token_id:N` instead of text.
     pub as_ids: bool,
@@ -44,7 +44,7 @@ fn with_logprobs(tokens: &[SampledToken]) -> impl Iterator<Item = (u32, &TokenLo
 }
 
 /// The chat shape: `{"content": [{token, logprob, bytes, top_logprobs}]}`.
-pub(super) fn chat(tokens: &[SampledToken], spelling: Spelling<'_>) -> Value {
+pub(crate) fn chat(tokens: &[SampledToken], spelling: Spelling<'_>) -> Value {
     let content: Vec<Value> = with_logprobs(tokens)
         .map(|(id, logprobs)| {
             let mut entry = spelling.entry(id, logprobs.chosen);
@@ -61,7 +61,7 @@ pub(super) fn chat(tokens: &[SampledToken], spelling: Spelling<'_>) -> Value {
 
 /// The completions shape: parallel lists. `text_offset` counts characters of the tokens' text from the answer's start
 /// and is carried on between chunks.
-pub(super) fn completion(
+pub(crate) fn completion(
     tokens: &[SampledToken],
     spelling: Spelling<'_>,
     text_offset: &mut usize,

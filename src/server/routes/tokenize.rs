@@ -8,13 +8,13 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::chat;
-use super::error::ApiError;
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only};
-use super::sampling::token_ids;
-use super::state::AppState;
+use crate::server::error::ApiError;
+use crate::server::request::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only};
+use crate::server::request::sampling::token_ids;
+use crate::server::state::AppState;
 use crate::text::Specials;
 
-pub(super) const TOKENIZE: &[Field] = &[
+pub(crate) const TOKENIZE: &[Field] = &[
     ("model", Honoured),
     ("prompt", Honoured),
     ("messages", Honoured),
@@ -28,9 +28,9 @@ pub(super) const TOKENIZE: &[Field] = &[
     ("mm_processor_kwargs", NEVER),
 ];
 
-pub(super) const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
+pub(crate) const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
 
-pub(super) async fn tokenize(
+pub(crate) async fn tokenize(
     State(state): State<AppState>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
@@ -86,7 +86,7 @@ pub(super) async fn tokenize(
     })))
 }
 
-pub(super) async fn detokenize(
+pub(crate) async fn detokenize(
     State(state): State<AppState>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::ApiError;
 use super::fields::Fields;
-use super::state::ServedModel;
 use crate::request::Priority;
+use crate::server::error::ApiError;
+use crate::server::state::ServedModel;
 
 /// A day.
 const MAX_DEADLINE_MS: i64 = 86_400_000;
 
 /// A class by its name, or vLLM's number for those that are all alike.
-pub(super) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
+pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
     let Some(value) = fields.opt::<Value>("priority")? else {
         return Ok(Priority::default());
     };
@@ -30,7 +30,7 @@ pub(super) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
 }
 
 /// The request's own, or the server's, which batch work is free of.
-pub(super) fn deadline(
+pub(crate) fn deadline(
     fields: &mut Fields,
     model: &ServedModel,
     priority: Priority,

@@ -8,16 +8,18 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::account::Received;
-use super::body::Kind;
-use super::error::ApiError;
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
-use super::respond::respond;
-use super::sampling::{Generate, MAX_LOGPROBS, SHARED, check_token_ids};
-use super::state::{AppState, ServedModel};
+use crate::server::answer::account::Received;
+use crate::server::answer::body::Kind;
+use crate::server::answer::respond::respond;
+use crate::server::error::ApiError;
+use crate::server::request::fields::{
+    Field, Fields, NEVER, Support::Honoured, Support::Only, typed,
+};
+use crate::server::request::sampling::{Generate, MAX_LOGPROBS, SHARED, check_token_ids};
+use crate::server::state::{AppState, ServedModel};
 
 /// This endpoint's own fields.
-pub(super) const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("prompt", Honoured),
     ("add_special_tokens", Only(&["true"])),
     ("prompt_embeds", NEVER),
@@ -27,7 +29,7 @@ pub(super) const FIELDS: &[Field] = &[
 /// OpenAI's default for this endpoint.
 const DEFAULT_MAX_TOKENS: usize = 16;
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
@@ -101,7 +103,7 @@ fn prompt(value: Value, model: &ServedModel) -> Result<Prompt, ApiError> {
 }
 
 /// Tokenises off the async threads. A raw prompt may spell special tokens: it is the caller's own template.
-pub(super) async fn encode(model: &Arc<ServedModel>, text: String) -> Result<Vec<u32>, ApiError> {
+pub(crate) async fn encode(model: &Arc<ServedModel>, text: String) -> Result<Vec<u32>, ApiError> {
     model.check_prompt_bytes(text.len(), "prompt")?;
     let tokenizer = Arc::clone(&model.tokenizer);
     let ids = tokio::task::spawn_blocking(move || tokenizer.encode_prompt(&text)).await;

@@ -1,0 +1,8 @@
+//! From a body to what the engine is asked: every field checked against its endpoint's table.
+
+pub(super) mod fields;
+#[cfg(test)]
+mod fields_doc;
+pub(super) mod framing;
+pub(super) mod sampling;
+pub(super) mod urgency;

@@ -1,0 +1,7 @@
+//! One file an endpoint, or a few that belong together.
+
+pub(super) mod adapters;
+pub(super) mod chat;
+pub(super) mod completions;
+pub(super) mod ops;
+pub(super) mod tokenize;
