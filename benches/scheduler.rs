@@ -48,6 +48,8 @@ fn request(
 ) -> GenerateRequest {
     let first = id as u32 * 100_000;
     GenerateRequest {
+        prompt_logprobs: None,
+        constraint: None,
         adapter: None,
         tenant: DEFAULT_TENANT.into(),
         priority: Priority::Standard,

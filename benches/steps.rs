@@ -43,6 +43,8 @@ fn plan(num_sequences: usize, q_len: usize, context_len: usize) -> StepPlan {
         plan.block_table_offsets
             .push(plan.block_tables.len() as u32);
         plan.samples.push(SampleRow {
+            known: None,
+            mask: None,
             row_idx: plan.token_ids.len() as u32 - 1,
             sampling: Arc::clone(&sampling),
             position: context_len as u32,

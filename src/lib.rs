@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod constraint;
 pub mod engine;
 pub mod hub;
 pub mod kv;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::constraint::Constraint;
+
 /// How the next token is drawn. Token strings, stop strings and text are not the engine's business.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
@@ -26,6 +28,8 @@ pub struct SamplingParams {
     pub logit_bias: Vec<(u32, f32)>,
     /// Key of the sampling noise: equal seeds give equal tokens, whoever shares the batch.
     pub seed: u64,
+    /// Which of a request's choices this is: equal seeds give different choices different tokens.
+    pub choice: u32,
     /// How many alternatives to report a token: `None` for no log-probabilities, `Some(0)` for the chosen token's only.
     pub logprobs: Option<u32>,
 }
@@ -43,6 +47,7 @@ impl SamplingParams {
             repetition_penalty: 1.0,
             logit_bias: Vec::new(),
             seed: 0,
+            choice: 0,
             logprobs: None,
         }
     }
@@ -123,6 +128,11 @@ pub struct GenerateRequest {
     pub deadline: Option<Duration>,
     /// Token ids of the prompt; not empty.
     pub prompt: Vec<u32>,
+    /// How many alternatives to report for every token of the prompt but the first; `None` for no log-probabilities. What is
+    /// asked for them is computed anew, whatever is cached.
+    pub prompt_logprobs: Option<u32>,
+    /// What may be drawn.
+    pub constraint: Option<Box<dyn Constraint>>,
     /// How tokens are drawn.
     pub sampling: SamplingParams,
     /// When it ends.
@@ -154,8 +164,10 @@ impl FinishReason {
 /// Log-probabilities of one position, in nats, of the raw logits (before penalties, bias, temperature and filters).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprobs {
-    /// The drawn token's.
+    /// The token's own.
     pub chosen: f32,
+    /// How many tokens are at least as likely, itself among them.
+    pub rank: u32,
     /// The likeliest tokens, `(token_id, log-probability)`, descending, ties by id.
     pub top: Vec<(u32, f32)>,
 }

@@ -64,6 +64,8 @@ fn requests(vocab_size: usize) -> Vec<GenerateRequest> {
             prompt.extend_from_within(..);
         }
         GenerateRequest {
+            prompt_logprobs: None,
+            constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: [Priority::Standard, Priority::Interactive, Priority::Batch][rng.below(3)],

@@ -76,6 +76,8 @@ fn requests() -> Vec<GenerateRequest> {
             _ => {}
         }
         GenerateRequest {
+            prompt_logprobs: (i % 8 == 5).then_some(2),
+            constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,
@@ -133,6 +135,9 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
             scheduler.commit(output.sampled, now, &mut committed);
             for event in committed.drain(..) {
                 answer.finish = event.finish;
+                if !event.prompt_logprobs.is_empty() {
+                    answer.prompt_logprobs = event.prompt_logprobs;
+                }
                 answer.tokens.extend(event.token);
             }
         }
@@ -140,6 +145,22 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
     };
     let answers = requests.into_iter().map(&mut answer).collect();
     (answers, scheduler.num_drafted(), scheduler.num_accepted())
+}
+
+#[test]
+fn a_prompt_is_scored_as_its_tokens_were_when_they_were_drawn() {
+    let mut asked = requests()[8].clone();
+    asked.sampling.logprobs = Some(3);
+    let answer = &alone(std::slice::from_ref(&asked), KvDtype::F16)[0];
+    let again = GenerateRequest {
+        prompt: [asked.prompt.clone(), answer.token_ids()].concat(),
+        prompt_logprobs: Some(3),
+        ..asked.clone()
+    };
+    let scores = &alone(&[again], KvDtype::F16)[0].prompt_logprobs;
+    assert_eq!(scores.len(), asked.prompt.len() + answer.tokens.len() - 1);
+    let drawn = answer.tokens.iter().map(|token| token.logprobs.as_ref());
+    assert!(scores[asked.prompt.len() - 1..].iter().map(Some).eq(drawn));
 }
 
 static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(&requests(), KvDtype::F16));
@@ -182,6 +203,8 @@ impl Passer {
     fn arrive(rng: &mut Rng, engine: &Engine) -> Self {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
+            prompt_logprobs: None,
+            constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,

@@ -41,6 +41,8 @@ fn expected(prompt: &[u32], max_tokens: usize, max_model_len: usize) -> Vec<u32>
 
 fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest {
     GenerateRequest {
+        prompt_logprobs: None,
+        constraint: None,
         adapter: None,
         tenant: tenant.into(),
         priority: Priority::Standard,

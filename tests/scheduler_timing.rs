@@ -44,6 +44,8 @@ impl Machine {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
         let request = GenerateRequest {
+            prompt_logprobs: None,
+            constraint: None,
             adapter: None,
             tenant: tenant.into(),
             priority: Priority::Standard,

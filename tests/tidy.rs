@@ -7,22 +7,37 @@ use std::path::{Path, PathBuf};
 
 /// Which layers each layer may name (DESIGN: dependencies run one way). `cli` is the composition root.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("request", &[]),
+    ("constraint", &[]),
+    ("request", &["constraint"]),
     ("telemetry", &[]),
-    ("text", &[]),
+    ("text", &["constraint"]),
     ("hub", &[]),
     ("config", &[]),
     ("kv", &[]),
-    ("scheduler", &["kv", "request"]),
-    ("engine", &["scheduler", "kv", "request", "telemetry"]),
+    ("scheduler", &["kv", "request", "constraint"]),
+    (
+        "engine",
+        &["scheduler", "kv", "request", "constraint", "telemetry"],
+    ),
     ("backend", &[]),
     ("ops", &["backend"]),
-    ("sample", &["ops", "backend", "request"]),
+    ("sample", &["ops", "backend", "request", "constraint"]),
     (
         "model",
-        &["sample", "ops", "backend", "engine", "scheduler", "request"],
+        &[
+            "sample",
+            "ops",
+            "backend",
+            "engine",
+            "scheduler",
+            "request",
+            "constraint",
+        ],
     ),
-    ("server", &["engine", "text", "request", "telemetry"]),
+    (
+        "server",
+        &["engine", "text", "request", "constraint", "telemetry"],
+    ),
     (
         "cli",
         &[

@@ -7,12 +7,15 @@ use tokio::sync::{mpsc, watch};
 
 use super::places::Place;
 
-use crate::request::{FinishReason, SampledToken, Timing};
+use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
 use crate::scheduler::Refusal;
 
 /// Why an accepted request ended without a finish reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
+    /// The rule that its tokens follow could not be told any further.
+    #[error("the grammar of this request failed: {0}")]
+    Constraint(String),
     /// The step it was part of failed.
     #[error("the engine failed while computing this request: {0}")]
     Step(String),
@@ -35,6 +38,8 @@ pub enum EngineError {
 /// One message of a request's stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Comes first where it was asked for: the log-probabilities of the prompt's tokens, from the second on.
+    Prompt(Vec<TokenLogprobs>),
     /// A token; `timing` comes with the first. `finish` makes it the last event.
     Token {
         /// The token.
@@ -64,7 +69,7 @@ impl Event {
 
 /// The engine's end of a request's stream.
 ///
-/// The channel has room for every token the request may have and the terminal event, so sending never blocks. Dropping
+/// The channel has room for the prompt's scores, every token the request may have and the terminal event, so sending never blocks. Dropping
 /// the sink without a terminal event sends [`EngineError::ShutDown`]: however a request ends, its reader hears of it once.
 #[derive(Debug)]
 pub struct EventSink {
@@ -137,7 +142,7 @@ impl EventSink {
         place: Place,
         stopped: watch::Receiver<bool>,
     ) -> (Self, EventStream) {
-        let (sender, receiver) = mpsc::channel(max_tokens + 1);
+        let (sender, receiver) = mpsc::channel(max_tokens + 2);
         let is_satisfied = Arc::new(AtomicBool::new(false));
         let sink = Self {
             sender: Some(sender),
@@ -161,6 +166,11 @@ impl EventSink {
     /// Whether the reader left before it had all it wants.
     pub fn is_abandoned(&self) -> bool {
         self.is_cancelled() && !self.is_satisfied.load(Ordering::Relaxed)
+    }
+
+    /// Sends the scores of the prompt.
+    pub fn prompt(&mut self, logprobs: Vec<TokenLogprobs>) {
+        self.send(Event::Prompt(logprobs));
     }
 
     /// Sends a token that is not the last.

@@ -76,23 +76,45 @@ impl FakeExecutor {
         let context = (0..row.position as usize).map(|i| {
             self.cache[blocks[i / self.block_size] as usize * self.block_size + i % self.block_size]
         });
+        if let Some(token_id) = row.known {
+            let logprobs = row
+                .sampling
+                .logprobs
+                .map(|count| self.logprobs(token_id, count));
+            return Some(SampledToken { token_id, logprobs });
+        }
         let seed = if row.sampling.temperature == 0.0 {
             0
         } else {
-            row.sampling.seed
+            row.sampling.seed + u64::from(row.sampling.choice)
         };
         let first = Self::next_token(context, seed, self.vocab_size);
         let banned = &plan.banned[row.banned.clone()];
+        let mask = match &row.mask {
+            Some(slot) => Some(slot.wait().ok()?),
+            None => None,
+        };
         let token_id = (0..self.vocab_size)
             .map(|i| (first + i) % self.vocab_size)
-            .find(|id| !banned.contains(id))?;
-        let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
+            .find(|&id| match &mask {
+                Some(mask) => mask.allows(id),
+                None => !banned.contains(&id),
+            })?;
+        let logprobs = row
+            .sampling
+            .logprobs
+            .map(|count| self.logprobs(token_id, count));
+        Some(SampledToken { token_id, logprobs })
+    }
+
+    fn logprobs(&self, token_id: u32, count: u32) -> TokenLogprobs {
+        TokenLogprobs {
             chosen: -0.5,
+            rank: 1,
             top: (0..count)
                 .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
                 .collect(),
-        });
-        Some(SampledToken { token_id, logprobs })
+        }
     }
 }
 

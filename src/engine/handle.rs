@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::places::Places;
+use super::masks::Constrained;
+use super::places::{Place, Places};
 use super::run_loop::{EngineLoop, Message};
 use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
 use crate::kv::BlockPool;
@@ -113,7 +114,7 @@ impl EngineHandle {
                 let _ = built_tx.send(Ok(()));
                 let ended =
                     EngineLoop::new(scheduler, executor, factory, messages, loop_status, metrics)
-                        .run();
+                        .and_then(EngineLoop::run);
                 let _ = ended_tx.send(ended);
             })
             .map_err(|error| {
@@ -157,13 +158,42 @@ impl EngineHandle {
         }
     }
 
+    /// Requests that can be submitted at once by one tenant, if nobody else has any open.
+    pub fn max_at_once(&self) -> usize {
+        self.shared.places.most_for_one()
+    }
+
     /// Queues a request. Dropping the stream cancels it; its blocks are free before the next step.
     pub fn submit(&self, request: GenerateRequest) -> Result<EventStream, SubmitError> {
+        let place = self.take_place(&request)?;
+        self.start(request, place)
+    }
+
+    /// Queues all of `requests`, or none where there is not room for all.
+    pub fn submit_all(
+        &self,
+        requests: Vec<GenerateRequest>,
+    ) -> Result<Vec<EventStream>, SubmitError> {
+        let places = requests.iter().map(|request| self.take_place(request));
+        let places: Vec<Place> = places.collect::<Result<_, _>>()?;
+        let all = requests.into_iter().zip(places);
+        all.map(|(request, place)| self.start(request, place))
+            .collect()
+    }
+
+    fn take_place(&self, request: &GenerateRequest) -> Result<Place, SubmitError> {
         if self.is_draining() {
             return Err(SubmitError::Draining);
         }
         let place = self.shared.places.take(&request.tenant);
-        let place = place.ok_or_else(|| self.queue_full())?;
+        place.ok_or_else(|| self.queue_full())
+    }
+
+    fn start(
+        &self,
+        mut request: GenerateRequest,
+        place: Place,
+    ) -> Result<EventStream, SubmitError> {
         let (sink, stream) = EventSink::new(
             request.stop.max_tokens,
             place,
@@ -172,9 +202,17 @@ impl EngineHandle {
         let id = SequenceId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         let arrival = self.shared.status.started.elapsed();
         // Made here, because hashing a long prompt would hold up the engine's thread.
+        let rule = request.constraint.take();
         let sequence = Sequence::new(id, request, arrival, self.shared.block_size);
-        let sequence = Box::new(sequence);
-        match self.shared.inbox.send(Message::Submit { sequence, sink }) {
+        let mut sequence = Box::new(sequence);
+        let constrained = rule.map(|rule| Constrained::new(rule, Arc::default()));
+        sequence.mask = constrained.as_ref().map(|new| Arc::clone(&new.slot));
+        let submit = Message::Submit {
+            sequence,
+            sink,
+            constrained,
+        };
+        match self.shared.inbox.send(submit) {
             Ok(()) => Ok(stream),
             Err(_) => Err(SubmitError::Stopped),
         }

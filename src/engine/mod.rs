@@ -12,6 +12,7 @@ mod event;
 mod executor;
 pub mod fake;
 mod handle;
+mod masks;
 mod places;
 mod run_loop;
 

@@ -67,6 +67,14 @@ impl Places {
         })
     }
 
+    /// Places that one tenant could hold if nobody else had any.
+    pub fn most_for_one(&self) -> usize {
+        match self.has_tenants {
+            true => self.num_places.div_ceil(2),
+            false => self.num_places,
+        }
+    }
+
     /// Places taken.
     pub fn num_taken(&self) -> usize {
         self.num_places - self.free.available_permits()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::handle::Status;
+use super::masks::{Constrained, MaskThreads};
 use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput};
 use crate::scheduler::{Committed, Refusal, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
@@ -20,6 +21,7 @@ pub(super) enum Message {
     Submit {
         sequence: Box<Sequence>,
         sink: EventSink,
+        constrained: Option<Constrained>,
     },
     ResetCache(oneshot::Sender<usize>),
     Stop,
@@ -32,6 +34,12 @@ enum StepFailure {
 
 /// Messages taken in before a step.
 const MAX_MESSAGES: usize = 256;
+/// What is known of an open request beside its sequence.
+struct Open {
+    sink: EventSink,
+    constrained: Option<Constrained>,
+}
+
 const SINK: &str = "a running sequence has a sink: this is a bug";
 
 /// Everything the thread owns.
@@ -41,7 +49,8 @@ pub(super) struct EngineLoop {
     executor: Option<Box<dyn Executor>>,
     factory: ExecutorFactory,
     inbox: mpsc::Receiver<Message>,
-    sinks: HashMap<SequenceId, EventSink>,
+    open: HashMap<SequenceId, Open>,
+    masks: MaskThreads,
     status: Arc<Status>,
     metrics: EngineMetrics,
     committed: Vec<Committed>,
@@ -56,19 +65,25 @@ impl EngineLoop {
         inbox: mpsc::Receiver<Message>,
         status: Arc<Status>,
         metrics: EngineMetrics,
-    ) -> Self {
+    ) -> Result<Self, ExecutorError> {
         let last_finish = status.started.elapsed();
-        Self {
+        let masks = MaskThreads::spawn().map_err(|error| {
+            ExecutorError(format!(
+                "the threads for masks could not be started: {error}"
+            ))
+        })?;
+        Ok(Self {
             scheduler,
             executor: Some(executor),
             factory,
             inbox,
-            sinks: HashMap::new(),
+            open: HashMap::new(),
+            masks,
             status,
             metrics,
             committed: Vec::new(),
             last_finish,
-        }
+        })
     }
 
     /// The loop. Ends with an error only when the executor could not be rebuilt after a panic.
@@ -99,7 +114,7 @@ impl EngineLoop {
     fn receive(&mut self) -> bool {
         // Who has left is no part of the crowd that newcomers are measured against.
         self.remove_cancelled();
-        if self.sinks.is_empty() {
+        if self.open.is_empty() {
             self.publish();
             let Ok(message) = self.inbox.recv() else {
                 return false;
@@ -130,30 +145,37 @@ impl EngineLoop {
                 // Whoever asked may have left.
                 let _ = reply.send(self.scheduler.clear_prefix_cache());
             }
-            Message::Submit { sequence, sink } => self.admit(*sequence, sink),
+            Message::Submit {
+                sequence,
+                sink,
+                constrained,
+            } => self.admit(*sequence, Open { sink, constrained }),
         }
         true
     }
 
     /// Queues a sequence, unless it is refused or nobody waits for it any more.
-    fn admit(&mut self, sequence: Sequence, sink: EventSink) {
-        if sink.is_cancelled() {
+    fn admit(&mut self, sequence: Sequence, open: Open) {
+        if open.sink.is_cancelled() {
             return;
         }
         let id = sequence.id;
         match self.scheduler.add(sequence, self.status.started.elapsed()) {
             Ok(()) => {
-                self.sinks.insert(id, sink);
+                if let Some(constrained) = &open.constrained {
+                    self.masks.compute(constrained, None);
+                }
+                self.open.insert(id, open);
             }
-            Err(refusal) => sink.fail(refusal.into()),
+            Err(refusal) => open.sink.fail(refusal.into()),
         }
     }
 
     /// Ends what has waited for too long.
     fn expire(&mut self) {
         for id in self.scheduler.expire(self.status.started.elapsed()) {
-            if let Some(sink) = self.sinks.remove(&id) {
-                sink.fail(Refusal::Late.into());
+            if let Some(open) = self.open.remove(&id) {
+                open.sink.fail(Refusal::Late.into());
             }
         }
     }
@@ -174,10 +196,10 @@ impl EngineLoop {
 
     /// Frees the sequences whose readers have left.
     fn remove_cancelled(&mut self) {
-        let before = self.sinks.len();
-        self.sinks.retain(|_, sink| !sink.is_cancelled());
-        if self.sinks.len() < before {
-            self.scheduler.cancel(|id| !self.sinks.contains_key(&id));
+        let before = self.open.len();
+        self.open.retain(|_, open| !open.sink.is_cancelled());
+        if self.open.len() < before {
+            self.scheduler.cancel(|id| !self.open.contains_key(&id));
         }
     }
 
@@ -200,20 +222,30 @@ impl EngineLoop {
             id,
             token,
             timing,
+            prompt_logprobs,
             finish,
         } = event;
+        let open = self.open.get_mut(&id).expect(SINK);
+        if !prompt_logprobs.is_empty() {
+            open.sink.prompt(prompt_logprobs);
+        }
         if let (Some(token), None) = (&token, finish) {
-            let sink = self.sinks.get_mut(&id).expect(SINK);
-            sink.token(token.clone(), timing);
+            if let Some(constrained) = &open.constrained {
+                self.masks.compute(constrained, Some(token.token_id));
+            }
+            open.sink.token(token.clone(), timing);
             return;
         }
-        let sink = self.sinks.remove(&id).expect(SINK);
+        let Open { sink, constrained } = self.open.remove(&id).expect(SINK);
         match token.zip(finish) {
             Some((token, reason)) => {
                 sink.finish(token, timing, reason);
                 self.note_completion(now);
             }
-            None => sink.fail(EngineError::NoToken),
+            None => {
+                let failure = constrained.and_then(|constrained| constrained.slot.failure());
+                sink.fail(failure.map_or(EngineError::NoToken, EngineError::Constraint));
+            }
         }
     }
 
@@ -230,7 +262,11 @@ impl EngineLoop {
     fn count_wasted(&self) {
         let plan = self.scheduler.plan();
         for (s, id) in plan.sequences.iter().enumerate() {
-            if self.sinks.get(id).is_some_and(EventSink::is_abandoned) {
+            if self
+                .open
+                .get(id)
+                .is_some_and(|open| open.sink.is_abandoned())
+            {
                 self.metrics
                     .wasted(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]));
             }
@@ -240,8 +276,8 @@ impl EngineLoop {
     /// Ends the sequences of a failed step; the others have lost nothing.
     fn fail_step(&mut self, error: &ExecutorError) {
         for id in &self.scheduler.plan().sequences {
-            if let Some(sink) = self.sinks.remove(id) {
-                sink.fail(EngineError::Step(error.to_string()));
+            if let Some(open) = self.open.remove(id) {
+                open.sink.fail(EngineError::Step(error.to_string()));
             }
         }
         self.scheduler.abandon_step();
@@ -250,8 +286,8 @@ impl EngineLoop {
     /// Ends every open request, since what the executor held can't be trusted any more, and builds a new one.
     fn rebuild(&mut self, message: &str) -> Result<(), ExecutorError> {
         log_line(&format!("the executor panicked and is rebuilt: {message}"));
-        for (_, sink) in self.sinks.drain() {
-            sink.fail(EngineError::Panic);
+        for (_, open) in self.open.drain() {
+            open.sink.fail(EngineError::Panic);
         }
         self.scheduler.abandon_step();
         self.scheduler.remove(|_| true);

@@ -98,6 +98,8 @@ fn plan(tokens: &[u32], first: usize, block_size: usize) -> StepPlan {
     let sampling = Arc::new(SamplingParams::greedy());
     plan.samples
         .extend((first as u32..num - 1).map(|row_idx| SampleRow {
+            known: None,
+            mask: None,
             row_idx,
             sampling: Arc::clone(&sampling),
             position: row_idx + 1,

@@ -1,7 +1,10 @@
 //! The executor that runs a real model: forward, then sample.
 
+use std::sync::Arc;
+
 use super::Decoder;
 use crate::backend::cpu::Cpu;
+use crate::constraint::TokenMask;
 use crate::engine::{Executor, ExecutorError, StepOutput, Ticket};
 use crate::sample::{RowContext, sample};
 use crate::scheduler::StepPlan;
@@ -27,10 +30,17 @@ impl Runner {
         let Some(logits) = self.decoder.forward(plan)? else {
             return Ok(StepOutput::default());
         };
+        // A row whose mask could not be computed has none, and no token: a mask of nothing.
+        let masks: Vec<Option<Arc<TokenMask>>> = plan
+            .samples
+            .iter()
+            .map(|row| Some(row.mask.as_ref()?.wait().unwrap_or_default()))
+            .collect();
         let contexts: Vec<RowContext<'_>> = plan
             .samples
             .iter()
-            .map(|row| {
+            .zip(&masks)
+            .map(|(row, mask)| {
                 let history = &plan.history[row.history.clone()];
                 let (prompt, output) = history.split_at(row.num_prompt_tokens.min(history.len()));
                 let banned = &plan.banned[row.banned.clone()];
@@ -40,6 +50,8 @@ impl Runner {
                     prompt,
                     output,
                     banned,
+                    mask: mask.as_deref(),
+                    known: row.known,
                 }
             })
             .collect();

@@ -16,8 +16,7 @@ pub(super) fn greedy(logits: &[f32]) -> Option<u32> {
 /// A draw from the filtered softmax at the request's temperature, by the noise of its seed and position.
 pub(super) fn seeded(logits: &[f32], context: &RowContext<'_>) -> Option<u32> {
     let params = context.params;
-    // `n > 1` is not served yet: every request has one choice.
-    let noise = Noise::new(params.seed, 0, context.position);
+    let noise = Noise::new(params.seed, params.choice, context.position);
     let inverse_temperature = 1.0 / f64::from(params.temperature);
     let scaled = |logit: f32| f64::from(logit) * inverse_temperature;
     match filter::candidates(logits, params) {
@@ -63,6 +62,8 @@ mod tests {
             prompt: &[],
             output: &[],
             banned: &[],
+            mask: None,
+            known: None,
         }
     }
 

@@ -36,13 +36,26 @@ impl Raw {
         }
     }
 
-    /// Completes it with the raw logit of the token that was drawn.
-    pub(super) fn with_chosen(self, logit: f32) -> TokenLogprobs {
+    /// Completes it with the raw logit, and its rank, of the token that was drawn.
+    pub(super) fn with_chosen(self, logit: f32, rank: u32) -> TokenLogprobs {
         TokenLogprobs {
             chosen: (f64::from(logit) - self.log_sum) as f32,
+            rank,
             top: self.top,
         }
     }
+
+    /// Of a row that is drawn nothing from: `token_id` is known to come next.
+    pub(super) fn of_known(logits: &[f32], token_id: u32, count: usize) -> Option<TokenLogprobs> {
+        let logit = *logits.get(token_id as usize)?;
+        let raw = Self::of(logits, count);
+        Some(raw.with_chosen(logit, rank(logits, logit)))
+    }
+}
+
+/// How many logits are at least as large.
+pub(super) fn rank(logits: &[f32], logit: f32) -> u32 {
+    logits.iter().filter(|&&other| other >= logit).count() as u32
 }
 
 #[cfg(test)]
@@ -54,7 +67,7 @@ mod tests {
         let logits: Vec<f32> = (0..100)
             .map(|i| ((i * 37) % 100) as f32 / 10.0 + 500.0)
             .collect();
-        let all = Raw::of(&logits, 100).with_chosen(logits[5]);
+        let all = Raw::of_known(&logits, 5, 100).unwrap();
         let sum: f64 = all
             .top
             .iter()
@@ -66,6 +79,8 @@ mod tests {
             all.top.iter().find(|&&(id, _)| id == 5).unwrap().1,
             all.chosen
         );
+        assert_eq!(all.top[all.rank as usize - 1].0, 5);
+        assert_eq!(Raw::of_known(&logits, 100, 1), None);
     }
 
     #[test]

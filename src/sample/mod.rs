@@ -1,7 +1,7 @@
 //! Logits to tokens: `[B, V]` float32 rows in, one token a row out.
 //!
 //! The order is fixed: log-probabilities are read from the raw logits; then bias, penalties and banned tokens change
-//! them; then temperature, `min_p`, `top_k`, `top_p`; then one token is drawn. Equal logits always resolve to the lowest
+//! them, and those outside the request's mask; then temperature, `min_p`, `top_k`, `top_p`; then one token is drawn. Equal logits always resolve to the lowest
 //! id. The noise is keyed on (seed, choice, position, token id), so a draw depends on nothing but the request itself.
 
 mod draw;
@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
 
 use crate::backend::cpu::Cpu;
+use crate::constraint::TokenMask;
 use crate::request::{SampledToken, SamplingParams};
 
 /// What drawing one row's token depends on, besides its logits.
@@ -31,6 +32,10 @@ pub struct RowContext<'a> {
     pub output: &'a [u32],
     /// Tokens that may not be drawn.
     pub banned: &'a [u32],
+    /// The tokens that a rule of the request allows. Where all of them are banned, they are not.
+    pub mask: Option<&'a TokenMask>,
+    /// The token that is known to come next: nothing is drawn, only its log-probabilities are told.
+    pub known: Option<u32>,
 }
 
 /// Draws one token a row of `logits` (`[B, V]` float32, contiguous; overwritten), rows in parallel.
@@ -103,6 +108,11 @@ impl InplaceOp1 for Sample<'_> {
 /// Draws from one row, changing it on the way. `None` when no logit is finite.
 fn sample_row(logits: &mut [f32], context: &RowContext<'_>) -> Option<SampledToken> {
     let params = context.params;
+    if let Some(token_id) = context.known {
+        let count = params.logprobs.unwrap_or(0) as usize;
+        let logprobs = Some(logprobs::Raw::of_known(logits, token_id, count)?);
+        return Some(SampledToken { token_id, logprobs });
+    }
     let raw = params
         .logprobs
         .map(|count| logprobs::Raw::of(logits, count as usize));
@@ -113,9 +123,10 @@ fn sample_row(logits: &mut [f32], context: &RowContext<'_>) -> Option<SampledTok
     } else {
         draw::seeded(logits, context)?
     };
-    let logprobs = raw
-        .zip(chosen_raw)
-        .map(|(raw, logits)| raw.with_chosen(logits[token_id as usize]));
+    let logprobs = raw.zip(chosen_raw).map(|(raw, logits)| {
+        let logit = logits[token_id as usize];
+        raw.with_chosen(logit, logprobs::rank(&logits, logit))
+    });
     Some(SampledToken { token_id, logprobs })
 }
 

@@ -11,8 +11,17 @@ pub(super) fn apply(logits: &mut [f32], context: &RowContext<'_>) {
     for &(id, bias) in &params.logit_bias {
         logits[id as usize] += bias;
     }
-    for &id in context.banned {
-        logits[id as usize] = f32::NEG_INFINITY;
+    let is_only_way = context.mask.is_some_and(|mask| {
+        let banned = context.banned.iter().filter(|&&id| mask.allows(id));
+        banned.count() == mask.count()
+    });
+    if !is_only_way {
+        for &id in context.banned {
+            logits[id as usize] = f32::NEG_INFINITY;
+        }
+    }
+    if let Some(mask) = context.mask {
+        mask.apply(logits);
     }
     if !params.has_penalties() {
         return;
@@ -41,9 +50,14 @@ pub(super) fn apply(logits: &mut [f32], context: &RowContext<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::constraint::TokenMask;
     use crate::request::SamplingParams;
 
     fn applied(params: SamplingParams, banned: &[u32]) -> Vec<f32> {
+        masked(params, banned, None)
+    }
+
+    fn masked(params: SamplingParams, banned: &[u32], mask: Option<&TokenMask>) -> Vec<f32> {
         let mut logits = vec![2.0, -2.0, 2.0, 2.0];
         apply(
             &mut logits,
@@ -53,6 +67,8 @@ mod tests {
                 prompt: &[0, 1],
                 output: &[2, 2],
                 banned,
+                mask,
+                known: None,
             },
         );
         logits
@@ -75,6 +91,23 @@ mod tests {
             ..SamplingParams::greedy()
         };
         assert_eq!(applied(params, &[]), [1.0, -4.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_mask_forbids_the_rest_and_a_ban_gives_way_where_nothing_else_is_allowed() {
+        let mut mask = TokenMask::none(4);
+        mask.allow(0);
+        let only_first = [2.0, f32::NEG_INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+        assert_eq!(
+            masked(SamplingParams::greedy(), &[0], Some(&mask)),
+            only_first
+        );
+        mask.allow(3);
+        let only_last = [f32::NEG_INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY, 2.0];
+        assert_eq!(
+            masked(SamplingParams::greedy(), &[0], Some(&mask)),
+            only_last
+        );
     }
 
     #[test]

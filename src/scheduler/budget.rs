@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::cost::{CostModel, StepSize};
+use super::speculation::MAX_EXTRA_SAMPLES;
 use super::{SchedulerConfig, Sequence};
 
 /// Prompts may make a step of decodes longer by this part in any case, so that they advance however tight the target is.
@@ -27,6 +28,8 @@ pub(super) fn within_reach(target: Duration, decodes: Duration) -> Duration {
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     num_tokens_left: usize,
+    /// Tokens of prompts that can still be scored.
+    num_scored_left: usize,
     target: Option<Duration>,
     size: StepSize,
     /// The size without prompts.
@@ -41,6 +44,7 @@ impl Budget {
     pub(super) fn new(config: &SchedulerConfig) -> Self {
         Self {
             num_tokens_left: config.max_num_batched_tokens,
+            num_scored_left: MAX_EXTRA_SAMPLES,
             target: config.target_itl,
             ..Self::default()
         }
@@ -104,6 +108,11 @@ impl Budget {
     /// Gives a sequence a chunk of its prompt; may be none.
     pub(super) fn prompt_chunk(&mut self, sequence: &mut Sequence, cost: &CostModel) {
         let mut num_rows = sequence.num_uncomputed_tokens().min(self.num_tokens_left);
+        if sequence.is_scoring() {
+            // The last row is drawn from, and has its own place among those that are read.
+            let is_end = num_rows == sequence.num_uncomputed_tokens();
+            num_rows = num_rows.min(self.num_scored_left + usize::from(is_end));
+        }
         let target = self.target.filter(|_| self.has_decodes());
         let target = target.map(|target| within_reach(target, cost.predict(self.decodes)));
         let shared = (self.has_prompts).then(|| shared_limit(cost, self.decodes));
@@ -123,5 +132,6 @@ impl Budget {
         self.num_tokens_left -= num_rows;
         self.size.add_rows(num_rows, sequence.num_computed_tokens);
         self.size.num_samples += sequence.num_samples();
+        self.num_scored_left -= sequence.num_scored();
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Scheduler, Sequence, SequenceId};
 use crate::kv::BlockMove;
-use crate::request::{FinishReason, SampledToken, Timing};
+use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
 
 /// A token that a step gave a sequence.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Committed {
     pub token: Option<SampledToken>,
     /// Set with the first token.
     pub timing: Option<Timing>,
+    /// With the first token, of the prompt's tokens from the second on, where that was asked for; else empty.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
     /// Set when the token ended it. Blocks of an ended sequence are free again.
     pub finish: Option<FinishReason>,
 }
@@ -59,11 +61,12 @@ impl Scheduler {
         let max_model_len = self.config.max_model_len;
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);
         self.running.retain_mut(|sequence| {
-            let rows = sampled.by_ref().take(sequence.num_samples());
+            let mut rows = sampled.by_ref().take(sequence.num_samples());
+            let is_scored = sequence.take_scores(&mut rows);
             let num_drafted = sequence.draft.scheduled().len();
             sequence.num_computed_tokens += sequence.num_scheduled_known();
             let num_before = committed.len();
-            sequence.take_tokens(rows, now, max_model_len, committed);
+            sequence.take_tokens(rows, is_scored, now, max_model_len, committed);
             let num_given = committed.len() - num_before;
             if num_given > 0 {
                 sequence.draft.note_given(num_given);
@@ -108,14 +111,34 @@ impl Scheduler {
 }
 
 impl Sequence {
+    /// Takes in the scores of its prompt's tokens; false if the model gave none.
+    fn take_scores(&mut self, rows: &mut impl Iterator<Item = Option<SampledToken>>) -> bool {
+        let num_scored = self.num_scored();
+        let num_before = self.prompt_logprobs.len();
+        let scores = rows.take(num_scored).flatten();
+        (self.prompt_logprobs).extend(scores.filter_map(|token| token.logprobs));
+        self.prompt_logprobs.len() == num_before + num_scored
+    }
+
     /// Takes in what the rows of a step drew, as far as the rows after the first were drafted right.
     fn take_tokens(
         &mut self,
         mut rows: impl Iterator<Item = Option<SampledToken>>,
+        is_scored: bool,
         now: Duration,
         max_model_len: usize,
         committed: &mut Vec<Committed>,
     ) {
+        if !is_scored {
+            committed.push(Committed {
+                id: self.id,
+                token: None,
+                timing: None,
+                prompt_logprobs: Vec::new(),
+                finish: None,
+            });
+            return rows.for_each(drop);
+        }
         for (i, token) in rows.by_ref().enumerate() {
             let timing = (self.num_output_tokens() == 0).then(|| self.timing(now));
             let token_id = token.as_ref().map(|token| token.token_id);
@@ -126,6 +149,7 @@ impl Sequence {
                 id: self.id,
                 token,
                 timing,
+                prompt_logprobs: std::mem::take(&mut self.prompt_logprobs),
                 finish,
             };
             let goes_on = is_foreseen && !event.is_last();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::budget::{shared_limit, within_reach};
 use super::cost::{CostModel, StepSize};
-use super::speculation::{DraftYield, MAX_DRAFTED_ROWS};
+use super::speculation::{DraftYield, MAX_EXTRA_SAMPLES};
 use super::{SchedulerConfig, Sequence};
 
 /// What requests bring with them, as sums, so that a queue of thousands is looked at in no time.
@@ -276,7 +276,7 @@ impl<'a> Forecast<'a> {
         let mut size = self.size(num_rows);
         if num_rows == 0 {
             let num_drafted = (self.ends.len() as f64 * self.drafts.num_rows).round() as usize;
-            let num_drafted = num_drafted.min(MAX_DRAFTED_ROWS);
+            let num_drafted = num_drafted.min(MAX_EXTRA_SAMPLES);
             size.num_tokens += num_drafted;
             size.num_samples += num_drafted;
         }

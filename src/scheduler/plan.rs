@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Sequence, SequenceId};
+use crate::constraint::MaskSlot;
 use crate::kv::BlockMove;
 use crate::request::{Adapter, SamplingParams};
 
@@ -22,6 +23,10 @@ pub struct SampleRow {
     pub num_prompt_tokens: usize,
     /// Tokens that may not be drawn, as a range of [`StepPlan::banned`].
     pub banned: Range<usize>,
+    /// Where the mask of what may be drawn appears, once the step is launched or before.
+    pub mask: Option<Arc<MaskSlot>>,
+    /// The token that is known to come next, of a row that is only to tell its log-probabilities.
+    pub known: Option<u32>,
 }
 
 /// `T` token rows of `S` sequences. Rebuilt in place each step, so that planning allocates nothing in steady state.
@@ -49,8 +54,8 @@ pub struct StepPlan {
     pub block_tables: Vec<u32>,
     /// Blocks of sequence `s` are `block_tables[block_table_offsets[s]..block_table_offsets[s + 1]]`, `[S + 1]`.
     pub block_table_offsets: Vec<u32>,
-    /// Rows to draw a token from. When made by the scheduler: of a sequence whose known tokens end in this step, the last of
-    /// them, and then each drafted one.
+    /// Rows whose logits are read. When made by the scheduler, for each sequence: the tokens of its prompt whose next one is to be
+    /// scored; then, where its known tokens end in this step, the last of them; and then each drafted one.
     pub samples: Vec<SampleRow>,
     /// Backing store of [`SampleRow::history`].
     pub history: Vec<u32>,
@@ -108,14 +113,34 @@ impl StepPlan {
         self.block_tables.extend(blocks.iter().map(|block| block.0));
         self.block_table_offsets
             .push(self.block_tables.len() as u32);
+        self.push_scored(sequence);
         if sequence.is_sampled_this_step() {
             self.push_samples(sequence);
         }
     }
 
+    fn push_scored(&mut self, sequence: &Sequence) {
+        let Some((scored, sampling)) = sequence.scored_this_step() else {
+            return;
+        };
+        let row_of_first = self.token_ids.len() - sequence.num_scheduled_tokens;
+        for position in scored {
+            self.samples.push(SampleRow {
+                row_idx: (row_of_first + position - sequence.num_computed_tokens) as u32,
+                sampling: Arc::clone(sampling),
+                position: position as u32 + 1,
+                history: 0..0,
+                num_prompt_tokens: 0,
+                banned: 0..0,
+                mask: None,
+                known: Some(sequence.tokens[position + 1]),
+            });
+        }
+    }
+
     fn push_samples(&mut self, sequence: &Sequence) {
         let draft = sequence.draft.scheduled();
-        let (num_known, num_rows) = (sequence.tokens.len(), sequence.num_samples());
+        let (num_known, num_rows) = (sequence.tokens.len(), 1 + draft.len());
         let history_start = self.history.len();
         let has_penalties = sequence.sampling.has_penalties();
         if has_penalties {
@@ -133,6 +158,8 @@ impl StepPlan {
                 history: history_start..history_start + history_len,
                 num_prompt_tokens: sequence.num_prompt_tokens,
                 banned: banned_start..self.banned.len(),
+                mask: sequence.mask.clone(),
+                known: None,
             });
         }
     }

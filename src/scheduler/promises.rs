@@ -171,6 +171,8 @@ mod tests {
     /// A sequence of one token, and the name of its prompt.
     fn sequence(token: u32) -> (Sequence, BlockHash) {
         let request = GenerateRequest {
+            prompt_logprobs: None,
+            constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::budget::Budget;
-use super::speculation::{DraftYield, MAX_DRAFTED_ROWS, Speculation};
+use super::speculation::{DraftYield, MAX_EXTRA_SAMPLES, Speculation};
 use super::waiting::Waiting;
 use super::{CostModel, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
 use crate::kv::BlockPool;
@@ -42,14 +42,9 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// Tokens that a step may draw.
+    /// Rows whose logits a step may read.
     pub fn max_samples(&self) -> usize {
-        self.max_num_seqs
-            + if self.speculation {
-                MAX_DRAFTED_ROWS
-            } else {
-                0
-            }
+        self.max_num_seqs + MAX_EXTRA_SAMPLES
     }
 }
 

@@ -1,13 +1,16 @@
 //! The token state of one request.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::forecast::Load;
 use super::speculation::Draft;
+use crate::constraint::MaskSlot;
 use crate::kv::{BlockHash, BlockPool, BlockTable, HashChain};
 use crate::request::{
     Adapter, FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
+    TokenLogprobs,
 };
 
 /// Names a sequence for as long as the process lives.
@@ -57,6 +60,11 @@ pub struct Sequence {
     hashes: HashChain,
     /// How its tokens are drawn.
     pub sampling: Arc<SamplingParams>,
+    /// Where the mask appears that its next token is drawn under. Whoever runs the request's constraint sets it.
+    pub mask: Option<Arc<MaskSlot>>,
+    /// How its prompt is scored, and the scores so far, of the tokens from the second on.
+    scoring: Option<Arc<SamplingParams>>,
+    pub(super) prompt_logprobs: Vec<TokenLogprobs>,
     stop: StopCriteria,
     arrival: Duration,
     first_scheduled: Option<Duration>,
@@ -98,6 +106,14 @@ impl Sequence {
             num_scheduled_tokens: 0,
             draft: Draft::default(),
             block_table: BlockTable::default(),
+            scoring: request.prompt_logprobs.map(|count| {
+                Arc::new(SamplingParams {
+                    logprobs: Some(count),
+                    ..SamplingParams::greedy()
+                })
+            }),
+            prompt_logprobs: Vec::new(),
+            mask: None,
             sampling: Arc::new(request.sampling),
             stop: request.stop,
             arrival,
@@ -136,12 +152,32 @@ impl Sequence {
         num_known > 0 && num_known == self.num_uncomputed_tokens()
     }
 
-    /// Rows of the step in flight that a token is drawn for.
+    /// Whether its prompt is still to be scored: all of it is computed then, whatever is cached.
+    pub(super) fn is_scoring(&self) -> bool {
+        self.scoring.is_some() && self.num_output_tokens() == 0
+    }
+
+    /// The positions whose next token the step in flight scores, and how.
+    pub(super) fn scored_this_step(&self) -> Option<(Range<usize>, &Arc<SamplingParams>)> {
+        let scoring = self.scoring.as_ref().filter(|_| self.is_scoring())?;
+        let last = self.num_prompt_tokens - 1;
+        let end = self.num_computed_tokens + self.num_scheduled_known();
+        Some((self.num_computed_tokens.min(last)..end.min(last), scoring))
+    }
+
+    /// Rows of the step in flight whose token is known and only scored.
+    pub(super) fn num_scored(&self) -> usize {
+        self.scored_this_step()
+            .map_or(0, |(positions, _)| positions.len())
+    }
+
+    /// Rows of the step in flight whose logits are read.
     pub fn num_samples(&self) -> usize {
-        match self.is_sampled_this_step() {
+        let num_drawn = match self.is_sampled_this_step() {
             true => 1 + self.draft.scheduled().len(),
             false => 0,
-        }
+        };
+        self.num_scored() + num_drawn
     }
 
     /// Tokens that it may still be given: at least one.
@@ -164,6 +200,9 @@ impl Sequence {
 
     /// Tokens that it finds cached, or saved on the host, at this moment.
     pub(super) fn count_cached(&self, pool: &BlockPool) -> usize {
+        if self.is_scoring() {
+            return 0;
+        }
         let num_most = (self.tokens.len() - 1) / pool.block_size();
         let is_known = |&i: &usize| pool.is_known(self.hashes.block(i));
         (0..num_most).take_while(is_known).count() * pool.block_size()
@@ -183,7 +222,8 @@ impl Sequence {
     /// It must hold no half-computed block.
     pub fn share_cached_blocks(&mut self, pool: &mut BlockPool) {
         let block_size = pool.block_size();
-        while self.num_computed_tokens.is_multiple_of(block_size)
+        while !self.is_scoring()
+            && self.num_computed_tokens.is_multiple_of(block_size)
             && self.num_computed_tokens + block_size < self.tokens.len()
         {
             let i = self.num_computed_tokens / block_size;
@@ -220,6 +260,9 @@ impl Sequence {
     /// Has the cached block copied into its own that shares most of the tokens that are next, if there is one. As for
     /// [`Sequence::share_cached_blocks`].
     pub fn copy_similar_block(&mut self, pool: &mut BlockPool) {
+        if self.is_scoring() {
+            return;
+        }
         let i = self.num_computed_tokens / pool.block_size();
         let next = &self.tokens[self.num_computed_tokens..self.tokens.len() - 1];
         if let Some((block, num_tokens)) = pool.most_similar(self.hashes.before(i), next) {
@@ -279,6 +322,7 @@ impl Sequence {
         self.num_settled_blocks = 0;
         if self.num_output_tokens() == 0 {
             self.num_cached_tokens = 0;
+            self.prompt_logprobs.clear();
         }
     }
 

@@ -14,8 +14,8 @@ use super::drafter::Drafter;
 use super::{CostModel, Sequence};
 use crate::kv::BlockPool;
 
-/// Drafted rows a step, at most.
-pub(super) const MAX_DRAFTED_ROWS: usize = 32;
+/// Rows whose logits a step reads beside one a sequence, at most: drafted ones or, in steps with prompts, scored ones.
+pub(super) const MAX_EXTRA_SAMPLES: usize = 32;
 /// Drafted rows a sequence, at most.
 const MAX_DRAFT_LEN: usize = 15;
 /// The weight of a drafted token in a sequence's accept rate.
@@ -138,8 +138,12 @@ impl Speculation {
         budget: &mut Budget,
         cost: &CostModel,
     ) {
-        let (mut num_rows_left, num_running) = (MAX_DRAFTED_ROWS, running.len());
-        for sequence in running.iter_mut().filter(|s| s.is_sampled_this_step()) {
+        // A drafted row's mask would depend on the draft before it, so what a grammar constrains is not drafted.
+        let (mut num_rows_left, num_running) = (MAX_EXTRA_SAMPLES, running.len());
+        for sequence in running
+            .iter_mut()
+            .filter(|s| s.is_sampled_this_step() && s.mask.is_none())
+        {
             let num_known = sequence.tokens.len();
             // At load not even a draft that is sure to be right pays, and nobody has to look for one.
             if num_rows_left == 0 || !budget.is_draft_worth(1.0, num_known, cost) {

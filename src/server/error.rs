@@ -210,9 +210,10 @@ impl From<EngineError> for ApiError {
                     error.to_string(),
                 )
             },
-            EngineError::Step(_) | EngineError::NoToken | EngineError::Panic => {
-                Self::internal(error.to_string())
-            }
+            EngineError::Step(_)
+            | EngineError::NoToken
+            | EngineError::Constraint(_)
+            | EngineError::Panic => Self::internal(error.to_string()),
         }
     }
 }

@@ -15,7 +15,7 @@ pub struct Emit {
     pub stopped: Option<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Automaton {
     pattern: Vec<u8>,
     /// `borders[n]`: the longest proper prefix of the pattern's first `n + 1` bytes that ends them.
@@ -62,7 +62,7 @@ fn advance(pattern: &[u8], borders: &[usize], mut matched: usize, byte: u8) -> u
 ///
 /// The match that completes first wins; of those completing at the same byte the longest. Text before
 /// it is emitted, the stop string itself only if asked for, what follows it never.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StopMatcher {
     stops: Vec<Automaton>,
     include_stop_str_in_output: bool,

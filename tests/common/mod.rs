@@ -10,7 +10,7 @@ use flambeau::hub::{Hub, HubConfig, TextProgress};
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
-use flambeau::request::{FinishReason, GenerateRequest, SampledToken};
+use flambeau::request::{FinishReason, GenerateRequest, SampledToken, TokenLogprobs};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::telemetry::Telemetry;
 use tokio::sync::oneshot;
@@ -144,6 +144,7 @@ pub fn metric(metrics: &str, name: &str) -> f64 {
 /// What a request was told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
+    pub prompt_logprobs: Vec<TokenLogprobs>,
     pub tokens: Vec<SampledToken>,
     pub finish: Option<FinishReason>,
     /// Of the prompt.
@@ -154,6 +155,7 @@ impl Answer {
     pub fn push(&mut self, event: Event) {
         assert_eq!(self.finish, None, "nothing follows the terminal event");
         match event {
+            Event::Prompt(scores) => self.prompt_logprobs = scores,
             Event::Token {
                 token,
                 timing,

@@ -140,6 +140,8 @@ fn answers(
     let mut now = Duration::ZERO;
     for (i, adapter) in adapters.into_iter().enumerate() {
         let request = GenerateRequest {
+            prompt_logprobs: None,
+            constraint: None,
             adapter,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,

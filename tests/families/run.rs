@@ -89,6 +89,8 @@ pub fn step_with(
             plan.slot_mapping
                 .push(block * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32);
             plan.samples.push(SampleRow {
+                known: None,
+                mask: None,
                 row_idx,
                 sampling: Arc::new(SamplingParams::greedy()),
                 position: position as u32 + 1,

@@ -76,6 +76,8 @@ fn teacher_force(runner: &mut Runner, case: &Case) -> Vec<SampledToken> {
             .push(plan.block_tables.len() as u32);
         plan.samples
             .extend((start.max(num_prompt - 1)..end).map(|position| SampleRow {
+                known: None,
+                mask: None,
                 row_idx: (position - start) as u32,
                 sampling: Arc::new(SamplingParams {
                     logprobs: Some(8),
@@ -247,6 +249,8 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
             ..StopCriteria::default()
         };
         let request = GenerateRequest {
+            prompt_logprobs: None,
+            constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),
             priority: Priority::Standard,

@@ -35,7 +35,7 @@ async fn an_answer_in_one_piece_holds_everything() {
 }
 
 #[tokio::test]
-async fn a_prompt_may_be_text_or_ids_or_a_list_of_one() {
+async fn a_prompt_may_be_text_or_ids_or_a_list() {
     for prompt in [
         json!("Hi"),
         json!(["Hi"]),

@@ -27,6 +27,18 @@ impl Echo {
     }
 
     fn sample(&self, plan: &StepPlan, row: &SampleRow) -> SampledToken {
+        let token_id = row.known.unwrap_or_else(|| self.draw(plan, row));
+        let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
+            rank: 1,
+            chosen: -0.5,
+            top: (0..count)
+                .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
+                .collect(),
+        });
+        SampledToken { token_id, logprobs }
+    }
+
+    fn draw(&self, plan: &StepPlan, row: &SampleRow) -> u32 {
         let s = plan
             .cu_seqlens_q
             .partition_point(|&start| start <= row.row_idx)
@@ -39,13 +51,7 @@ impl Echo {
         while plan.banned[row.banned.clone()].contains(&token_id) {
             token_id = (token_id + 1) % self.vocab_size;
         }
-        let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
-            chosen: -0.5,
-            top: (0..count)
-                .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
-                .collect(),
-        });
-        SampledToken { token_id, logprobs }
+        token_id
     }
 }
 

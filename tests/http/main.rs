@@ -10,6 +10,7 @@ mod adapters;
 mod bad_input;
 mod borders;
 mod chat;
+mod choices;
 mod client;
 mod completions;
 mod crowd;

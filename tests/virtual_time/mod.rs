@@ -154,6 +154,8 @@ pub fn serve(config: SchedulerConfig, num_blocks: usize, clients: &[Client]) -> 
 fn request(i: usize, client: &Client) -> GenerateRequest {
     let first = i as u32 * 10_000;
     GenerateRequest {
+        prompt_logprobs: None,
+        constraint: None,
         adapter: None,
         tenant: client.tenant.into(),
         priority: client.priority,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::request::{DEFAULT_TENANT, Timing};
-use crate::server::request::sampling::Caller;
+use crate::server::request::generate::Caller;
 use crate::server::state::AppState;
 use crate::telemetry::{Outcome, RequestRecord};
 
@@ -116,7 +116,11 @@ pub(crate) struct Account {
     record: RequestRecord,
     engine_timing: Timing,
     first_content: Option<Instant>,
-    last_token: Option<Instant>,
+    /// When each choice last had a token.
+    last_tokens: Vec<Option<Instant>>,
+    /// Tokens of each prompt, and how many choices there are of it.
+    prompt_lens: Vec<usize>,
+    choices_a_prompt: usize,
     timings: Timings,
     is_open: bool,
 }
@@ -126,7 +130,8 @@ impl Account {
         state: &AppState,
         received: Arc<Received>,
         caller: Caller,
-        prompt_tokens: usize,
+        prompt_lens: &[usize],
+        choices_a_prompt: usize,
         prompt_chars: usize,
     ) -> Self {
         received.is_booked.store(true, Ordering::Relaxed);
@@ -135,7 +140,7 @@ impl Account {
             user: caller.user,
             session: caller.session.or_else(|| start.session.clone()),
             tier: Some(TIER),
-            prompt_tokens,
+            prompt_tokens: prompt_lens.iter().sum(),
             prompt_chars,
             ..start
         };
@@ -145,7 +150,9 @@ impl Account {
             record,
             engine_timing: Timing::default(),
             first_content: None,
-            last_token: None,
+            last_tokens: vec![None; prompt_lens.len() * choices_a_prompt],
+            prompt_lens: prompt_lens.to_vec(),
+            choices_a_prompt,
             timings: Timings::default(),
             is_open: true,
         }
@@ -165,20 +172,28 @@ impl Account {
         self.record.cache
     }
 
-    /// A token came from the engine; `timing` is with the first.
-    pub fn token(&mut self, timing: Option<Timing>) {
+    /// A token of choice `i` came from the engine; `timing` is with its first. A prompt counts once, as its first choice
+    /// found it.
+    pub fn token(&mut self, i: usize, timing: Option<Timing>) {
         let metrics = &self.state.model.metrics;
         self.record.completion_tokens += 1;
         metrics.generated();
         if let Some(timing) = timing {
-            self.engine_timing = timing;
-            self.record.cached_tokens = timing.num_cached_tokens;
-            let usage = self.usage();
-            self.record.cache = Some(usage.cache());
-            metrics.prompt_computed(usage.prompt as u64, usage.cached as u64);
+            let is_lead = i.is_multiple_of(self.choices_a_prompt);
+            if is_lead {
+                let num_tokens = self.prompt_lens[i / self.choices_a_prompt];
+                self.record.cached_tokens += timing.num_cached_tokens;
+                metrics.prompt_computed(num_tokens as u64, timing.num_cached_tokens as u64);
+            }
+            if is_lead || self.record.cache.is_none() {
+                self.record.cache = Some(self.usage().cache());
+            }
+            if self.first_content.is_none() {
+                self.engine_timing = timing;
+            }
         }
         let now = Instant::now();
-        if let Some(last) = self.last_token.replace(now) {
+        if let Some(last) = self.last_tokens[i].replace(now) {
             metrics.next_token(now - last);
         }
     }
@@ -214,7 +229,9 @@ impl Account {
             return;
         }
         let e2e = self.received.at.elapsed();
-        let decode = self.first_content.zip(self.last_token);
+        let decode = self
+            .first_content
+            .zip(self.last_tokens.iter().flatten().max().copied());
         let decode = decode.map(|(first, last)| last.saturating_duration_since(first));
         self.state.model.metrics.ended(outcome, e2e, decode);
         self.record.finish_reason = Some(outcome.as_str());

@@ -1,125 +1,70 @@
-//! One running generation: engine events in, certain text out.
+//! One request's running generation: its choices, whoever of them is first, and its books.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use super::account::{Account, Timings, Usage};
-use crate::engine::{EngineError, Event, EventStream};
-use crate::request::{FinishReason, SampledToken};
+use super::choice::{Choice, Delta};
+use crate::engine::EngineError;
+use crate::request::FinishReason;
 use crate::server::error::ApiError;
-use crate::server::request::framing::Framing;
 use crate::telemetry::Outcome;
-use crate::text::{Detokeniser, StopMatcher, Tokenizer};
-
-/// What one token led to.
-#[derive(Debug)]
-pub(crate) struct Delta {
-    /// Text that is certain now; may be empty.
-    pub text: String,
-    /// The token behind it.
-    pub token: SampledToken,
-    /// Set with the last one.
-    pub finish: Option<FinishReason>,
-}
 
 /// Dropping it cancels the request in the engine and books it as cancelled.
 pub(crate) struct Generation {
-    events: EventStream,
-    tokenizer: Arc<Tokenizer>,
-    detokeniser: Detokeniser,
-    stops: StopMatcher,
-    skip_special_tokens: bool,
-    /// Before so many tokens no stop string ends the answer.
-    min_tokens: usize,
+    choices: Vec<Choice>,
     account: Account,
-    is_done: bool,
+    /// How the first choice ended, which stands for all in the books.
+    first_finish: Option<FinishReason>,
 }
 
 impl Generation {
-    pub fn new(
-        events: EventStream,
-        tokenizer: Arc<Tokenizer>,
-        stops: StopMatcher,
-        framing: &Framing,
-        min_tokens: usize,
-        account: Account,
-    ) -> Self {
-        let detokeniser = tokenizer.detokeniser();
-        let skip_special_tokens = framing.skip_special_tokens;
+    pub fn new(choices: Vec<Choice>, account: Account) -> Self {
         Self {
-            events,
-            tokenizer,
-            detokeniser,
-            stops,
-            skip_special_tokens,
-            min_tokens,
+            choices,
             account,
-            is_done: false,
+            first_finish: None,
         }
     }
 
-    /// The next token's delta; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
-        if self.is_done {
-            return None;
-        }
-        let event = self.events.recv().await?;
-        Some(match event {
-            Event::Token {
-                token,
-                timing,
-                finish,
-            } => {
-                self.account.token(timing);
-                Ok(self.delta(token, finish))
+    /// The next delta of a choice and the choice's index; `None` after the last of all. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Result<(usize, Delta), EngineError>> {
+        let (i, delta) = poll_fn(|context| {
+            let mut is_over = true;
+            for (i, choice) in self.choices.iter_mut().enumerate() {
+                if choice.is_done() {
+                    continue;
+                }
+                is_over = false;
+                if let Poll::Ready(Some(delta)) = pin!(choice.next()).poll(context) {
+                    return Poll::Ready(Some((i, delta)));
+                }
             }
-            Event::Failed(error) => {
-                self.is_done = true;
-                Err(error)
+            match is_over {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
             }
         })
+        .await?;
+        Some(delta.map(|delta| {
+            self.account.token(i, delta.timing);
+            if i == 0 && delta.finish.is_some() {
+                self.first_finish = delta.finish;
+            }
+            (i, delta)
+        }))
     }
 
-    fn delta(&mut self, token: SampledToken, finish: Option<FinishReason>) -> Delta {
-        let id = token.token_id;
-        // The token that stopped it is not part of the answer, nor are special tokens unless asked for.
-        let is_hidden = finish == Some(FinishReason::Stop)
-            || (self.skip_special_tokens && self.tokenizer.is_special(id));
-        let bytes = if is_hidden {
-            &[]
-        } else {
-            self.tokenizer.token_bytes(id)
-        };
-        let text = self.detokeniser.push(bytes);
-        if self.account.usage().completion < self.min_tokens && finish.is_none() {
-            return Delta {
-                text: text.to_owned(),
-                token,
-                finish: None,
-            };
-        }
-        let mut emit = self.stops.push(text);
-        if finish.is_some() && emit.stopped.is_none() {
-            let tail = self.stops.push(self.detokeniser.finish());
-            emit.text.push_str(&tail.text);
-            emit.stopped = tail.stopped;
-            if emit.stopped.is_none() {
-                emit.text.push_str(&self.stops.finish());
-            }
-        }
-        let finish = match emit.stopped {
-            Some(_) => Some(FinishReason::Stop),
-            None => finish,
-        };
-        if finish.is_some() {
-            self.is_done = true;
-            // Tells the engine, when it was a stop string that ended it.
-            self.events.finish();
-        }
-        Delta {
-            text: emit.text,
-            token,
-            finish,
-        }
+    /// The choices without a finish reason.
+    pub fn unfinished(&self) -> Vec<usize> {
+        let all = 0..self.choices.len();
+        all.filter(|&i| !self.choices[i].is_finished()).collect()
+    }
+
+    /// Whether every choice has ended.
+    pub fn is_over(&self) -> bool {
+        self.choices.iter().all(Choice::is_done)
     }
 
     /// Books that content is handed on.
@@ -128,21 +73,26 @@ impl Generation {
     }
 
     /// Books the end.
-    pub fn close(&mut self, end: Result<FinishReason, &ApiError>) {
-        match end {
-            Ok(reason) => {
-                let outcome = match reason {
-                    FinishReason::Stop => Outcome::Stop,
-                    FinishReason::Length => Outcome::Length,
-                    FinishReason::Deadline => Outcome::Deadline,
-                };
-                self.account.close(outcome, 200);
-            }
-            Err(error) => self.account.close(error.outcome(), error.status.as_u16()),
-        }
+    pub fn close(&mut self) {
+        let outcome = match self.first_finish {
+            Some(FinishReason::Length) => Outcome::Length,
+            Some(FinishReason::Deadline) => Outcome::Deadline,
+            Some(FinishReason::Stop) | None => Outcome::Stop,
+        };
+        self.account.close(outcome, 200);
     }
 
-    /// Tokens of the prompt, and those generated so far.
+    /// Books that the deadline passed once the headers of a stream had gone.
+    pub fn close_late(&mut self) {
+        self.account.close(Outcome::Deadline, 200);
+    }
+
+    /// Books a failure.
+    pub fn fail(&mut self, error: &ApiError) {
+        self.account.close(error.outcome(), error.status.as_u16());
+    }
+
+    /// Tokens of the prompts, and those generated so far.
     pub fn usage(&self) -> Usage {
         self.account.usage()
     }

@@ -1,4 +1,4 @@
-//! From a validated request to a response: submit, then one JSON body or a stream.
+//! From validated requests to a response: submit, then one JSON body or a stream.
 
 use std::sync::Arc;
 
@@ -7,87 +7,130 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
 use super::account::{Account, Received, TIER, Timings};
-use super::body::{AnswerBody, Kind, Part};
+use super::choice::{Choice, Reading};
 use super::generation::Generation;
 use super::sse;
+use super::wire::{Whole, Wire};
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
-use crate::server::request::sampling::Generate;
+use crate::server::request::generate::Generate;
 use crate::server::state::AppState;
 
-/// Runs `request` and answers it as `kind`. `prompt_chars` is for the log.
+/// A validated request, ready to run.
+pub(crate) struct Call {
+    pub generate: Generate,
+    /// One a prompt; each is run for every choice.
+    pub requests: Vec<GenerateRequest>,
+    /// For the log.
+    pub prompt_chars: usize,
+    /// How the answer is spelt.
+    pub wire: Box<dyn Wire>,
+}
+
+/// Runs `call` and answers it.
 pub(crate) async fn respond(
     state: AppState,
     received: Arc<Received>,
-    kind: Kind,
-    generate: Generate,
-    mut request: GenerateRequest,
-    prompt_chars: usize,
+    call: Call,
 ) -> Result<Response, ApiError> {
-    let model = &state.model;
-    let Generate {
-        framing,
-        caller,
-        stops,
-        ..
-    } = generate;
-    let tokenizer = Arc::clone(&model.tokenizer);
-    let has_logprobs = request.sampling.logprobs.is_some();
-    let body = AnswerBody::new(
-        kind,
-        framing.clone(),
-        &received.request_id,
-        received.model(&state),
-        Arc::clone(&tokenizer),
-        has_logprobs,
-        &request.prompt,
-    );
-    let num_prompt_tokens = request.prompt.len();
-    let min_tokens = request.stop.min_tokens;
+    let Call {
+        generate,
+        requests,
+        prompt_chars,
+        wire,
+    } = call;
+    let reading = Reading {
+        tokenizer: Arc::clone(&state.model.tokenizer),
+        stops: generate.stops.clone(),
+        skip_special_tokens: generate.framing.skip_special_tokens,
+        min_tokens: generate.min_tokens,
+    };
     // The client counts from when it asked.
     let elapsed = received.at.elapsed();
-    request.deadline = request.deadline.map(|time| time.saturating_sub(elapsed));
-    let events = model.engine.submit(request)?;
-    let account = Account::new(&state, received, caller, num_prompt_tokens, prompt_chars);
-    let generation = Generation::new(events, tokenizer, stops, &framing, min_tokens, account);
-    if framing.stream {
-        sse::respond(generation, body, state.options.keep_alive).await
-    } else {
-        whole(generation, body).await
+    let prompt_lens: Vec<usize> = requests
+        .iter()
+        .map(|request| request.prompt.len())
+        .collect();
+    let mut all = Vec::new();
+    for mut request in requests {
+        request.deadline = request.deadline.map(|time| time.saturating_sub(elapsed));
+        for choice in 0..generate.num_candidates as u32 {
+            let mut request = request.clone();
+            request.sampling.choice = choice;
+            all.push(request);
+        }
     }
+    let (num_answers, most) = (all.len(), state.model.engine.max_at_once());
+    if num_answers > most {
+        let message = format!("n asks for {num_answers} answers; at most {most} can be open here");
+        return Err(ApiError::field("n", message));
+    }
+    let streams = state.model.engine.submit_all(all)?;
+    let choices = streams
+        .into_iter()
+        .map(|events| Choice::new(events, reading.clone()));
+    let choices = choices.collect();
+    let account = Account::new(
+        &state,
+        received,
+        generate.caller,
+        &prompt_lens,
+        generate.num_candidates,
+        prompt_chars,
+    );
+    let generation = Generation::new(choices, account);
+    if generate.framing.stream {
+        return sse::respond(generation, wire, state.options.keep_alive).await;
+    }
+    let (generation, all) = collect(generation).await?;
+    let shown = best(all, generate.num_candidates, generate.num_choices);
+    Ok(whole(&generation, &shown, wire))
 }
 
-/// Collects the answer. Dropped with the connection, it cancels the generation.
-async fn whole(mut generation: Generation, mut body: AnswerBody) -> Result<Response, ApiError> {
-    let (mut text, mut tokens) = (String::new(), Vec::new());
+/// Waits for all of the answer. Dropped with the connection, it cancels the generation.
+async fn collect(mut generation: Generation) -> Result<(Generation, Vec<Whole>), ApiError> {
+    let mut all: Vec<Whole> = Vec::new();
     while let Some(next) = generation.next().await {
-        let delta = match next {
-            Ok(delta) => delta,
+        let (i, delta) = match next {
+            Ok(next) => next,
             Err(error) => {
                 let error = ApiError::from(error);
-                generation.close(Err(&error));
+                generation.fail(&error);
                 return Err(error);
             }
         };
         generation.handed_on(&delta);
-        text.push_str(&delta.text);
-        tokens.push(delta.token);
-        if let Some(finish) = delta.finish {
-            generation.close(Ok(finish));
-            let timings = generation.timings();
-            let part = Part {
-                text: &text,
-                tokens: &tokens,
-                finish: Some(finish),
-            };
-            let json = body.whole(&part, generation.usage(), timings);
-            let headers = provenance(generation.cache(), Some(timings));
-            return Ok((headers, Json(json)).into_response());
+        if all.len() <= i {
+            all.resize_with(i + 1, Whole::default);
         }
+        all[i].push(delta);
     }
-    Err(ApiError::internal(
-        "the generation ended without a finish reason",
-    ))
+    generation.close();
+    Ok((generation, all))
+}
+
+/// Of each prompt's candidates the likeliest a token, those first.
+fn best(mut all: Vec<Whole>, num_candidates: usize, num_choices: usize) -> Vec<Whole> {
+    if num_candidates == num_choices {
+        return all;
+    }
+    let mut shown = Vec::new();
+    while !all.is_empty() {
+        let rest = all.split_off(num_candidates);
+        // Equal ones stay in their order.
+        all.sort_by(|a, b| b.mean_logprob().total_cmp(&a.mean_logprob()));
+        all.truncate(num_choices);
+        shown.append(&mut all);
+        all = rest;
+    }
+    shown
+}
+
+fn whole(generation: &Generation, choices: &[Whole], mut wire: Box<dyn Wire>) -> Response {
+    let timings = generation.timings();
+    let json = wire.whole(choices, generation.usage(), timings);
+    let headers = provenance(generation.cache(), Some(timings));
+    (headers, Json(json)).into_response()
 }
 
 /// The headers that say who answered and, when known, what the caches had and how long it took.

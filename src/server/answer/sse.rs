@@ -1,4 +1,4 @@
-//! Streams: server-sent events as OpenAI frames them.
+//! Streams: server-sent events, however the endpoint spells them.
 //!
 //! Headers go with the first token, so that a failure before it has a true status code; or after `keep_alive` of
 //! waiting, from when a comment line every `keep_alive` keeps proxies awake and failures become error events.
@@ -11,43 +11,41 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::body::{AnswerBody, Part};
-use super::generation::{Delta, Generation};
+use super::choice::Delta;
+use super::generation::Generation;
 use super::respond::provenance;
+use super::wire::Wire;
 use crate::engine::{EngineError, Refusal};
-use crate::request::{FinishReason, SampledToken};
+use crate::request::FinishReason;
 use crate::server::error::ApiError;
 
 const COMMENT: &[u8] = b": waiting\n\n";
-const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// A stream between two polls. Dropped by hyper when the client leaves, which cancels the generation.
 struct Stream {
     generation: Generation,
-    body: AnswerBody,
+    wire: Box<dyn Wire>,
     keep_alive: Duration,
     /// When bytes were last sent; silence is counted from here, whatever the engine does meanwhile.
     last_sent: Instant,
     /// Taken from the engine while the headers waited, not framed yet.
-    pending: Option<Result<Delta, EngineError>>,
-    is_first: bool,
+    pending: Option<Result<(usize, Delta), EngineError>>,
     is_done: bool,
 }
 
 /// Waits for the first token, or `keep_alive`, then answers.
 pub(crate) async fn respond(
     mut generation: Generation,
-    body: AnswerBody,
+    wire: Box<dyn Wire>,
     keep_alive: Duration,
 ) -> Result<Response, ApiError> {
     let waiting_since = Instant::now();
     let pending = match timeout(keep_alive, generation.next()).await {
         Ok(Some(Err(error))) => {
             let error = ApiError::from(error);
-            generation.close(Err(&error));
+            generation.fail(&error);
             return Err(error);
         }
         Ok(next) => next,
@@ -56,11 +54,10 @@ pub(crate) async fn respond(
     let mut headers = provenance(generation.cache(), None);
     let stream = Stream {
         generation,
-        body,
+        wire,
         keep_alive,
         last_sent: waiting_since,
         pending,
-        is_first: true,
         is_done: false,
     };
     let frames = stream::unfold(stream, |mut stream| async move {
@@ -98,18 +95,14 @@ impl Stream {
             };
             let mut frame = Vec::with_capacity(512);
             match next {
-                Ok(delta) => self.frame_delta(&delta, &mut frame),
+                Ok((i, delta)) => self.frame_delta(i, &delta, &mut frame),
                 // The headers have gone: the stream ends as an answer does, without one.
-                Err(EngineError::Refused(Refusal::Late)) => {
-                    self.frame_part("", &[], Some(FinishReason::Deadline), &mut frame);
-                    self.frame_end(FinishReason::Deadline, &mut frame);
-                }
+                Err(EngineError::Refused(Refusal::Late)) => self.frame_late(&mut frame),
                 Err(error) => {
                     self.is_done = true;
                     let error = ApiError::from(error);
-                    self.generation.close(Err(&error));
-                    event(&mut frame, &error.body());
-                    frame.extend_from_slice(DONE);
+                    self.generation.fail(&error);
+                    self.wire.fail(&error, &mut frame);
                 }
             }
             if !frame.is_empty() {
@@ -120,62 +113,35 @@ impl Stream {
         None
     }
 
-    /// Frames a delta; a token whose text is still held back, and that nobody asked details of, gives nothing.
-    fn frame_delta(&mut self, delta: &Delta, frame: &mut Vec<u8>) {
-        let has_details = delta.token.logprobs.is_some() || self.body.framing.return_token_ids;
-        if delta.text.is_empty() && delta.finish.is_none() && !has_details {
-            return;
+    /// Frames a delta, and the end after the last one.
+    fn frame_delta(&mut self, i: usize, delta: &Delta, frame: &mut Vec<u8>) {
+        self.wire.delta(i, delta, self.generation.usage(), frame);
+        if !frame.is_empty() {
+            self.generation.handed_on(delta);
         }
-        let tokens = std::slice::from_ref(&delta.token);
-        self.frame_part(&delta.text, tokens, delta.finish, frame);
-        self.generation.handed_on(delta);
-        if let Some(finish) = delta.finish {
-            self.frame_end(finish, frame);
+        if self.generation.is_over() {
+            self.is_done = true;
+            self.generation.close();
+            self.frame_end(frame);
         }
     }
 
-    /// Frames a chunk, and before the first one who speaks.
-    fn frame_part(
-        &mut self,
-        text: &str,
-        tokens: &[SampledToken],
-        finish: Option<FinishReason>,
-        frame: &mut Vec<u8>,
-    ) {
-        if self.is_first
-            && let Some(role) = self.body.role_chunk(self.generation.usage())
-        {
-            event(frame, &role);
-        }
-        let part = Part {
-            text,
-            tokens,
-            finish,
+    /// Frames the end of every choice that has none.
+    fn frame_late(&mut self, frame: &mut Vec<u8>) {
+        let late = Delta {
+            finish: Some(FinishReason::Deadline),
+            ..Delta::default()
         };
-        let chunk = self.body.chunk(
-            &part,
-            std::mem::take(&mut self.is_first),
-            self.generation.usage(),
-        );
-        event(frame, &chunk);
-    }
-
-    /// Closes the books, and frames what comes after the last chunk.
-    fn frame_end(&mut self, finish: FinishReason, frame: &mut Vec<u8>) {
-        self.is_done = true;
-        self.generation.close(Ok(finish));
-        if let Some(usage) = self
-            .body
-            .usage_chunk(self.generation.usage(), self.generation.timings())
-        {
-            event(frame, &usage);
+        for i in self.generation.unfinished() {
+            self.wire.delta(i, &late, self.generation.usage(), frame);
         }
-        frame.extend_from_slice(DONE);
+        self.is_done = true;
+        self.generation.close_late();
+        self.frame_end(frame);
     }
-}
 
-fn event(frame: &mut Vec<u8>, data: &Value) {
-    frame.extend_from_slice(b"data: ");
-    serde_json::to_writer(&mut *frame, data).expect("JSON values always serialise: this is a bug");
-    frame.extend_from_slice(b"\n\n");
+    fn frame_end(&mut self, frame: &mut Vec<u8>) {
+        let (usage, timings) = (self.generation.usage(), self.generation.timings());
+        self.wire.end(usage, timings, frame);
+    }
 }

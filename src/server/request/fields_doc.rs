@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::fields::{Field, Support};
-use super::sampling;
+use super::generate;
 use crate::server::routes::{adapters, chat, completions, tokenize};
 
 const PREAMBLE: &str = "# Request fields\n\n\
@@ -33,11 +33,11 @@ fn the_api_fields_in_the_docs_are_the_ones_that_are_checked() {
         PREAMBLE.to_owned(),
         section(
             "POST /v1/chat/completions",
-            &[sampling::SHARED, chat::FIELDS],
+            &[generate::SHARED, chat::FIELDS],
         ),
         section(
             "POST /v1/completions",
-            &[sampling::SHARED, completions::FIELDS],
+            &[generate::SHARED, completions::FIELDS],
         ),
         section("POST /tokenize", &[tokenize::TOKENIZE]),
         section("POST /detokenize", &[tokenize::DETOKENIZE]),

@@ -4,5 +4,6 @@ pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;
 pub(super) mod framing;
+pub(super) mod generate;
 pub(super) mod sampling;
 pub(super) mod urgency;

@@ -9,13 +9,13 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use crate::server::answer::account::Received;
-use crate::server::answer::body::Kind;
-use crate::server::answer::respond::respond;
+use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
+use crate::server::answer::respond::{Call, respond};
 use crate::server::error::ApiError;
 use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed,
 };
-use crate::server::request::sampling::{Generate, MAX_LOGPROBS, SHARED};
+use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
 use crate::server::state::{AppState, ServedModel};
 use crate::text::{Message, Prompt, Role, encode_chat};
 
@@ -31,6 +31,8 @@ pub(crate) const FIELDS: &[Field] = &[
     ("functions", Only(&["[]"])),
     ("function_call", Only(&["\"none\"", "\"auto\""])),
     ("modalities", Only(&["[\"text\"]"])),
+    ("best_of", Only(&["1"])),
+    ("echo", Only(&["false"])),
     ("store", Only(&["false"])),
     ("continue_final_message", Only(&["false"])),
     ("add_special_tokens", Only(&["false"])),
@@ -83,10 +85,21 @@ pub(crate) async fn handle(
         .map(|message| message.content.chars().count())
         .sum();
     let prompt = encode(&state, messages, add_generation_prompt).await?;
+    let asked = Asked {
+        token_ids: prompt.token_ids.clone(),
+        echo: None,
+    };
     let mut request =
         generate.with_prompt(prompt.token_ids, "messages", None, received.tenant(), model)?;
     request.adapter = chosen.adapter;
-    respond(state, received, Kind::Chat, generate, request, prompt_chars).await
+    let form = Form::new(Kind::Chat, &generate, &received, &state, vec![asked]);
+    let call = Call {
+        generate,
+        requests: vec![request],
+        prompt_chars,
+        wire: Box::new(OpenAi::new(form)),
+    };
+    respond(state, received, call).await
 }
 
 /// Renders and tokenises off the async threads: long prompts take milliseconds.

@@ -8,19 +8,23 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
+use crate::request::GenerateRequest;
 use crate::server::answer::account::Received;
-use crate::server::answer::body::Kind;
-use crate::server::answer::respond::respond;
+use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
+use crate::server::answer::respond::{Call, respond};
 use crate::server::error::ApiError;
 use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Honoured, Support::Only, typed,
 };
-use crate::server::request::sampling::{Generate, MAX_LOGPROBS, SHARED, check_token_ids};
+use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
+use crate::server::request::sampling::check_token_ids;
 use crate::server::state::{AppState, ServedModel};
 
 /// This endpoint's own fields.
 pub(crate) const FIELDS: &[Field] = &[
     ("prompt", Honoured),
+    ("best_of", Honoured),
+    ("echo", Honoured),
     ("add_special_tokens", Only(&["true"])),
     ("prompt_embeds", NEVER),
     ("suffix", NEVER),
@@ -40,35 +44,75 @@ pub(crate) async fn handle(
     let model = &state.model;
     let chosen = model.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
-    let prompt = prompt(fields.required("prompt")?, model)?;
-    let logprobs = fields
-        .integer("logprobs", 0, MAX_LOGPROBS)?
-        .map(|count| count as u32);
-    let generate = Generate::take(&mut fields, model, logprobs)?;
-    let (ids, prompt_chars) = match prompt {
-        Prompt::Text(text) => {
-            let chars = text.chars().count();
-            (encode(model, text).await?, chars)
-        }
-        Prompt::Ids(ids) => (ids, 0),
-    };
-    let mut request = generate.with_prompt(
-        ids,
-        "prompt",
-        Some(DEFAULT_MAX_TOKENS),
-        received.tenant(),
-        model,
-    )?;
-    request.adapter = chosen.adapter;
-    respond(
-        state,
-        received,
-        Kind::Completion,
+    let prompts = prompts(fields.required("prompt")?, model)?;
+    let echoes = fields.opt("echo")?.unwrap_or(false);
+    let best_of = choices(&mut fields, "best_of")?;
+    let logprobs = fields.integer("logprobs", 0, MAX_LOGPROBS)?;
+    let generate = Generate::take(&mut fields, model, logprobs.map(|count| count as u32))?;
+    let mut generate = candidates(generate, best_of, prompts.len())?;
+    if echoes && generate.prompt_logprobs.is_none() {
+        // The echoed tokens have theirs, too.
+        generate.scores_prompt(generate.sampling.logprobs);
+    }
+    let prompt_chars = prompts.iter().map(Prompt::num_chars).sum();
+    let (mut asked, mut requests) = (Vec::new(), Vec::new());
+    for prompt in prompts {
+        let (text, ids) = match prompt {
+            Prompt::Text(text) => (text.clone(), encode(model, text).await?),
+            Prompt::Ids(ids) => (model.tokenizer.detokenise(&ids, false), ids),
+        };
+        asked.push(Asked {
+            token_ids: ids.clone(),
+            echo: echoes.then_some(text),
+        });
+        let default = Some(DEFAULT_MAX_TOKENS);
+        let request = generate.with_prompt(ids, "prompt", default, received.tenant(), model)?;
+        requests.push(GenerateRequest {
+            adapter: chosen.adapter.clone(),
+            ..request
+        });
+    }
+    let form = Form::new(Kind::Completion, &generate, &received, &state, asked);
+    generate.score_candidates(&mut requests);
+    let call = Call {
         generate,
-        request,
+        requests,
         prompt_chars,
-    )
-    .await
+        wire: Box::new(OpenAi::new(form)),
+    };
+    respond(state, received, call).await
+}
+
+/// Checks how many answers that makes, and that the best of them can be told.
+fn candidates(
+    mut generate: Generate,
+    best_of: Option<usize>,
+    num_prompts: usize,
+) -> Result<Generate, ApiError> {
+    let num_choices = generate.num_choices;
+    if let Some(best_of) = best_of {
+        if best_of < num_choices {
+            let message = format!(
+                "best_of is {best_of}, but n is {num_choices}: it must be as many at least"
+            );
+            return Err(ApiError::field("best_of", message));
+        }
+        if best_of > num_choices && generate.framing.stream {
+            let message =
+                "best_of cannot be told before the end: it must equal n where stream is true";
+            return Err(ApiError::field("best_of", message));
+        }
+        generate.num_candidates = best_of;
+    }
+    let num_answers = num_prompts.saturating_mul(generate.num_candidates);
+    if num_answers > MAX_CHOICES as usize {
+        let message = format!(
+            "{num_prompts} prompts of {} choices are {num_answers} answers; at most {MAX_CHOICES} are allowed in one call",
+            generate.num_candidates
+        );
+        return Err(ApiError::field("prompt", message));
+    }
+    Ok(generate)
 }
 
 enum Prompt {
@@ -76,29 +120,39 @@ enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// A string, a list of token ids, or a list of just one of either.
-fn prompt(value: Value, model: &ServedModel) -> Result<Prompt, ApiError> {
+impl Prompt {
+    fn num_chars(&self) -> usize {
+        match self {
+            Self::Text(text) => text.chars().count(),
+            Self::Ids(_) => 0,
+        }
+    }
+}
+
+/// A string or a list of token ids, or several of either.
+fn prompts(value: Value, model: &ServedModel) -> Result<Vec<Prompt>, ApiError> {
+    match value {
+        Value::Array(list) if list.iter().any(|item| !item.is_number()) => list
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| prompt(item, &format!("prompt[{i}]"), model))
+            .collect(),
+        one => Ok(vec![prompt(one, "prompt", model)?]),
+    }
+}
+
+fn prompt(value: Value, name: &str, model: &ServedModel) -> Result<Prompt, ApiError> {
     match value {
         Value::String(text) => Ok(Prompt::Text(text)),
-        Value::Array(list) if list.iter().any(|item| !item.is_number()) => {
-            let count = list.len();
-            match list.into_iter().next() {
-                Some(item) if count == 1 => prompt(item, model),
-                _ => Err(ApiError::field(
-                    "prompt",
-                    format!("{count} prompts in one call are not supported yet: send one"),
-                )),
-            }
-        }
-        Value::Array(ids) => {
-            let ids: Vec<u32> = typed("prompt", Value::Array(ids))?;
-            check_token_ids(&ids, "prompt", model)?;
+        Value::Array(_) => {
+            let ids: Vec<u32> = typed(name, value)?;
+            check_token_ids(&ids, name, model)?;
             Ok(Prompt::Ids(ids))
         }
-        _ => Err(ApiError::field(
-            "prompt",
-            "prompt must be a string or a list of token ids",
-        )),
+        _ => {
+            let message = format!("{name} must be a string or a list of token ids");
+            Err(ApiError::field(name, message))
+        }
     }
 }
 

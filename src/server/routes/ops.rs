@@ -54,6 +54,8 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
                 stop_token_ids: Vec::new(),
             };
             let request = GenerateRequest {
+                prompt_logprobs: None,
+                constraint: None,
                 adapter: None,
                 tenant: DEFAULT_TENANT.into(),
                 priority: Priority::Standard,
@@ -68,7 +70,7 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
     let event = events.recv().await;
     *probe = None;
     match event {
-        Some(Event::Token { .. }) => Ok(()),
+        Some(Event::Token { .. } | Event::Prompt(_)) => Ok(()),
         Some(Event::Failed(error)) => Err(error.to_string()),
         None => Err("the engine is gone".into()),
     }

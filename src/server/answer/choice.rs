@@ -1,0 +1,139 @@
+//! One choice of an answer: engine events in, certain text out.
+
+use std::sync::Arc;
+
+use crate::engine::{EngineError, Event, EventStream};
+use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
+use crate::text::{Detokeniser, StopMatcher, Tokenizer};
+
+/// What one token led to.
+#[derive(Debug, Default)]
+pub(crate) struct Delta {
+    /// Text that is certain now; may be empty.
+    pub text: String,
+    /// The token behind it; none where it never came.
+    pub token: Option<SampledToken>,
+    /// Where the time went, with the first.
+    pub timing: Option<Timing>,
+    /// The scores of the prompt from its second token on, with the first, where they were asked for.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
+    /// Set with the last one.
+    pub finish: Option<FinishReason>,
+}
+
+/// How tokens become text; the same for all choices of a request.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    pub tokenizer: Arc<Tokenizer>,
+    pub stops: StopMatcher,
+    pub skip_special_tokens: bool,
+    /// Before so many tokens no stop string ends the answer.
+    pub min_tokens: usize,
+}
+
+/// Dropping it cancels its request in the engine.
+pub(crate) struct Choice {
+    events: EventStream,
+    reading: Reading,
+    detokeniser: Detokeniser,
+    prompt_logprobs: Vec<TokenLogprobs>,
+    num_tokens: usize,
+    is_done: bool,
+    has_failed: bool,
+}
+
+impl Choice {
+    pub fn new(events: EventStream, reading: Reading) -> Self {
+        let detokeniser = reading.tokenizer.detokeniser();
+        Self {
+            events,
+            reading,
+            detokeniser,
+            prompt_logprobs: Vec::new(),
+            num_tokens: 0,
+            is_done: false,
+            has_failed: false,
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Whether it has a finish reason.
+    pub fn is_finished(&self) -> bool {
+        self.is_done && !self.has_failed
+    }
+
+    /// The next token's delta; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
+        while !self.is_done {
+            match self.events.recv().await? {
+                Event::Prompt(scores) => self.prompt_logprobs = scores,
+                Event::Token {
+                    token,
+                    timing,
+                    finish,
+                } => return Some(Ok(self.delta(token, timing, finish))),
+                Event::Failed(error) => {
+                    (self.is_done, self.has_failed) = (true, true);
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+
+    fn delta(
+        &mut self,
+        token: SampledToken,
+        timing: Option<Timing>,
+        finish: Option<FinishReason>,
+    ) -> Delta {
+        self.num_tokens += 1;
+        let (text, finish) = self.read(token.token_id, finish);
+        if finish.is_some() {
+            self.is_done = true;
+            // Tells the engine, when it was a stop string that ended it.
+            self.events.finish();
+        }
+        Delta {
+            text,
+            token: Some(token),
+            timing,
+            prompt_logprobs: std::mem::take(&mut self.prompt_logprobs),
+            finish,
+        }
+    }
+
+    /// The text that a token makes certain, and whether the answer ends with it.
+    fn read(&mut self, id: u32, finish: Option<FinishReason>) -> (String, Option<FinishReason>) {
+        let reading = &mut self.reading;
+        // The token that stopped it is not part of the answer, nor are special tokens unless asked for.
+        let is_hidden = finish == Some(FinishReason::Stop)
+            || (reading.skip_special_tokens && reading.tokenizer.is_special(id));
+        let bytes = match is_hidden {
+            true => &[],
+            false => reading.tokenizer.token_bytes(id),
+        };
+        let text = self.detokeniser.push(bytes);
+        if self.num_tokens < reading.min_tokens && finish.is_none() {
+            return (text.to_owned(), None);
+        }
+        let mut emit = reading.stops.push(text);
+        if finish.is_some() && emit.stopped.is_none() {
+            let tail = reading.stops.push(self.detokeniser.finish());
+            emit.text.push_str(&tail.text);
+            emit.stopped = tail.stopped;
+            if emit.stopped.is_none() {
+                emit.text.push_str(&reading.stops.finish());
+            }
+        }
+        let is_stopped = emit.stopped.is_some();
+        (
+            emit.text,
+            is_stopped.then_some(FinishReason::Stop).or(finish),
+        )
+    }
+}

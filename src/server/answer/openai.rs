@@ -1,0 +1,293 @@
+//! OpenAI's spelling of chat and text completions, with vLLM's additions.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::account::{Received, TIER, Timings, Usage};
+use super::choice::Delta;
+use super::logprobs::{self, Scored, Spelling};
+use super::wire::{Whole, Wire, event};
+use crate::request::{FinishReason, SampledToken, TokenLogprobs};
+use crate::server::error::ApiError;
+use crate::server::request::framing::Framing;
+use crate::server::request::generate::Generate;
+use crate::server::state::AppState;
+use crate::text::Tokenizer;
+
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// Which endpoint answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Chat,
+    Completion,
+}
+
+/// What of a prompt stands in answers.
+pub(crate) struct Asked {
+    pub token_ids: Vec<u32>,
+    /// Its text, where that is to stand before the answer.
+    pub echo: Option<String>,
+}
+
+/// What a request asks of its answer's form.
+pub(crate) struct Form {
+    pub kind: Kind,
+    pub framing: Framing,
+    pub request_id: String,
+    pub model: String,
+    pub tokenizer: Arc<Tokenizer>,
+    pub has_logprobs: bool,
+    pub has_prompt_logprobs: bool,
+    pub prompts: Vec<Asked>,
+    /// Choices a prompt.
+    pub num_choices: usize,
+}
+
+impl Form {
+    /// As `generate` says, of prompts whose answers show their tokens or text.
+    pub fn new(
+        kind: Kind,
+        generate: &Generate,
+        received: &Received,
+        state: &AppState,
+        prompts: Vec<Asked>,
+    ) -> Self {
+        Self {
+            kind,
+            framing: generate.framing.clone(),
+            request_id: received.request_id.clone(),
+            model: received.model(state).to_owned(),
+            tokenizer: Arc::clone(&state.model.tokenizer),
+            has_logprobs: generate.sampling.logprobs.is_some(),
+            has_prompt_logprobs: generate.prompt_logprobs.is_some(),
+            prompts,
+            num_choices: generate.num_choices,
+        }
+    }
+}
+
+/// One answer's spelling.
+pub(crate) struct OpenAi {
+    form: Form,
+    id: String,
+    created: u64,
+    /// Of each choice: whether it has begun, and how many characters its tokens have so far.
+    choices: Vec<(bool, usize)>,
+    is_first: bool,
+}
+
+/// What is new in a choice.
+struct Part<'a> {
+    text: &'a str,
+    tokens: &'a [SampledToken],
+    prompt_logprobs: &'a [TokenLogprobs],
+    finish: Option<FinishReason>,
+}
+
+impl OpenAi {
+    pub fn new(form: Form) -> Self {
+        let prefix = match form.kind {
+            Kind::Chat => "chatcmpl",
+            Kind::Completion => "cmpl",
+        };
+        Self {
+            id: format!("{prefix}-{}", form.request_id),
+            created: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
+            choices: vec![(false, 0); form.prompts.len() * form.num_choices],
+            is_first: true,
+            form,
+        }
+    }
+
+    fn is_chat(&self) -> bool {
+        self.form.kind == Kind::Chat
+    }
+
+    fn envelope(&self, object: &str, choices: Value) -> Value {
+        json!({"id": self.id, "object": object, "created": self.created, "model": self.form.model, "choices": choices})
+    }
+
+    fn chunk_of(&self, choices: Value) -> Value {
+        let object = match self.form.kind {
+            Kind::Chat => "chat.completion.chunk",
+            Kind::Completion => "text_completion",
+        };
+        self.envelope(object, choices)
+    }
+
+    /// Every chunk has the field when any has it.
+    fn add_usage(&self, body: &mut Value, usage: Usage) {
+        if self.form.framing.continuous_usage {
+            body["usage"] = usage_json(usage);
+        } else if self.form.framing.include_usage {
+            body["usage"] = Value::Null;
+        }
+    }
+
+    /// A choice without its message, except in completions, where whole answers and chunks look the same.
+    fn choice(&mut self, i: usize, part: &Part<'_>) -> Value {
+        let framing = &self.form.framing;
+        let prompt = &self.form.prompts[i / self.form.num_choices];
+        let (has_begun, text_offset) = &mut self.choices[i];
+        let is_first = !std::mem::replace(has_begun, true);
+        let echo = prompt.echo.as_deref().filter(|_| is_first);
+        let spelling = Spelling {
+            tokenizer: &self.form.tokenizer,
+            as_ids: framing.tokens_as_ids,
+        };
+        let mut choice = json!({"index": i});
+        if self.form.kind == Kind::Completion {
+            choice["text"] = format!("{}{}", echo.unwrap_or(""), part.text).into();
+        }
+        let echoed = echo.into_iter().flat_map(|_| {
+            let first = Scored::unscored(prompt.token_ids[0]);
+            let rest = prompt.token_ids[1..].iter().zip(part.prompt_logprobs);
+            std::iter::once(first).chain(rest.map(|(&id, scores)| Scored::new(id, scores)))
+        });
+        let scored = part.tokens.iter().filter_map(Scored::of);
+        choice["logprobs"] = match (self.form.has_logprobs, self.form.kind) {
+            (false, _) => Value::Null,
+            (true, Kind::Chat) => logprobs::chat(scored, spelling),
+            (true, Kind::Completion) => {
+                logprobs::completion(echoed.chain(scored), spelling, text_offset)
+            }
+        };
+        choice["finish_reason"] = part.finish.map(FinishReason::as_str).into();
+        if framing.return_token_ids {
+            choice["token_ids"] = part.tokens.iter().map(|token| token.token_id).collect();
+            if is_first {
+                choice["prompt_token_ids"] = prompt.token_ids.clone().into();
+            }
+        }
+        if self.form.has_prompt_logprobs && !self.is_chat() {
+            choice["prompt_logprobs"] =
+                logprobs::prompt(&prompt.token_ids, part.prompt_logprobs, spelling);
+        }
+        choice
+    }
+
+    /// The chunk before a chat's first content, when nothing is generated yet.
+    fn role_chunk(&self, i: usize, usage: Usage) -> Value {
+        let delta = json!({"role": "assistant", "content": ""});
+        let choice = json!({"index": i, "delta": delta, "logprobs": null, "finish_reason": null});
+        let mut body = self.chunk_of(json!([choice]));
+        let usage = Usage {
+            completion: if self.is_first { 0 } else { usage.completion },
+            ..usage
+        };
+        self.add_usage(&mut body, usage);
+        body
+    }
+}
+
+impl Wire for OpenAi {
+    fn whole(&mut self, choices: &[Whole], usage: Usage, timings: Timings) -> Value {
+        let object = match self.form.kind {
+            Kind::Chat => "chat.completion",
+            Kind::Completion => "text_completion",
+        };
+        let list = choices.iter().enumerate().map(|(i, whole)| {
+            let part = Part {
+                text: &whole.text,
+                tokens: &whole.tokens,
+                prompt_logprobs: &whole.prompt_logprobs,
+                finish: whole.finish,
+            };
+            let mut choice = self.choice(i, &part);
+            if self.is_chat() {
+                choice["message"] = json!({"role": "assistant", "content": whole.text});
+            }
+            choice
+        });
+        let list: Value = list.collect();
+        let mut body = self.envelope(object, list);
+        body["usage"] = usage_json(usage);
+        if self.form.has_prompt_logprobs && self.is_chat() {
+            let spelling = Spelling {
+                tokenizer: &self.form.tokenizer,
+                as_ids: self.form.framing.tokens_as_ids,
+            };
+            let ids = &self.form.prompts[0].token_ids;
+            body["prompt_logprobs"] = logprobs::prompt(ids, &choices[0].prompt_logprobs, spelling);
+        }
+        body["flambeau"] = flambeau(usage, Some(timings));
+        body
+    }
+
+    fn delta(&mut self, i: usize, delta: &Delta, usage: Usage, frame: &mut Vec<u8>) {
+        let has_details = self.form.framing.return_token_ids
+            || (delta.token.as_ref()).is_some_and(|token| token.logprobs.is_some());
+        // A token whose text is still held back, and that nobody asked details of, gives nothing.
+        if delta.text.is_empty() && delta.finish.is_none() && !has_details {
+            return;
+        }
+        if self.is_chat() && !self.choices[i].0 {
+            event(frame, &self.role_chunk(i, usage));
+        }
+        let part = Part {
+            text: &delta.text,
+            tokens: delta.token.as_slice(),
+            prompt_logprobs: &delta.prompt_logprobs,
+            finish: delta.finish,
+        };
+        let mut choice = self.choice(i, &part);
+        if self.is_chat() {
+            choice["delta"] = match delta.text.is_empty() {
+                true => json!({}),
+                false => json!({"content": delta.text}),
+            };
+        }
+        let mut body = self.chunk_of(json!([choice]));
+        if std::mem::take(&mut self.is_first) {
+            body["flambeau"] = flambeau(usage, None);
+        }
+        self.add_usage(&mut body, usage);
+        event(frame, &body);
+    }
+
+    fn end(&mut self, usage: Usage, timings: Timings, frame: &mut Vec<u8>) {
+        if self.form.framing.include_usage {
+            let mut body = self.chunk_of(json!([]));
+            body["usage"] = usage_json(usage);
+            body["flambeau"] = flambeau(usage, Some(timings));
+            event(frame, &body);
+        }
+        frame.extend_from_slice(DONE);
+    }
+
+    fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>) {
+        event(frame, &error.body());
+        frame.extend_from_slice(DONE);
+    }
+}
+
+fn usage_json(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+    })
+}
+
+/// Who answered, and how long it took.
+fn flambeau(usage: Usage, timings: Option<Timings>) -> Value {
+    let mut object = json!({"tier": TIER, "cache": usage.cache()});
+    if let Some(Timings {
+        queue_ms,
+        prefill_ms,
+        ttft_ms,
+    }) = timings
+    {
+        object["queue_ms"] = queue_ms.into();
+        object["prefill_ms"] = prefill_ms.into();
+        object["ttft_ms"] = ttft_ms.into();
+    }
+    object
+}

@@ -1,0 +1,59 @@
+//! How an endpoint spells answers: what every spelling is asked, and what they have in common.
+
+use serde_json::Value;
+
+use super::account::{Timings, Usage};
+use super::choice::Delta;
+use crate::request::{FinishReason, SampledToken, TokenLogprobs};
+use crate::server::error::ApiError;
+
+/// An endpoint's spelling of one answer, whole or as a stream of events. It writes, and decides nothing.
+pub(crate) trait Wire: Send {
+    /// The whole answer.
+    fn whole(&mut self, choices: &[Whole], usage: Usage, timings: Timings) -> Value;
+
+    /// Frames what a token of choice `i` led to; nothing where nobody would see a difference.
+    fn delta(&mut self, i: usize, delta: &Delta, usage: Usage, frame: &mut Vec<u8>);
+
+    /// Frames what comes after the last delta.
+    fn end(&mut self, usage: Usage, timings: Timings, frame: &mut Vec<u8>);
+
+    /// Frames a failure, which ends the stream.
+    fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>);
+}
+
+/// A choice that has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    pub text: String,
+    pub tokens: Vec<SampledToken>,
+    /// Of the prompt, from its second token on.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
+    pub finish: Option<FinishReason>,
+}
+
+impl Whole {
+    /// Takes in the next delta.
+    pub fn push(&mut self, delta: Delta) {
+        self.text.push_str(&delta.text);
+        self.tokens.extend(delta.token);
+        if !delta.prompt_logprobs.is_empty() {
+            self.prompt_logprobs = delta.prompt_logprobs;
+        }
+        self.finish = self.finish.or(delta.finish);
+    }
+
+    /// The mean log-probability of its tokens, by which the best are chosen.
+    pub fn mean_logprob(&self) -> f64 {
+        let chosen = |token: &SampledToken| token.logprobs.as_ref().map(|l| f64::from(l.chosen));
+        let sum: f64 = self.tokens.iter().filter_map(chosen).sum();
+        sum / self.tokens.len().max(1) as f64
+    }
+}
+
+/// Frames one event that holds `data`.
+pub(crate) fn event(frame: &mut Vec<u8>, data: &Value) {
+    frame.extend_from_slice(b"data: ");
+    serde_json::to_writer(&mut *frame, data).expect("JSON values always serialise: this is a bug");
+    frame.extend_from_slice(b"\n\n");
+}
