@@ -110,6 +110,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn vocabulary(metadata: Metadata<'_>) -> anyhow::Result<GgufVocab> {
     let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
     Ok(GgufVocab {
+        name: metadata.opt_str("general.name")?.map(str::to_owned),
         model: metadata
             .get_str("tokenizer.ggml.model")
             .context("the file has no tokenizer; give one with --tokenizer DIR")?

@@ -47,10 +47,6 @@ impl QuantizeCommand {
         let opened = Opened::new(&self.input)?;
         let metadata = opened.checkpoint.metadata();
         let cpu = cpu(self.threads)?;
-        let importance = match &self.imatrix {
-            None => None,
-            Some(path) => Some(importance(&opened, path, &cpu).context("--imatrix")?),
-        };
         let folder = match metadata {
             Some(_) => None,
             None => Some(AsGguf::new(opened.checkpoint.tensors(), &opened.config)?),
@@ -63,6 +59,14 @@ impl QuantizeCommand {
             }
             (None, Some(metadata)) => entries_of(metadata),
             (None, None) => anyhow::bail!("a model is a file or a folder: this is a bug"),
+        };
+        if self.output.is_dir() {
+            anyhow::bail!("{}: is a folder, not a file to be", self.output.display());
+        }
+        // Takes minutes: what would be refused is by now.
+        let importance = match &self.imatrix {
+            None => None,
+            Some(path) => Some(importance(&opened, path, &cpu).context("--imatrix")?),
         };
         let job = QuantiseJob {
             source: match &folder {
@@ -135,6 +139,7 @@ fn tokenizer_entries(opened: &Opened) -> anyhow::Result<Vec<RawEntry<'static>>> 
     add("ggml.eos_token_id", vocab.eos_id.map(raw::u32));
     add("ggml.unknown_token_id", vocab.unk_id.map(raw::u32));
     add("ggml.add_bos_token", vocab.add_bos.map(raw::bool));
+    add("ggml.add_eos_token", vocab.add_eos.map(raw::bool));
     add(
         "ggml.add_space_prefix",
         vocab.add_space_prefix.map(raw::bool),

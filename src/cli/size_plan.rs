@@ -115,17 +115,19 @@ mod tests {
 
     #[test]
     fn what_is_quantised_already_is_planned_as_it_is() {
-        for (folder, most) in [
-            ("llama-awq", 0.5),
-            ("llama-fp8", 0.8),
-            ("gpt-oss-mxfp4", 0.6),
+        for (folder, least, most) in [
+            ("llama-awq", 0.3, 0.5),
+            ("llama-fp8", 0.5, 0.8),
+            ("gpt-oss-mxfp4", 0.3, 0.6),
+            // Groups of inputs that are no neighbours lie in no blocks: such matrices are kept as floats.
+            ("llama-gptq-order", 1.0, 1.0),
         ] {
             let outline = outline(folder);
             let choices = choices(&outline);
             assert_eq!(choices.len(), 1, "{folder}");
             let floats = outline.config.weight_bytes(outline.has_tied_head, None);
             let ratio = choices[0].1 as f64 / floats as f64;
-            assert!(ratio < most, "{folder}: {ratio}");
+            assert!((least..=most).contains(&ratio), "{folder}: {ratio}");
         }
     }
 

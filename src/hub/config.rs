@@ -51,8 +51,13 @@ impl HubConfig {
         var: impl Fn(&str) -> Option<String>,
         home: Option<PathBuf>,
     ) -> Result<HubConfig, HubError> {
-        let var = |name: &str| var(name).filter(|value| !value.is_empty());
-        let dir = |name| var(name).map(PathBuf::from);
+        let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
+        // A service's environment has no shell that would expand it; the Python tools do.
+        let expanded = |path: String| match (path.strip_prefix("~/"), &home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(path),
+        };
+        let dir = |name| var(name).map(expanded);
         let url = |name, default: &str| {
             var(name)
                 .unwrap_or_else(|| default.to_owned())
@@ -60,6 +65,7 @@ impl HubConfig {
                 .to_owned()
         };
         let home_cache = home
+            .as_ref()
             .filter(|home| !home.as_os_str().is_empty())
             .map(|home| home.join(".cache"));
 

@@ -318,7 +318,12 @@ fn table(
         set("model.vocab", token, id, (spelling.bytes_of(token), false))?;
     }
     for token in added {
-        let entry = (token.text.as_bytes().to_vec(), token.special);
+        // A text that a client sees has spaces where an ordinary token spells them otherwise, as in runs of them.
+        let bytes = match (spelling, token.special) {
+            (Spelling::SentencePiece, false) => spelling.bytes_of(&token.text),
+            _ => token.text.as_bytes().to_vec(),
+        };
+        let entry = (bytes, token.special);
         set("added_tokens", &token.text, token.id, entry)?;
     }
     Ok(TokenTable::new(entries.into_iter()))

@@ -28,7 +28,8 @@ impl Spelling {
     }
 }
 
-fn byte_token(token: &str) -> Option<u8> {
+/// The byte that `<0xNN>` stands for.
+pub(super) fn byte_token(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let plain = hex.len() == 2 && hex.bytes().all(|b| b.is_ascii_hexdigit());
     plain.then(|| u8::from_str_radix(hex, 16).ok())?

@@ -239,6 +239,16 @@ impl Tokenizer {
         &self.eos_ids
     }
 
+    /// Whether a prompt gets an EOS after it.
+    pub fn adds_eos(&self) -> bool {
+        self.ends.add_eos
+    }
+
+    /// Whether a text begins with a space that is not its own, and that detokenising drops.
+    pub(super) fn strips_leading_space(&self) -> bool {
+        self.ends.strip_leading_space
+    }
+
     /// A detokeniser for one text of this vocabulary.
     pub fn detokeniser(&self) -> Detokeniser {
         Detokeniser::new(self.ends.strip_leading_space)

@@ -51,6 +51,9 @@ pub(super) struct PackingJson {
     /// GPTQ's: in the second, zeros are what the file has.
     checkpoint_format: Option<String>,
     weight_block_size: Option<[usize; 2]>,
+    /// GPTQ's: whether groups are of inputs in an order of their own.
+    desc_act: Option<bool>,
+    group_size: Option<i64>,
     /// Of compressed-tensors.
     format: Option<String>,
 }
@@ -93,9 +96,19 @@ impl PackingJson {
                     &known,
                 )?;
                 let is_second = self.checkpoint_format.as_deref() == Some("gptq_v2");
-                Ok(int4(Int4Layout::Gptq {
+                let has_groups = self.group_size.is_none_or(|size| size > 0);
+                let is_reordered = self.desc_act == Some(true) && has_groups;
+                let packing = int4(Int4Layout::Gptq {
                     zero_offset: u8::from(!is_second),
-                }))
+                });
+                Ok(Packing {
+                    // Groups that are no neighbours have no place in blocks.
+                    format: packing.format.map(|int4| match is_reordered {
+                        true => WeightFormat::F16,
+                        false => int4,
+                    }),
+                    ..packing
+                })
             }
             other => {
                 let message = format!(

@@ -1,7 +1,7 @@
 //! Writing GGUF files, version 3.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -126,12 +126,21 @@ pub(in crate::model) fn write<E: From<io::Error>>(
 struct Part(PathBuf);
 
 impl Part {
-    /// A file of this process's own: another that writes the same one has another part.
+    /// A part that nobody else writes; one that a process left that was killed is begun anew.
     fn create(path: &Path) -> io::Result<(Self, File)> {
         let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
+        name.push(".part");
         let part = PathBuf::from(name);
-        let file = File::create_new(&part)?;
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", part.display()));
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(false).open(&part);
+        let file = file.map_err(named)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => named(io::Error::other("somebody else is writing it")),
+            TryLockError::Error(error) => named(error),
+        })?;
+        file.set_len(0)?;
         Ok((Self(part), file))
     }
 }

@@ -9,6 +9,7 @@ use super::{BYTE, CONTROL, GgufVocab, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, sen
 use crate::text::bpe::split_merge;
 use crate::text::error::TokenizerError;
 use crate::text::pre_tokenizer::{DIGIT, Family, GPT2};
+use crate::text::token_table::byte_token;
 use crate::text::tokenizer::Tokenizer;
 
 #[derive(Deserialize)]
@@ -82,6 +83,7 @@ impl GgufVocab {
             bos_id: tokenizer.bos_id(),
             eos_id: tokenizer.eos_id(),
             add_bos: Some(tokenizer.adds_bos()),
+            add_eos: Some(tokenizer.adds_eos()),
             ..Self::default()
         };
         if is_sentence_piece {
@@ -91,6 +93,10 @@ impl GgufVocab {
                 return Err(fault("normalizer", message));
             };
             vocab.add_space_prefix = Some(prefix);
+            if json.model.ignore_merges == Some(true) {
+                let message = "true has no name in GGUF files for such vocabularies";
+                return Err(fault("model.ignore_merges", message));
+            }
         } else {
             vocab.pre = Some(pre(&json)?.into());
         }
@@ -104,21 +110,40 @@ impl GgufVocab {
         vocab.tokens = (0..vocab_size).map(|id| format!("[PAD{id}]")).collect();
         vocab.token_types = vec![UNUSED; vocab_size];
         let ordinary = ids.into_iter().map(|(token, id)| {
-            let is_byte = is_sentence_piece && is_byte(&token);
+            let is_byte = is_sentence_piece && byte_token(&token).is_some();
             (id, token, if is_byte { BYTE } else { NORMAL })
         });
+        let merges = merges.into_iter().map(Merge::pair).collect::<Option<_>>();
+        let Some(merges): Option<Vec<(String, String)>> = merges else {
+            let message = "one is not two tokens with a space between";
+            return Err(fault("model.merges", message));
+        };
+        // A text has spaces as ▁ only once added tokens are split off: those with ▁ come from merges as any other piece, and
+        // as one they are spelt with spaces again.
+        let spaces: HashSet<String> = (merges.iter())
+            .map(|(left, right)| format!("{left}{right}"))
+            .filter(|whole| is_sentence_piece && whole.contains('▁'))
+            .collect();
         let added = json.added_tokens.into_iter().map(|added| {
             let is_unknown = is_sentence_piece && vocab.unk_id == u32::try_from(added.id).ok();
-            match (is_unknown, added.special) {
-                (true, _) => (added.id, added.content, UNKNOWN),
-                (false, true) => (added.id, added.content, CONTROL),
-                (false, false) => (added.id, added.content, USER_DEFINED),
-            }
+            let kind = match (is_unknown, added.special) {
+                (true, _) => UNKNOWN,
+                (false, true) => CONTROL,
+                (false, false) if spaces.contains(&added.content) => NORMAL,
+                (false, false) => USER_DEFINED,
+            };
+            (added.id, added.content, kind)
         });
+        let mut is_set = vec![false; vocab_size];
         for (id, token, ty) in ordinary.chain(added) {
             if id >= vocab_size {
                 let message =
                     format!("{token:?} has the id {id}, but the model has {vocab_size} tokens");
+                return Err(fault("model.vocab", message));
+            }
+            // An added token may stand in the vocabulary, too.
+            if std::mem::replace(&mut is_set[id], true) && vocab.tokens[id] != token {
+                let message = format!("{token:?} and {:?} have the id {id}", vocab.tokens[id]);
                 return Err(fault("model.vocab", message));
             }
             (vocab.tokens[id], vocab.token_types[id]) = (token, ty);
@@ -128,26 +153,15 @@ impl GgufVocab {
             let message = format!("{token:?} is there under two ids, which GGUF files cannot say");
             return Err(fault("model.vocab", message));
         }
-        let merges = merges.into_iter().map(Merge::pair).collect::<Option<_>>();
-        let Some(merges): Option<Vec<(String, String)>> = merges else {
-            let message = "one is not two tokens with a space between";
-            return Err(fault("model.merges", message));
-        };
         if is_sentence_piece {
             sentence_piece::score(&mut vocab, &merges)?;
         } else {
             vocab.merges = merges.iter().map(|(a, b)| format!("{a} {b}")).collect();
         }
+        // What cannot be read again is not written.
+        Tokenizer::from_gguf(vocab.clone())?;
         Ok(vocab)
     }
-}
-
-/// Whether a piece stands for a byte, as `<0x0A>`.
-fn is_byte(piece: &str) -> bool {
-    let digits = piece
-        .strip_prefix("<0x")
-        .and_then(|rest| rest.strip_suffix('>'));
-    digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok())
 }
 
 /// The name of what a byte-level vocabulary does before the merges.
@@ -333,6 +347,10 @@ mod tests {
             assert_eq!(ids(&got), ids(&wanted), "{text:?}");
         }
         assert_eq!(got.encode("  ", Specials::Plain).unwrap(), [267]);
+        // And are read as spaces.
+        for tokenizer in [&got, &wanted] {
+            assert_eq!(tokenizer.detokenise(&[259, 267, 259], true), "ab  ab");
+        }
     }
 
     #[test]
@@ -344,6 +362,9 @@ mod tests {
         assert!(error(&other, 6).contains("pre_tokenizer"));
         let merge = JSON.replace("a b", "a b c");
         assert!(error(&merge, 6).contains("model.merges"));
+        let twice = JSON.replace(r#""b": 1"#, r#""b": 0"#);
+        assert_ne!(twice, JSON);
+        assert!(error(&twice, 6).contains("have the id 0"));
         let spm = sentence_piece_json(json!({"type": "NFKC"}), Value::Null).to_string();
         assert!(error(&spm, 268).contains("normalizer"));
         // A merge that its pieces allow is missing.

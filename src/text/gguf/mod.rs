@@ -17,6 +17,8 @@ use super::tokenizer::{Ends, Tokenizer};
 /// The keys `tokenizer.ggml.*` of a GGUF file; `None` or empty where the file lacks the key.
 #[derive(Debug, Clone, Default)]
 pub struct GgufVocab {
+    /// `general.name`: in Phi-3's models, white space after special tokens is none of the text.
+    pub name: Option<String>,
     /// `model`: `gpt2` or `llama`.
     pub model: String,
     /// `pre`: the name of the pre-tokenizer; needed by `gpt2` only.
@@ -102,12 +104,19 @@ impl GgufVocab {
 
     /// Control and unknown tokens as special ones, and the user-defined.
     fn added_tokens(&self) -> Vec<AddedToken> {
+        // GGUF files cannot say it; llama.cpp goes by the name, too.
+        let is_phi3 = self.name.as_ref().is_some_and(|name| {
+            let name = name.to_lowercase();
+            name.contains("phi-3") || name.contains("phi3")
+        });
         let added = (0u32..).zip(&self.tokens).filter_map(|(id, text)| {
             let kind = self.kind(id as usize);
+            let keeps_space = ["<unk>", "<s>", "<|endoftext|>"].contains(&text.as_str());
             matches!(kind, CONTROL | UNKNOWN | USER_DEFINED).then(|| AddedToken {
                 id,
                 text: text.clone(),
                 special: kind != USER_DEFINED,
+                rstrip: is_phi3 && kind != USER_DEFINED && !keeps_space,
                 ..AddedToken::default()
             })
         });
@@ -211,6 +220,21 @@ mod tests {
             texts(&sentence_piece(false), "ab</s>ab"),
             ["ab", "</s>", "ab"]
         );
+    }
+
+    #[test]
+    fn phi_3_has_no_white_space_after_special_tokens() {
+        for (name, expected) in [
+            ("Phi-3-mini-4k-instruct", &["</s>", "ab"][..]),
+            ("another", &["</s>", "\n", "ab"][..]),
+        ] {
+            let vocab = GgufVocab {
+                name: Some(name.into()),
+                ..sentence_piece_vocab(false)
+            };
+            let tokenizer = Tokenizer::from_gguf(vocab).unwrap();
+            assert_eq!(texts(&tokenizer, "</s>\nab"), expected);
+        }
     }
 
     #[test]

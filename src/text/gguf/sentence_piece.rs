@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokenizers::models::bpe::Merges;
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence};
 
-use super::{GgufVocab, NORMAL, USER_DEFINED};
+use super::{GgufVocab, NORMAL};
 use crate::text::bpe::BpeParts;
 use crate::text::error::TokenizerError;
 use crate::text::special::AddedTokens;
@@ -61,14 +61,9 @@ pub(super) fn tokenizer(mut vocab: GgufVocab) -> Result<Tokenizer, TokenizerErro
     ))
 }
 
-/// Whether merges make a piece. User-defined ones are split off before, but for those with spaces, which a text has as ▁ only by
-/// then.
+/// Whether merges make a piece.
 fn is_made(vocab: &GgufVocab, id: usize) -> bool {
-    match vocab.kind(id) {
-        NORMAL => true,
-        USER_DEFINED => vocab.tokens[id].contains('▁'),
-        _ => false,
-    }
+    vocab.kind(id) == NORMAL
 }
 
 /// The merges that give SentencePiece's result: every split of a piece into two pieces,
