@@ -139,6 +139,7 @@ async fn start(
     let (engine, ended) = EngineHandle::spawn(config, Box::new(factory), telemetry.engine("fake"))?;
     let state = AppState {
         model: Arc::new(ServedModel {
+            grammars: std::sync::OnceLock::new(),
             adapters: Adapters::new(Box::new(|_| Err("none here".into()))),
             name: "fake".into(),
             tokenizer: Arc::new(tokenizer()?),

@@ -163,6 +163,7 @@ impl Loaded {
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
         let adapters = self.adapters(&name, weights)?;
         let model = ServedModel {
+            grammars: std::sync::OnceLock::new(),
             metrics: telemetry.requests(&name, "primary"),
             name,
             tokenizer: Arc::new(tokenizer),

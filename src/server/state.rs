@@ -1,6 +1,6 @@
 //! What every handler can reach.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -11,7 +11,7 @@ use super::request::sampling::SamplingDefaults;
 use super::routes::adapters::Adapters;
 use crate::engine::{EngineHandle, EventStream};
 use crate::telemetry::{RequestLog, RequestMetrics};
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::text::{ChatTemplate, GrammarError, Grammars, Tokenizer};
 
 /// The model behind the endpoints.
 pub struct ServedModel {
@@ -19,6 +19,8 @@ pub struct ServedModel {
     pub name: String,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
+    /// What compiles grammars for it, once somebody asks for one.
+    pub grammars: OnceLock<Result<Grammars, GrammarError>>,
     /// Its chat template, or why it has none.
     pub chat_template: Result<ChatTemplate, String>,
     /// Sampling where a request says nothing.
@@ -33,6 +35,14 @@ pub struct ServedModel {
     pub engine: EngineHandle,
     /// Its metrics.
     pub metrics: RequestMetrics,
+}
+
+impl ServedModel {
+    /// What compiles grammars; the first call indexes the vocabulary.
+    pub(super) fn grammars(&self) -> Result<&Grammars, GrammarError> {
+        let grammars = self.grammars.get_or_init(|| Grammars::new(&self.tokenizer));
+        grammars.as_ref().map_err(Clone::clone)
+    }
 }
 
 /// How the front behaves.

@@ -184,7 +184,7 @@ const PROMPTS: &[(&str, &str)] = &[
     (r#"{"prompt": 5}"#, "prompt"),
     (r#"{"prompt": {}}"#, "prompt"),
     (r#"{"prompt": ["a", 7]}"#, "prompt[1]"),
-    (r#"{"prompt": [[1], [2]]}"#, "prompt"),
+    (r#"{"prompt": [[1], ["a"]]}"#, "prompt[1]"),
     (r#"{"prompt": [1, "a"]}"#, "prompt"),
     (r#"{"prompt": [null]}"#, "prompt"),
     (r#"{"prompt": [1, 259]}"#, "prompt"),

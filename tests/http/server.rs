@@ -1,8 +1,8 @@
 //! A server on a free port in this process, its model a few hundred bytes.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use flambeau::engine::fake::FakeExecutor;
@@ -134,6 +134,7 @@ impl Setup {
         let model = ServedModel {
             name: "test".into(),
             tokenizer: Arc::new(tokenizer()),
+            grammars: OnceLock::new(),
             chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
             defaults: SamplingDefaults::default(),
             default_deadline,

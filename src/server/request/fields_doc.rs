@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::fields::{Field, Support};
-use super::generate;
+use super::{generate, output_format};
 use crate::server::routes::{adapters, chat, completions, tokenize};
 
 const PREAMBLE: &str = "# Request fields\n\n\
@@ -33,11 +33,11 @@ fn the_api_fields_in_the_docs_are_the_ones_that_are_checked() {
         PREAMBLE.to_owned(),
         section(
             "POST /v1/chat/completions",
-            &[generate::SHARED, chat::FIELDS],
+            &[generate::SHARED, output_format::FIELDS, chat::FIELDS],
         ),
         section(
             "POST /v1/completions",
-            &[generate::SHARED, completions::FIELDS],
+            &[generate::SHARED, output_format::FIELDS, completions::FIELDS],
         ),
         section("POST /tokenize", &[tokenize::TOKENIZE]),
         section("POST /detokenize", &[tokenize::DETOKENIZE]),

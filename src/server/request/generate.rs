@@ -1,14 +1,17 @@
 //! The fields that chat and completions share, from JSON to the engine's request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
 use super::framing::Framing;
+use super::output_format;
 use super::sampling::{sampling, token_ids};
 use super::urgency;
+use crate::constraint::Constraint;
 use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
 use crate::server::error::ApiError;
 use crate::server::state::ServedModel;
@@ -59,18 +62,10 @@ pub(crate) const SHARED: &[Field] = &[
     ("length_penalty", Only(&["1", "1.0"])),
     ("spaces_between_special_tokens", Only(&["true"])),
     ("service_tier", Only(&["\"auto\"", "\"default\""])),
-    ("response_format", Only(&[r#"{"type":"text"}"#])),
     ("bad_words", Only(&["[]"])),
     ("allowed_token_ids", NEVER),
     ("truncate_prompt_tokens", NEVER),
     ("logits_processors", NEVER),
-    ("structured_outputs", NEVER),
-    ("guided_json", NEVER),
-    ("guided_regex", NEVER),
-    ("guided_choice", NEVER),
-    ("guided_grammar", NEVER),
-    ("guided_decoding_backend", NEVER),
-    ("guided_whitespace_pattern", NEVER),
     ("cache_salt", NEVER),
     ("request_id", NEVER),
     ("session_id", NEVER),
@@ -97,7 +92,10 @@ pub(crate) struct Generate {
     pub min_tokens: usize,
     pub prompt_logprobs: Option<u32>,
     scored_alternatives: Option<u32>,
+    format: Option<output_format::Asked>,
+    constraint: Option<Box<dyn Constraint>>,
     max_tokens: Option<(&'static str, usize)>,
+    ignores_eos: bool,
     stop_token_ids: Vec<u32>,
     priority: Priority,
     deadline: Option<Duration>,
@@ -111,7 +109,8 @@ impl Generate {
         logprobs: Option<u32>,
     ) -> Result<Self, ApiError> {
         let mut stop_token_ids = token_ids(fields, "stop_token_ids", model)?;
-        if !fields.opt::<bool>("ignore_eos")?.unwrap_or(false) {
+        let ignores_eos = fields.opt("ignore_eos")?.unwrap_or(false);
+        if !ignores_eos {
             stop_token_ids.extend_from_slice(model.tokenizer.eos_ids());
         }
         stop_token_ids.sort_unstable();
@@ -146,11 +145,14 @@ impl Generate {
             num_choices,
             num_candidates: num_choices,
             scored_alternatives: None,
+            format: output_format::take(fields)?,
+            constraint: None,
             prompt_logprobs: prompt_logprobs.map(|count| count as u32),
             caller: caller(fields)?,
             stops: stops(fields, include_stop)?,
             max_tokens: max_completion.or(max_tokens),
             min_tokens: fields.integer("min_tokens", 0, i64::MAX)?.unwrap_or(0) as usize,
+            ignores_eos,
             stop_token_ids,
             priority,
             deadline: urgency::deadline(fields, model, priority)?,
@@ -170,6 +172,31 @@ impl Generate {
                 request.sampling.logprobs.get_or_insert(0);
             }
         }
+    }
+
+    /// Compiles what the answer is to look like, off the async threads.
+    pub async fn compile(&mut self, model: &Arc<ServedModel>) -> Result<(), ApiError> {
+        let Some(format) = self.format.take() else {
+            return Ok(());
+        };
+        if self.ignores_eos {
+            let message = format!(
+                "ignore_eos: an answer that follows {} has an end",
+                format.param
+            );
+            return Err(ApiError::field("ignore_eos", message));
+        }
+        let model = Arc::clone(model);
+        let compile = move || {
+            let compiled = model
+                .grammars()
+                .and_then(|known| known.compile(&format.rule));
+            compiled.map_err(|error| format.refused(&error))
+        };
+        let compiled = tokio::task::spawn_blocking(compile).await;
+        let panicked = |_| ApiError::internal("compiling the grammar panicked");
+        self.constraint = Some(compiled.map_err(panicked)??);
+        Ok(())
     }
 
     /// Joins it with a prompt: checks both against the context window. `param` is the prompt's field and
@@ -229,7 +256,7 @@ impl Generate {
             deadline: self.deadline,
             prompt,
             prompt_logprobs: self.prompt_logprobs.or(self.scored_alternatives),
-            constraint: None,
+            constraint: self.constraint.clone(),
             sampling: self.sampling.clone(),
             stop,
         })

@@ -5,5 +5,6 @@ pub(super) mod fields;
 mod fields_doc;
 pub(super) mod framing;
 pub(super) mod generate;
+pub(super) mod output_format;
 pub(super) mod sampling;
 pub(super) mod urgency;

@@ -16,6 +16,7 @@ use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed,
 };
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
+use crate::server::request::output_format;
 use crate::server::state::{AppState, ServedModel};
 use crate::text::{Message, Prompt, Role, encode_chat};
 
@@ -72,19 +73,20 @@ pub(crate) async fn handle(
 ) -> Result<Response, ApiError> {
     // Before the work of templating and tokenising what would be refused.
     state.model.engine.check_room(received.tenant())?;
-    let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
+    let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
     let model = &state.model;
     let chosen = model.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
     let messages = messages(&mut fields)?;
     let add_generation_prompt = fields.opt("add_generation_prompt")?.unwrap_or(true);
     let logprobs = logprobs(&mut fields)?;
-    let generate = Generate::take(&mut fields, model, logprobs)?;
+    let mut generate = Generate::take(&mut fields, model, logprobs)?;
     let prompt_chars = messages
         .iter()
         .map(|message| message.content.chars().count())
         .sum();
     let prompt = encode(&state, messages, add_generation_prompt).await?;
+    generate.compile(model).await?;
     let asked = Asked {
         token_ids: prompt.token_ids.clone(),
         echo: None,

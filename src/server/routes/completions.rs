@@ -17,6 +17,7 @@ use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Honoured, Support::Only, typed,
 };
 use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
+use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
 use crate::server::state::{AppState, ServedModel};
 
@@ -40,7 +41,7 @@ pub(crate) async fn handle(
 ) -> Result<Response, ApiError> {
     // Before the work of templating and tokenising what would be refused.
     state.model.engine.check_room(received.tenant())?;
-    let mut fields = Fields::parse(&body, &[SHARED, FIELDS])?;
+    let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
     let model = &state.model;
     let chosen = model.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
@@ -50,6 +51,7 @@ pub(crate) async fn handle(
     let logprobs = fields.integer("logprobs", 0, MAX_LOGPROBS)?;
     let generate = Generate::take(&mut fields, model, logprobs.map(|count| count as u32))?;
     let mut generate = candidates(generate, best_of, prompts.len())?;
+    generate.compile(model).await?;
     if echoes && generate.prompt_logprobs.is_none() {
         // The echoed tokens have theirs, too.
         generate.scores_prompt(generate.sampling.logprobs);
