@@ -75,8 +75,8 @@ const SHARED: &[(&str, &str)] = &[
     (r#""best_of": 0"#, "best_of"),
     (r#""echo": 1"#, "echo"),
     (
-        r#""response_format": {"type": "json_object"}"#,
-        "response_format",
+        r#""response_format": {"type": "json"}"#,
+        "response_format.type",
     ),
     (r#""priority": 1"#, "priority"),
     (r#""deadline_ms": 0"#, "deadline_ms"),

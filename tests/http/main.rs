@@ -27,3 +27,4 @@ mod overload;
 mod prefix_cache;
 mod redact;
 mod server;
+mod structured;
