@@ -58,6 +58,13 @@ impl TokenMask {
         }
     }
 
+    /// Takes a token out.
+    pub fn forbid(&mut self, token_id: u32) {
+        if let Some(word) = self.0.get_mut(token_id as usize / 32) {
+            *word &= !(1 << (token_id % 32));
+        }
+    }
+
     /// Whether the token is in it.
     pub fn allows(&self, token_id: u32) -> bool {
         let word = self.0.get(token_id as usize / 32);

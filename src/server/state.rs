@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 
 use super::auth::ApiKey;
+use super::error::ApiError;
 use super::request::sampling::SamplingDefaults;
 use super::routes::adapters::Adapters;
 use crate::engine::{EngineHandle, EventStream};
@@ -42,6 +43,21 @@ impl ServedModel {
     pub(super) fn grammars(&self) -> Result<&Grammars, GrammarError> {
         let grammars = self.grammars.get_or_init(|| Grammars::new(&self.tokenizer));
         grammars.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl ServedModel {
+    /// Refuses, before the work of tokenising it, a text that cannot fit whatever its tokens are.
+    pub(super) fn check_prompt_bytes(&self, num_bytes: usize, param: &str) -> Result<(), ApiError> {
+        let at_least = num_bytes / self.tokenizer.max_token_bytes().max(1);
+        if at_least >= self.max_model_len {
+            let message = format!(
+                "the prompt has at least {at_least} tokens; the context window is {}",
+                self.max_model_len
+            );
+            return Err(ApiError::context_length(param, message));
+        }
+        Ok(())
     }
 }
 

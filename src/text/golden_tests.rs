@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::message::Message;
+use super::message::{Conversation, Message};
 use super::template::ChatTemplate;
 
 #[derive(Deserialize)]
@@ -32,7 +32,10 @@ fn the_template_of_the_default_model_renders_the_reference_prompts() {
     let mut num_cases = 0;
     for file in files {
         for case in serde_json::from_str::<Golden>(file).unwrap().cases {
-            assert_eq!(template.render(&case.messages, true).unwrap(), case.prompt);
+            assert_eq!(
+                template.render(&Conversation::new(case.messages)).unwrap(),
+                case.prompt
+            );
             num_cases += 1;
         }
     }

@@ -20,23 +20,29 @@ mod message;
 mod output;
 mod pre_tokenizer;
 mod python;
+mod reasoning;
 mod special;
 mod stop;
 mod strftime;
 mod template;
 mod token_table;
 mod tokenizer;
+mod tools;
 
 pub use chat::{Prompt, encode_chat};
 pub use detokeniser::Detokeniser;
 pub use error::{ChatError, StopError, TemplateError, TokenizerError};
 pub use gguf::GgufVocab;
 pub use grammar::{GrammarError, Grammars, Rule};
-pub use message::{Message, Role};
-pub use output::{Piece, Splitter};
+pub use message::{Conversation, FunctionCall, Message, Role, ToolCall};
+pub use output::{Marks, Piece, Splitter};
+pub use reasoning::{AfterThoughts, ThinkTokens};
 pub use stop::{Emit, StopMatcher};
 pub use template::ChatTemplate;
 pub use tokenizer::{Specials, Tokenizer};
+pub use tools::{
+    Choice as ToolChoice, ToolFormat, ToolRules, ToolStyle, spelt_out, with_instructions,
+};
 
 #[cfg(test)]
 mod golden_tests;

@@ -35,7 +35,11 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     })
 }
 
-fn dumps(value: &impl Serialize, indent: Option<u8>) -> Result<String, serde_json::Error> {
+/// JSON of `value`.
+pub(super) fn dumps(
+    value: &impl Serialize,
+    indent: Option<u8>,
+) -> Result<String, serde_json::Error> {
     let mut out = Vec::new();
     let style = PythonStyle {
         indent: indent.map(usize::from),

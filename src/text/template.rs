@@ -11,10 +11,11 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::error::TemplateError;
-use super::message::Message;
+use super::message::Conversation;
 use super::{python, strftime};
 
 const NAME: &str = "chat_template";
@@ -30,10 +31,12 @@ struct Raised(String);
 /// The variables of a render.
 #[derive(Serialize)]
 struct Context<'a> {
-    messages: &'a [Message],
+    #[serde(flatten)]
+    kwargs: &'a Map<String, Value>,
+    messages: &'a Value,
     add_generation_prompt: bool,
     /// Hugging Face passes `tools` and `documents` as None when there are none.
-    tools: (),
+    tools: Option<&'a [Value]>,
     documents: (),
     #[serde(skip_serializing_if = "Option::is_none")]
     bos_token: Option<&'a str>,
@@ -92,19 +95,38 @@ impl ChatTemplate {
         })
     }
 
-    /// The text of a conversation; with `add_generation_prompt` up to where the assistant's answer begins.
+    /// The text of a conversation.
     ///
     /// Message texts stand in it as they are: to turn them into tokens safely use
     /// [`encode_chat`](super::encode_chat).
-    pub fn render(
+    pub fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
+        let messages = serde_json::to_value(&conversation.messages).map_err(|error| {
+            TemplateError::Render {
+                line: 0,
+                problem: error.to_string(),
+            }
+        })?;
+        self.render_values(
+            conversation,
+            &messages,
+            &conversation.tools,
+            &conversation.kwargs,
+        )
+    }
+
+    /// As [`ChatTemplate::render`], with other values in the place of the conversation's own.
+    pub(super) fn render_values(
         &self,
-        messages: &[Message],
-        add_generation_prompt: bool,
+        conversation: &Conversation,
+        messages: &Value,
+        tools: &[Value],
+        kwargs: &Map<String, Value>,
     ) -> Result<String, TemplateError> {
         let context = Context {
+            kwargs,
             messages,
-            add_generation_prompt,
-            tools: (),
+            add_generation_prompt: conversation.add_generation_prompt,
+            tools: (!tools.is_empty()).then_some(tools),
             documents: (),
             bos_token: self.bos_token.as_deref(),
             eos_token: self.eos_token.as_deref(),
@@ -183,7 +205,7 @@ fn generation_as_if(source: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Role;
+    use super::super::message::{Message, Role};
     use super::*;
 
     fn render(source: &str, contents: &[&str]) -> Result<String, TemplateError> {
@@ -191,7 +213,7 @@ mod tests {
             .iter()
             .map(|&content| Message::new(Role::User, content))
             .collect();
-        ChatTemplate::new(Some(source), Some("<s>"), None)?.render(&messages, true)
+        ChatTemplate::new(Some(source), Some("<s>"), None)?.render(&Conversation::new(messages))
     }
 
     #[test]

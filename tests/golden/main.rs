@@ -20,7 +20,7 @@ use flambeau::request::{
     DEFAULT_TENANT, GenerateRequest, Priority, SampledToken, SamplingParams, StopCriteria,
 };
 use flambeau::scheduler::{SampleRow, SchedulerConfig, SequenceId, StepPlan};
-use flambeau::text::{Message, encode_chat};
+use flambeau::text::{Conversation, Message, encode_chat};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -289,7 +289,12 @@ fn prompts_become_the_reference_token_ids() {
         .unwrap()
         .unwrap();
     let encode = |case: &Case| {
-        let prompt = encode_chat(&tokenizer, &template, &case.messages, true).unwrap();
+        let prompt = encode_chat(
+            &tokenizer,
+            &template,
+            &Conversation::new(case.messages.clone()),
+        )
+        .unwrap();
         assert_eq!(prompt.text, case.prompt);
         prompt.token_ids
     };

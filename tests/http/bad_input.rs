@@ -82,7 +82,6 @@ const SHARED: &[(&str, &str)] = &[
     (r#""deadline_ms": 0"#, "deadline_ms"),
     (r#""deadline_ms": "1s""#, "deadline_ms"),
     (r#""prompt_logprobs": 21"#, "prompt_logprobs"),
-    (r#""guided_json": {}"#, "guided_json"),
     (r#""user": 5"#, "user"),
     (r#""metadata": {"a": 1}"#, "metadata"),
     (r#""metadata": "a""#, "metadata"),

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use crate::engine::{EngineError, Event, EventStream};
 use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
-use crate::text::{Detokeniser, StopMatcher, Tokenizer};
+use crate::text::{Detokeniser, Piece, Splitter, StopMatcher, Tokenizer};
 
 /// What one token led to.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
     /// Text that is certain now; may be empty.
     pub text: String,
+    /// What it is of a message.
+    pub pieces: Vec<Piece>,
     /// The token behind it; none where it never came.
     pub token: Option<SampledToken>,
     /// Where the time went, with the first.
@@ -29,6 +31,9 @@ pub(crate) struct Reading {
     pub skip_special_tokens: bool,
     /// Before so many tokens no stop string ends the answer.
     pub min_tokens: usize,
+    /// Special tokens that are text all the same, since they mark parts of the answer.
+    pub marks: Vec<u32>,
+    pub splitter: Splitter,
 }
 
 /// Dropping it cancels its request in the engine.
@@ -93,13 +98,17 @@ impl Choice {
     ) -> Delta {
         self.num_tokens += 1;
         let (text, finish) = self.read(token.token_id, finish);
+        let mut pieces = Vec::new();
+        self.reading.splitter.push(&text, &mut pieces);
         if finish.is_some() {
             self.is_done = true;
+            self.reading.splitter.finish(&mut pieces);
             // Tells the engine, when it was a stop string that ended it.
             self.events.finish();
         }
         Delta {
             text,
+            pieces,
             token: Some(token),
             timing,
             prompt_logprobs: std::mem::take(&mut self.prompt_logprobs),
@@ -112,7 +121,9 @@ impl Choice {
         let reading = &mut self.reading;
         // The token that stopped it is not part of the answer, nor are special tokens unless asked for.
         let is_hidden = finish == Some(FinishReason::Stop)
-            || (reading.skip_special_tokens && reading.tokenizer.is_special(id));
+            || (reading.skip_special_tokens
+                && reading.tokenizer.is_special(id)
+                && !reading.marks.contains(&id));
         let bytes = match is_hidden {
             true => &[],
             false => reading.tokenizer.token_bytes(id),

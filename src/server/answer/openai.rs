@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::account::{Received, TIER, Timings, Usage};
 use super::choice::Delta;
 use super::logprobs::{self, Scored, Spelling};
-use super::wire::{Whole, Wire, event};
+use super::wire::{Said, Whole, Wire, call_id, event};
 use crate::request::{FinishReason, SampledToken, TokenLogprobs};
 use crate::server::error::ApiError;
 use crate::server::request::framing::Framing;
 use crate::server::request::generate::Generate;
 use crate::server::state::AppState;
-use crate::text::Tokenizer;
+use crate::text::{Piece, Tokenizer, ToolFormat};
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
@@ -41,6 +41,9 @@ pub(crate) struct Form {
     pub tokenizer: Arc<Tokenizer>,
     pub has_logprobs: bool,
     pub has_prompt_logprobs: bool,
+    pub shows_thoughts: bool,
+    /// How calls are spelt, where tools may be called.
+    pub tools: Option<ToolFormat>,
     pub prompts: Vec<Asked>,
     /// Choices a prompt.
     pub num_choices: usize,
@@ -63,6 +66,8 @@ impl Form {
             tokenizer: Arc::clone(&state.model.tokenizer),
             has_logprobs: generate.sampling.logprobs.is_some(),
             has_prompt_logprobs: generate.prompt_logprobs.is_some(),
+            shows_thoughts: generate.shows_thoughts,
+            tools: generate.marks.tools,
             prompts,
             num_choices: generate.num_choices,
         }
@@ -74,9 +79,17 @@ pub(crate) struct OpenAi {
     form: Form,
     id: String,
     created: u64,
-    /// Of each choice: whether it has begun, and how many characters its tokens have so far.
-    choices: Vec<(bool, usize)>,
+    choices: Vec<ChoiceState>,
     is_first: bool,
+}
+
+/// How far a choice has come.
+#[derive(Clone, Debug, Default)]
+struct ChoiceState {
+    has_begun: bool,
+    /// Characters of its tokens.
+    text_offset: usize,
+    num_calls: usize,
 }
 
 /// What is new in a choice.
@@ -99,7 +112,7 @@ impl OpenAi {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default()
                 .as_secs(),
-            choices: vec![(false, 0); form.prompts.len() * form.num_choices],
+            choices: vec![ChoiceState::default(); form.prompts.len() * form.num_choices],
             is_first: true,
             form,
         }
@@ -134,8 +147,8 @@ impl OpenAi {
     fn choice(&mut self, i: usize, part: &Part<'_>) -> Value {
         let framing = &self.form.framing;
         let prompt = &self.form.prompts[i / self.form.num_choices];
-        let (has_begun, text_offset) = &mut self.choices[i];
-        let is_first = !std::mem::replace(has_begun, true);
+        let state = &mut self.choices[i];
+        let is_first = !std::mem::replace(&mut state.has_begun, true);
         let echo = prompt.echo.as_deref().filter(|_| is_first);
         let spelling = Spelling {
             tokenizer: &self.form.tokenizer,
@@ -155,10 +168,13 @@ impl OpenAi {
             (false, _) => Value::Null,
             (true, Kind::Chat) => logprobs::chat(scored, spelling),
             (true, Kind::Completion) => {
-                logprobs::completion(echoed.chain(scored), spelling, text_offset)
+                logprobs::completion(echoed.chain(scored), spelling, &mut state.text_offset)
             }
         };
-        choice["finish_reason"] = part.finish.map(FinishReason::as_str).into();
+        choice["finish_reason"] = match part.finish {
+            Some(FinishReason::Stop) if state.num_calls > 0 => "tool_calls".into(),
+            finish => finish.map(FinishReason::as_str).into(),
+        };
         if framing.return_token_ids {
             choice["token_ids"] = part.tokens.iter().map(|token| token.token_id).collect();
             if is_first {
@@ -170,6 +186,56 @@ impl OpenAi {
                 logprobs::prompt(&prompt.token_ids, part.prompt_logprobs, spelling);
         }
         choice
+    }
+
+    /// A whole message. Thoughts stand under OpenAI's name for them and under the one that vLLM began with.
+    fn message(&self, said: &Said) -> Value {
+        let is_silent = said.content.is_empty() && !said.calls.is_empty();
+        let content = (!is_silent).then_some(said.content.as_str());
+        let mut message = json!({"role": "assistant", "content": content});
+        if self.form.shows_thoughts && !said.reasoning.is_empty() {
+            message["reasoning"] = said.reasoning.as_str().into();
+            message["reasoning_content"] = said.reasoning.as_str().into();
+        }
+        if !said.calls.is_empty() {
+            let calls = said.calls.iter();
+            message["tool_calls"] = calls
+                .map(|(name, arguments)| {
+                    let function = json!({"name": name, "arguments": arguments});
+                    json!({"id": self.call_id(), "type": "function", "function": function})
+                })
+                .collect();
+        }
+        message
+    }
+
+    /// The changes of a message that `pieces` are.
+    fn message_deltas(&mut self, i: usize, pieces: &[Piece]) -> Vec<Value> {
+        let mut deltas = Vec::new();
+        for piece in pieces {
+            let num_calls = self.choices[i].num_calls;
+            deltas.push(match piece {
+                Piece::Content(text) => json!({"content": text}),
+                Piece::Reasoning(_) if !self.form.shows_thoughts => continue,
+                Piece::Reasoning(text) => json!({"reasoning": text, "reasoning_content": text}),
+                Piece::Call(name) => {
+                    self.choices[i].num_calls += 1;
+                    let function = json!({"name": name, "arguments": ""});
+                    let call = json!({"index": num_calls, "id": self.call_id(), "type": "function", "function": function});
+                    json!({"tool_calls": [call]})
+                }
+                Piece::Arguments(text) => {
+                    let index = num_calls.saturating_sub(1);
+                    let call = json!({"index": index, "function": {"arguments": text}});
+                    json!({"tool_calls": [call]})
+                }
+            });
+        }
+        deltas
+    }
+
+    fn call_id(&self) -> String {
+        call_id(self.form.tools)
     }
 
     /// The chunk before a chat's first content, when nothing is generated yet.
@@ -199,9 +265,10 @@ impl Wire for OpenAi {
                 prompt_logprobs: &whole.prompt_logprobs,
                 finish: whole.finish,
             };
+            self.choices[i].num_calls = whole.said.calls.len();
             let mut choice = self.choice(i, &part);
             if self.is_chat() {
-                choice["message"] = json!({"role": "assistant", "content": whole.text});
+                choice["message"] = self.message(&whole.said);
             }
             choice
         });
@@ -223,32 +290,46 @@ impl Wire for OpenAi {
     fn delta(&mut self, i: usize, delta: &Delta, usage: Usage, frame: &mut Vec<u8>) {
         let has_details = self.form.framing.return_token_ids
             || (delta.token.as_ref()).is_some_and(|token| token.logprobs.is_some());
-        // A token whose text is still held back, and that nobody asked details of, gives nothing.
-        if delta.text.is_empty() && delta.finish.is_none() && !has_details {
-            return;
+        let mut deltas = match self.form.kind {
+            Kind::Chat => self.message_deltas(i, &delta.pieces),
+            Kind::Completion if delta.text.is_empty() => Vec::new(),
+            Kind::Completion => vec![Value::Null],
+        };
+        if deltas.is_empty() {
+            // A token whose text is still held back, and that nobody asked details of, gives nothing.
+            if delta.finish.is_none() && !has_details {
+                return;
+            }
+            deltas.push(json!({}));
         }
-        if self.is_chat() && !self.choices[i].0 {
+        if self.is_chat() && !self.choices[i].has_begun {
             event(frame, &self.role_chunk(i, usage));
         }
-        let part = Part {
-            text: &delta.text,
-            tokens: delta.token.as_slice(),
-            prompt_logprobs: &delta.prompt_logprobs,
-            finish: delta.finish,
-        };
-        let mut choice = self.choice(i, &part);
-        if self.is_chat() {
-            choice["delta"] = match delta.text.is_empty() {
-                true => json!({}),
-                false => json!({"content": delta.text}),
+        let num_deltas = deltas.len();
+        for (k, message) in deltas.into_iter().enumerate() {
+            let (is_first, is_last) = (k == 0, k + 1 == num_deltas);
+            let part = Part {
+                text: &delta.text,
+                // The token stands with the first of the changes that it led to, the end with the last.
+                tokens: if is_first {
+                    delta.token.as_slice()
+                } else {
+                    &[]
+                },
+                prompt_logprobs: &delta.prompt_logprobs,
+                finish: delta.finish.filter(|_| is_last),
             };
+            let mut choice = self.choice(i, &part);
+            if self.is_chat() {
+                choice["delta"] = message;
+            }
+            let mut body = self.chunk_of(json!([choice]));
+            if std::mem::take(&mut self.is_first) {
+                body["flambeau"] = flambeau(usage, None);
+            }
+            self.add_usage(&mut body, usage);
+            event(frame, &body);
         }
-        let mut body = self.chunk_of(json!([choice]));
-        if std::mem::take(&mut self.is_first) {
-            body["flambeau"] = flambeau(usage, None);
-        }
-        self.add_usage(&mut body, usage);
-        event(frame, &body);
     }
 
     fn end(&mut self, usage: Usage, timings: Timings, frame: &mut Vec<u8>) {

@@ -15,6 +15,7 @@ use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
 use crate::server::request::generate::Generate;
 use crate::server::state::AppState;
+use crate::text::Splitter;
 
 /// A validated request, ready to run.
 pub(crate) struct Call {
@@ -44,6 +45,8 @@ pub(crate) async fn respond(
         stops: generate.stops.clone(),
         skip_special_tokens: generate.framing.skip_special_tokens,
         min_tokens: generate.min_tokens,
+        marks: marks(&generate, &state),
+        splitter: Splitter::new(generate.marks),
     };
     // The client counts from when it asked.
     let elapsed = received.at.elapsed();
@@ -85,6 +88,23 @@ pub(crate) async fn respond(
     let (generation, all) = collect(generation).await?;
     let shown = best(all, generate.num_candidates, generate.num_choices);
     Ok(whole(&generation, &shown, wire))
+}
+
+/// The tokens that the answer is taken apart by.
+fn marks(generate: &Generate, state: &AppState) -> Vec<u32> {
+    let thoughts = ["<think>", "</think>"].iter();
+    let calls = [
+        "[TOOL_CALLS]",
+        "<|python_tag|>",
+        "<tool_call>",
+        "</tool_call>",
+    ]
+    .iter();
+    let thoughts = thoughts.filter(|_| generate.marks.may_think);
+    let calls = calls.filter(|_| generate.marks.tools.is_some());
+    let all = thoughts.chain(calls);
+    all.filter_map(|text| state.model.tokenizer.token_id(text))
+        .collect()
 }
 
 /// Waits for all of the answer. Dropped with the connection, it cancels the generation.

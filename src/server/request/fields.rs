@@ -17,6 +17,8 @@ pub(crate) enum Support {
     Honoured,
     /// Accepted when it holds one of these JSON values, which ask for nothing; else a 400 "not supported yet".
     Only(&'static [&'static str]),
+    /// Accepted whatever it holds, since there is nothing to do about it; says why.
+    Hint(#[cfg_attr(not(test), expect(dead_code, reason = "read by the docs' test"))] &'static str),
 }
 
 /// One row of an endpoint's table.
@@ -138,7 +140,7 @@ pub(crate) fn check_keys(
             .flatten()
             .find(|(known, _)| known == key)
         {
-            Some((_, Support::Honoured)) => {}
+            Some((_, Support::Honoured | Support::Hint(_))) => {}
             Some((_, Support::Only(neutral))) => {
                 let is_neutral = neutral
                     .iter()

@@ -19,6 +19,7 @@ fn section(title: &str, tables: &[&[Field]]) -> String {
     for (name, support) in fields {
         let what = match support {
             Support::Honoured => "honoured".to_owned(),
+            Support::Hint(why) => format!("accepted: {why}"),
             Support::Only([]) => "refused: not supported yet".to_owned(),
             Support::Only(neutral) => format!("accepted only as `{}`", neutral.join("` or `")),
         };
@@ -31,15 +32,12 @@ fn section(title: &str, tables: &[&[Field]]) -> String {
 fn the_api_fields_in_the_docs_are_the_ones_that_are_checked() {
     let written = [
         PREAMBLE.to_owned(),
-        section(
-            "POST /v1/chat/completions",
-            &[generate::SHARED, output_format::FIELDS, chat::FIELDS],
-        ),
+        section("POST /v1/chat/completions", chat::TABLES),
         section(
             "POST /v1/completions",
             &[generate::SHARED, output_format::FIELDS, completions::FIELDS],
         ),
-        section("POST /tokenize", &[tokenize::TOKENIZE]),
+        section("POST /tokenize", tokenize::TABLES),
         section("POST /detokenize", &[tokenize::DETOKENIZE]),
         section("POST /v1/load_lora_adapter", &[adapters::LOAD]),
         section("POST /v1/unload_lora_adapter", &[adapters::UNLOAD]),

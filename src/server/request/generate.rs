@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::chat_prompt::ChatPrompt;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
 use super::framing::Framing;
 use super::output_format;
 use super::sampling::{sampling, token_ids};
+use super::tools::Tools;
 use super::urgency;
 use crate::constraint::Constraint;
 use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
 use crate::server::error::ApiError;
 use crate::server::state::ServedModel;
-use crate::text::StopMatcher;
+use crate::text::{AfterThoughts, Marks, Prompt, StopMatcher};
 
 /// Stop strings a request may have.
 const MAX_STOPS: usize = 16;
@@ -61,14 +63,15 @@ pub(crate) const SHARED: &[Field] = &[
     ("use_beam_search", Only(&["false"])),
     ("length_penalty", Only(&["1", "1.0"])),
     ("spaces_between_special_tokens", Only(&["true"])),
-    ("service_tier", Only(&["\"auto\"", "\"default\""])),
+    ("service_tier", Honoured),
     ("bad_words", Only(&["[]"])),
     ("allowed_token_ids", NEVER),
     ("truncate_prompt_tokens", NEVER),
     ("logits_processors", NEVER),
     ("cache_salt", NEVER),
     ("request_id", NEVER),
-    ("session_id", NEVER),
+    ("session_id", Honoured),
+    ("safety_identifier", Honoured),
     ("kv_transfer_params", NEVER),
     ("vllm_xargs", NEVER),
 ];
@@ -91,6 +94,9 @@ pub(crate) struct Generate {
     pub num_candidates: usize,
     pub min_tokens: usize,
     pub prompt_logprobs: Option<u32>,
+    /// What the answer's text may be taken apart by.
+    pub marks: Marks,
+    pub shows_thoughts: bool,
     scored_alternatives: Option<u32>,
     format: Option<output_format::Asked>,
     constraint: Option<Box<dyn Constraint>>,
@@ -144,6 +150,8 @@ impl Generate {
             framing,
             num_choices,
             num_candidates: num_choices,
+            marks: Marks::default(),
+            shows_thoughts: true,
             scored_alternatives: None,
             format: output_format::take(fields)?,
             constraint: None,
@@ -174,8 +182,51 @@ impl Generate {
         }
     }
 
-    /// Compiles what the answer is to look like, off the async threads.
-    pub async fn compile(&mut self, model: &Arc<ServedModel>) -> Result<(), ApiError> {
+    /// Has the answer to a chat follow its format or its tools, and its thoughts keep to their budget.
+    pub async fn follow(
+        &mut self,
+        chat: &ChatPrompt,
+        prompt: &Prompt,
+        model: &Arc<ServedModel>,
+    ) -> Result<(), ApiError> {
+        self.marks = chat.marks(prompt);
+        self.shows_thoughts = chat.thinking.is_shown;
+        if let Some(rule) = chat.tool_rule(model) {
+            if let Some(format) = &self.format {
+                let message = format!("{} is not supported beside tools", format.param);
+                return Err(ApiError::field(&format.param, message));
+            }
+            self.format = Some(rule);
+        }
+        let schemas = chat.tools.iter().flat_map(Tools::schemas).collect();
+        self.compile(schemas, model).await?;
+        let is_bound = self.constraint.is_some() || chat.thinking.budget.is_some();
+        if let Some(tokens) = chat.thinking.tokens
+            && self.marks.may_think
+            && is_bound
+        {
+            let ends = match self.constraint {
+                Some(_) => self.stop_token_ids.clone(),
+                None => Vec::new(),
+            };
+            self.constraint = Some(Box::new(AfterThoughts::new(
+                tokens,
+                model.tokenizer.vocab_size(),
+                ends,
+                self.marks.is_thinking,
+                chat.thinking.budget,
+                self.constraint.take(),
+            )));
+        }
+        Ok(())
+    }
+
+    /// Compiles what the answer is to look like, off the async threads; `parts` of it first, so that the one at fault is named.
+    pub async fn compile(
+        &mut self,
+        parts: Vec<output_format::Asked>,
+        model: &Arc<ServedModel>,
+    ) -> Result<(), ApiError> {
         let Some(format) = self.format.take() else {
             return Ok(());
         };
@@ -188,10 +239,16 @@ impl Generate {
         }
         let model = Arc::clone(model);
         let compile = move || {
-            let compiled = model
-                .grammars()
-                .and_then(|known| known.compile(&format.rule));
-            compiled.map_err(|error| format.refused(&error))
+            let compile = |asked: &output_format::Asked| {
+                let compiled = model
+                    .grammars()
+                    .and_then(|known| known.compile(&asked.rule));
+                compiled.map_err(|error| asked.refused(&error))
+            };
+            for part in &parts {
+                compile(part)?;
+            }
+            compile(&format)
         };
         let compiled = tokio::task::spawn_blocking(compile).await;
         let panicked = |_| ApiError::internal("compiling the grammar panicked");
@@ -280,9 +337,13 @@ fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
         )),
         text => Ok(text),
     };
+    let user = short("user", fields.opt("user")?)?;
+    let safety = short("safety_identifier", fields.opt("safety_identifier")?)?;
+    let session = short("session_id", fields.opt("session_id")?)?;
+    let of_metadata = short("metadata.session_id", metadata.get("session_id").cloned())?;
     Ok(Caller {
-        user: short("user", fields.opt("user")?)?,
-        session: short("metadata.session_id", metadata.get("session_id").cloned())?,
+        user: user.or(safety),
+        session: session.or(of_metadata),
     })
 }
 

@@ -1,5 +1,7 @@
 //! From a body to what the engine is asked: every field checked against its endpoint's table.
 
+pub(super) mod chat_prompt;
+mod conversation;
 pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;
@@ -7,4 +9,6 @@ pub(super) mod framing;
 pub(super) mod generate;
 pub(super) mod output_format;
 pub(super) mod sampling;
+pub(super) mod thinking;
+pub(super) mod tools;
 pub(super) mod urgency;

@@ -12,11 +12,30 @@ use crate::server::state::ServedModel;
 /// A day.
 const MAX_DEADLINE_MS: i64 = 86_400_000;
 
-/// A class by its name, or vLLM's number for those that are all alike.
+/// A class by its name, by OpenAI's service tier or vLLM's number for those that are all alike.
 pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
-    let Some(value) = fields.opt::<Value>("priority")? else {
-        return Ok(Priority::default());
+    let tier = match fields.opt::<Value>("service_tier")? {
+        None => None,
+        Some(value) => match value.as_str() {
+            Some("auto") => None,
+            Some("default") => Some(Priority::Standard),
+            Some("priority") => Some(Priority::Interactive),
+            Some("flex") => Some(Priority::Batch),
+            _ => {
+                let message = format!(
+                    "service_tier is {value}, but must be \"auto\", \"default\", \"flex\" or \"priority\""
+                );
+                return Err(ApiError::field("service_tier", message));
+            }
+        },
     };
+    let Some(value) = fields.opt::<Value>("priority")? else {
+        return Ok(tier.unwrap_or_default());
+    };
+    if tier.is_some() {
+        let message = "service_tier and priority both say how urgent it is: send one";
+        return Err(ApiError::field("service_tier", message));
+    }
     match value.as_str() {
         Some("interactive") => Ok(Priority::Interactive),
         Some("standard") => Ok(Priority::Standard),

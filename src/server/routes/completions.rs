@@ -51,7 +51,7 @@ pub(crate) async fn handle(
     let logprobs = fields.integer("logprobs", 0, MAX_LOGPROBS)?;
     let generate = Generate::take(&mut fields, model, logprobs.map(|count| count as u32))?;
     let mut generate = candidates(generate, best_of, prompts.len())?;
-    generate.compile(model).await?;
+    generate.compile(Vec::new(), model).await?;
     if echoes && generate.prompt_logprobs.is_none() {
         // The echoed tokens have theirs, too.
         generate.scores_prompt(generate.sampling.logprobs);

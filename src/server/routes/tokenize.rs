@@ -7,25 +7,27 @@ use axum::body::Bytes;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::chat;
 use crate::server::error::ApiError;
-use crate::server::request::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only};
+use crate::server::request::chat_prompt::{self, ChatPrompt};
+use crate::server::request::fields::{Field, Fields, Support::Honoured};
 use crate::server::request::sampling::token_ids;
+use crate::server::request::{thinking, tools};
 use crate::server::state::AppState;
 use crate::text::Specials;
 
 pub(crate) const TOKENIZE: &[Field] = &[
     ("model", Honoured),
     ("prompt", Honoured),
-    ("messages", Honoured),
-    ("add_generation_prompt", Honoured),
     ("add_special_tokens", Honoured),
     ("return_token_strs", Honoured),
-    ("continue_final_message", Only(&["false"])),
-    ("tools", Only(&["[]"])),
-    ("chat_template_kwargs", Only(&["{}"])),
-    ("chat_template", NEVER),
-    ("mm_processor_kwargs", NEVER),
+];
+
+/// All fields of `/tokenize`: a chat is rendered as it would be for an answer.
+pub(crate) const TABLES: &[&[Field]] = &[
+    TOKENIZE,
+    chat_prompt::FIELDS,
+    tools::FIELDS,
+    thinking::FIELDS,
 ];
 
 pub(crate) const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
@@ -34,22 +36,20 @@ pub(crate) async fn tokenize(
     State(state): State<AppState>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let mut fields = Fields::parse(&body, &[TOKENIZE])?;
+    let mut fields = Fields::parse(&body, TABLES)?;
     let model = &state.model;
     model.choose(fields.opt("model")?)?;
     let prompt = fields.opt::<String>("prompt")?;
     let add_special_tokens = fields.opt::<bool>("add_special_tokens")?;
-    let add_generation_prompt = fields.opt::<bool>("add_generation_prompt")?;
     let with_strings = fields.opt("return_token_strs")?.unwrap_or(false);
     let ids = match prompt {
         Some(text) => {
-            let stray = [
-                ("messages", fields.opt::<Value>("messages")?.is_some()),
-                ("add_generation_prompt", add_generation_prompt.is_some()),
-            ];
-            if let Some((name, _)) = stray.iter().find(|(_, is_there)| *is_there) {
-                let message = format!("{name} has no meaning beside prompt");
-                return Err(ApiError::field(*name, message));
+            let of_chats = [chat_prompt::FIELDS, tools::FIELDS, thinking::FIELDS];
+            for (name, _) in of_chats.into_iter().flatten() {
+                if fields.opt::<Value>(name)?.is_some() {
+                    let message = format!("{name} has no meaning beside prompt");
+                    return Err(ApiError::field(*name, message));
+                }
             }
             let tokenizer = Arc::clone(&model.tokenizer);
             let encode = move || match add_special_tokens.unwrap_or(true) {
@@ -67,10 +67,8 @@ pub(crate) async fn tokenize(
                     "with messages the chat template adds the special tokens",
                 ));
             }
-            let messages = chat::messages(&mut fields)?;
-            chat::encode(&state, messages, add_generation_prompt.unwrap_or(true))
-                .await?
-                .token_ids
+            let chat = ChatPrompt::take(&mut fields, model)?;
+            chat.encode(model).await?.token_ids
         }
     };
     let strings: Option<Vec<String>> = with_strings.then(|| {
