@@ -104,7 +104,7 @@ const CHAT_FIELDS: &[(&str, &str)] = &[
     (r#""logprobs": true, "top_logprobs": -1"#, "top_logprobs"),
     (r#""max_completion_tokens": 0"#, "max_completion_tokens"),
     (r#""add_generation_prompt": "no""#, "add_generation_prompt"),
-    (r#""tools": [{"type": "function"}]"#, "tools"),
+    (r#""tools": [{"type": "function"}]"#, "tools[0].function"),
     (r#""tool_choice": "required""#, "tool_choice"),
     (r#""reasoning_effort": "low""#, "reasoning_effort"),
     (r#""prompt": "a""#, "prompt"),
@@ -160,7 +160,7 @@ const MESSAGES: &[(&str, &str)] = &[
         "messages[0].name",
     ),
     (
-        r#"{"messages": [{"role": "tool", "content": "a", "tool_call_id": "b"}]}"#,
+        r#"{"messages": [{"role": "tool", "content": "a"}]}"#,
         "messages[0].tool_call_id",
     ),
 ];
@@ -184,8 +184,8 @@ const PROMPTS: &[(&str, &str)] = &[
     (r#"{"prompt": {}}"#, "prompt"),
     (r#"{"prompt": ["a", 7]}"#, "prompt[1]"),
     (r#"{"prompt": [[1], ["a"]]}"#, "prompt[1]"),
-    (r#"{"prompt": [1, "a"]}"#, "prompt"),
-    (r#"{"prompt": [null]}"#, "prompt"),
+    (r#"{"prompt": [1, "a"]}"#, "prompt[0]"),
+    (r#"{"prompt": [null]}"#, "prompt[0]"),
     (r#"{"prompt": [1, 259]}"#, "prompt"),
     (r#"{"prompt": [-1]}"#, "prompt"),
     (r#"{"prompt": [1.5]}"#, "prompt"),

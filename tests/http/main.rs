@@ -28,3 +28,4 @@ mod prefix_cache;
 mod redact;
 mod server;
 mod structured;
+mod tools;

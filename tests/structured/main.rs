@@ -7,6 +7,7 @@ mod common;
 #[path = "../rng/mod.rs"]
 mod rng;
 mod schemas;
+mod tools;
 mod walk;
 
 use std::sync::LazyLock;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flambeau::constraint::Constraint;
 use flambeau::model::gguf::GgufFile;
-use flambeau::text::{GgufVocab, Grammars, Tokenizer};
+use flambeau::text::{GgufVocab, Grammars, Specials, Tokenizer};
 
 use crate::common;
 use crate::rng::Rng;
@@ -43,11 +43,29 @@ impl Walker {
         }
     }
 
+    pub fn token_id(&self, text: &str) -> u32 {
+        self.tokenizer.token_id(text).unwrap()
+    }
+
     /// A whole answer, or `None` if it does not come to an end. Of some tokens that are allowed, drawn at random, the shortest is
     /// taken, and the end where it is among them: who draws among all writes words without end.
-    pub fn answer(&self, mut constraint: Box<dyn Constraint>, rng: &mut Rng) -> Option<String> {
+    pub fn answer(&self, constraint: Box<dyn Constraint>, rng: &mut Rng) -> Option<String> {
+        self.goes_on("", constraint, rng)
+    }
+
+    /// As [`Walker::answer`], of an answer that begins with `begin`.
+    pub fn goes_on(
+        &self,
+        begin: &str,
+        mut constraint: Box<dyn Constraint>,
+        rng: &mut Rng,
+    ) -> Option<String> {
         let ends = self.tokenizer.eos_ids();
-        let mut ids = Vec::new();
+        let mut ids = self.tokenizer.encode(begin, Specials::Plain).unwrap();
+        for &id in &ids {
+            assert!(constraint.mask().unwrap().allows(id), "{begin}");
+            constraint.accept(id).unwrap();
+        }
         for _ in 0..400 {
             let mask = constraint.mask().unwrap();
             let vocab_size = self.tokenizer.vocab_size() as u32;

@@ -95,9 +95,12 @@ impl ToolRules {
                     Some(id) => format!("<[{id}]>"),
                     None => "\"[TOOL_CALLS]\"".to_owned(),
                 };
-                match is_free {
-                    true => format!("start: TEXT ({tag} {calls})?\nTEXT: /(.|\\n)*/\n"),
-                    false => format!("start: {tag} {calls}\n"),
+                match (is_free, marker) {
+                    (true, Some(_)) => format!("start: TEXT ({tag} {calls})?\nTEXT: /(.|\\n)*/\n"),
+                    (true, None) => format!(
+                        "start: TEXT | begin {calls}\nbegin[lazy]: /(.|\\n)*\\[TOOL_CALLS\\]/\nTEXT: /(.|\\n)*/\n"
+                    ),
+                    (false, _) => format!("start: {tag} {calls}\n"),
                 }
             }
         }
