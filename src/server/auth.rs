@@ -64,8 +64,11 @@ pub(super) async fn require_key(
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let credentials = presented.and_then(|value| value.split_once(' '));
-    let Some((_, key)) = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-    else {
+    let bearer = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    // As Anthropic's clients send it.
+    let own = request.headers().get("x-api-key");
+    let own = own.and_then(|value| value.to_str().ok());
+    let Some(key) = bearer.map(|(_, key)| key).or(own) else {
         return ApiError::unauthorized(
             "an API key is needed: send it as 'Authorization: Bearer KEY'",
         )

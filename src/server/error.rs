@@ -144,6 +144,30 @@ impl ApiError {
         }
     }
 
+    /// Anthropic's shape: `{"type": "error", "error": {type, message}}`.
+    pub fn anthropic_body(&self) -> Value {
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => "timeout_error",
+            status if status.is_client_error() => "invalid_request_error",
+            _ => "api_error",
+        };
+        let message = shortened(&self.message);
+        json!({"type": "error", "error": {"type": kind, "message": message}})
+    }
+
+    /// The same for the field that a translated request has in its place.
+    pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
+        self.message = rename(&self.message);
+        self.param = self.param.as_deref().map(rename);
+        self
+    }
+
     /// `{"error": {message, type, param, code}}`.
     pub fn body(&self) -> Value {
         let (message, param) = (
@@ -166,6 +190,8 @@ fn shortened(text: &str) -> String {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
+        // For endpoints that spell errors otherwise.
+        response.extensions_mut().insert(self.clone());
         if let Some(after) = self.retry_after {
             response.headers_mut().insert(
                 header::RETRY_AFTER,

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::answer::account::Received;
 use super::auth::require_key;
 use super::error::ApiError;
-use super::routes::{adapters, chat, completions, ops, tokenize};
+use super::routes::{adapters, chat, completions, messages, ops, responses, tokenize};
 use super::state::AppState;
 
 /// The whole front.
@@ -28,6 +28,9 @@ pub(super) fn router(state: AppState) -> Router {
     let keyed = Router::new()
         .route("/v1/chat/completions", post(chat::handle))
         .route("/v1/completions", post(completions::handle))
+        .route("/v1/responses", post(responses::handle))
+        .route("/v1/messages", post(messages::handle))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/models", get(ops::models))
         .route("/v1/load_lora_adapter", post(adapters::load))
         .route("/v1/unload_lora_adapter", post(adapters::unload))
@@ -44,6 +47,7 @@ pub(super) fn router(state: AppState) -> Router {
         // The body is read, and bounded, by `read_body`.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(state.clone(), book_refusals))
+        .layer(from_fn(messages::spell_errors))
         .layer(from_fn(receive))
         .with_state(state)
 }
@@ -85,7 +89,7 @@ async fn book_refusals(
     let generates = request.method() == Method::POST
         && matches!(
             request.uri().path(),
-            "/v1/chat/completions" | "/v1/completions"
+            "/v1/chat/completions" | "/v1/completions" | "/v1/messages" | "/v1/responses"
         );
     let response = next.run(request).await;
     let status = response.status();

@@ -29,3 +29,4 @@ mod redact;
 mod server;
 mod structured;
 mod tools;
+mod translated;

@@ -89,6 +89,8 @@ pub(crate) struct Usage {
     /// Of the prompt, what the prefix cache had.
     pub cached: usize,
     pub completion: usize,
+    /// Of the completion, what was thought.
+    pub reasoning: usize,
 }
 
 impl Usage {
@@ -121,6 +123,7 @@ pub(crate) struct Account {
     /// Tokens of each prompt, and how many choices there are of it.
     prompt_lens: Vec<usize>,
     choices_a_prompt: usize,
+    num_thoughts: usize,
     timings: Timings,
     is_open: bool,
 }
@@ -153,6 +156,7 @@ impl Account {
             last_tokens: vec![None; prompt_lens.len() * choices_a_prompt],
             prompt_lens: prompt_lens.to_vec(),
             choices_a_prompt,
+            num_thoughts: 0,
             timings: Timings::default(),
             is_open: true,
         }
@@ -164,6 +168,7 @@ impl Account {
             prompt: self.record.prompt_tokens,
             cached: self.record.cached_tokens,
             completion: self.record.completion_tokens,
+            reasoning: self.num_thoughts,
         }
     }
 
@@ -174,9 +179,10 @@ impl Account {
 
     /// A token of choice `i` came from the engine; `timing` is with its first. A prompt counts once, as its first choice
     /// found it.
-    pub fn token(&mut self, i: usize, timing: Option<Timing>) {
+    pub fn token(&mut self, i: usize, timing: Option<Timing>, is_thought: bool) {
         let metrics = &self.state.model.metrics;
         self.record.completion_tokens += 1;
+        self.num_thoughts += usize::from(is_thought);
         metrics.generated();
         if let Some(timing) = timing {
             let is_lead = i.is_multiple_of(self.choices_a_prompt);

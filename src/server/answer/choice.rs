@@ -13,6 +13,10 @@ pub(crate) struct Delta {
     pub text: String,
     /// What it is of a message.
     pub pieces: Vec<Piece>,
+    /// Whether the token is one of thoughts.
+    pub is_thought: bool,
+    /// The stop string that ended it.
+    pub stopped: Option<String>,
     /// The token behind it; none where it never came.
     pub token: Option<SampledToken>,
     /// Where the time went, with the first.
@@ -28,12 +32,16 @@ pub(crate) struct Delta {
 pub(crate) struct Reading {
     pub tokenizer: Arc<Tokenizer>,
     pub stops: StopMatcher,
+    /// As the request has them.
+    pub stop_strings: Arc<[String]>,
     pub skip_special_tokens: bool,
     /// Before so many tokens no stop string ends the answer.
     pub min_tokens: usize,
     /// Special tokens that are text all the same, since they mark parts of the answer.
     pub marks: Vec<u32>,
     pub splitter: Splitter,
+    /// Whether thoughts are part of what is shown.
+    pub shows_thoughts: bool,
 }
 
 /// Dropping it cancels its request in the engine.
@@ -97,8 +105,9 @@ impl Choice {
         finish: Option<FinishReason>,
     ) -> Delta {
         self.num_tokens += 1;
-        let (text, finish) = self.read(token.token_id, finish);
+        let (text, finish, stopped) = self.read(token.token_id, finish);
         let mut pieces = Vec::new();
+        let is_thought = self.reading.splitter.is_in_thoughts();
         self.reading.splitter.push(&text, &mut pieces);
         if finish.is_some() {
             self.is_done = true;
@@ -106,7 +115,12 @@ impl Choice {
             // Tells the engine, when it was a stop string that ended it.
             self.events.finish();
         }
+        if !self.reading.shows_thoughts {
+            pieces.retain(|piece| !matches!(piece, Piece::Reasoning(_)));
+        }
         Delta {
+            is_thought,
+            stopped: stopped.map(|i| self.reading.stop_strings[i].clone()),
             text,
             pieces,
             token: Some(token),
@@ -116,8 +130,12 @@ impl Choice {
         }
     }
 
-    /// The text that a token makes certain, and whether the answer ends with it.
-    fn read(&mut self, id: u32, finish: Option<FinishReason>) -> (String, Option<FinishReason>) {
+    /// The text that a token makes certain, whether the answer ends with it, and at which stop string.
+    fn read(
+        &mut self,
+        id: u32,
+        finish: Option<FinishReason>,
+    ) -> (String, Option<FinishReason>, Option<usize>) {
         let reading = &mut self.reading;
         // The token that stopped it is not part of the answer, nor are special tokens unless asked for.
         let is_hidden = finish == Some(FinishReason::Stop)
@@ -130,7 +148,7 @@ impl Choice {
         };
         let text = self.detokeniser.push(bytes);
         if self.num_tokens < reading.min_tokens && finish.is_none() {
-            return (text.to_owned(), None);
+            return (text.to_owned(), None, None);
         }
         let mut emit = reading.stops.push(text);
         if finish.is_some() && emit.stopped.is_none() {
@@ -145,6 +163,7 @@ impl Choice {
         (
             emit.text,
             is_stopped.then_some(FinishReason::Stop).or(finish),
+            emit.stopped,
         )
     }
 }

@@ -48,7 +48,7 @@ impl Generation {
         })
         .await?;
         Some(delta.map(|delta| {
-            self.account.token(i, delta.timing);
+            self.account.token(i, delta.timing, delta.is_thought);
             if i == 0 && delta.finish.is_some() {
                 self.first_finish = delta.finish;
             }

@@ -1,10 +1,13 @@
 //! From the engine's events to bytes: text that is certain, the books, the JSON, the stream.
 
 pub(super) mod account;
+pub(super) mod anthropic;
+mod blocks;
 pub(super) mod choice;
 mod generation;
 mod logprobs;
 pub(super) mod openai;
 pub(super) mod respond;
+pub(super) mod responses;
 mod sse;
 pub(super) mod wire;

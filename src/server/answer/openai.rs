@@ -41,7 +41,6 @@ pub(crate) struct Form {
     pub tokenizer: Arc<Tokenizer>,
     pub has_logprobs: bool,
     pub has_prompt_logprobs: bool,
-    pub shows_thoughts: bool,
     /// How calls are spelt, where tools may be called.
     pub tools: Option<ToolFormat>,
     pub prompts: Vec<Asked>,
@@ -66,7 +65,6 @@ impl Form {
             tokenizer: Arc::clone(&state.model.tokenizer),
             has_logprobs: generate.sampling.logprobs.is_some(),
             has_prompt_logprobs: generate.prompt_logprobs.is_some(),
-            shows_thoughts: generate.shows_thoughts,
             tools: generate.marks.tools,
             prompts,
             num_choices: generate.num_choices,
@@ -193,7 +191,7 @@ impl OpenAi {
         let is_silent = said.content.is_empty() && !said.calls.is_empty();
         let content = (!is_silent).then_some(said.content.as_str());
         let mut message = json!({"role": "assistant", "content": content});
-        if self.form.shows_thoughts && !said.reasoning.is_empty() {
+        if !said.reasoning.is_empty() {
             message["reasoning"] = said.reasoning.as_str().into();
             message["reasoning_content"] = said.reasoning.as_str().into();
         }
@@ -216,7 +214,6 @@ impl OpenAi {
             let num_calls = self.choices[i].num_calls;
             deltas.push(match piece {
                 Piece::Content(text) => json!({"content": text}),
-                Piece::Reasoning(_) if !self.form.shows_thoughts => continue,
                 Piece::Reasoning(text) => json!({"reasoning": text, "reasoning_content": text}),
                 Piece::Call(name) => {
                     self.choices[i].num_calls += 1;
@@ -354,11 +351,12 @@ fn usage_json(usage: Usage) -> Value {
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
         "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     })
 }
 
 /// Who answered, and how long it took.
-fn flambeau(usage: Usage, timings: Option<Timings>) -> Value {
+pub(super) fn flambeau(usage: Usage, timings: Option<Timings>) -> Value {
     let mut object = json!({"tier": TIER, "cache": usage.cache()});
     if let Some(Timings {
         queue_ms,

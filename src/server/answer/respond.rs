@@ -47,6 +47,8 @@ pub(crate) async fn respond(
         min_tokens: generate.min_tokens,
         marks: marks(&generate, &state),
         splitter: Splitter::new(generate.marks),
+        shows_thoughts: generate.shows_thoughts,
+        stop_strings: generate.stop_strings.clone(),
     };
     // The client counts from when it asked.
     let elapsed = received.at.elapsed();

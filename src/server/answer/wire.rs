@@ -60,6 +60,8 @@ pub(crate) struct Whole {
     /// Of the prompt, from its second token on.
     pub prompt_logprobs: Vec<TokenLogprobs>,
     pub finish: Option<FinishReason>,
+    /// The stop string that ended it.
+    pub stopped: Option<String>,
 }
 
 impl Whole {
@@ -72,6 +74,7 @@ impl Whole {
             self.prompt_logprobs = delta.prompt_logprobs;
         }
         self.finish = self.finish.or(delta.finish);
+        self.stopped = self.stopped.take().or(delta.stopped);
     }
 
     /// The mean log-probability of its tokens, by which the best are chosen.
@@ -89,6 +92,16 @@ pub(crate) fn call_id(format: Option<ToolFormat>) -> String {
         Some(ToolFormat::Mistral) => format!("{:09x}", random >> 28),
         _ => format!("call_{random:016x}"),
     }
+}
+
+/// Frames one event that is called by the `type` of `data`.
+pub(crate) fn named_event(frame: &mut Vec<u8>, data: &Value) {
+    if let Some(name) = data["type"].as_str() {
+        frame.extend_from_slice(b"event: ");
+        frame.extend_from_slice(name.as_bytes());
+        frame.push(b'\n');
+    }
+    event(frame, data);
 }
 
 /// Frames one event that holds `data`.

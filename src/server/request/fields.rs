@@ -50,6 +50,28 @@ impl Fields {
         Ok(Self(map))
     }
 
+    /// Of fields that were checked already.
+    pub fn of(map: Map<String, Value>) -> Self {
+        Self(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        )
+    }
+
+    /// Checks that a field is there, without taking it.
+    pub fn must_have(&self, name: &str) -> Result<(), ApiError> {
+        match self.0.contains_key(name) {
+            true => Ok(()),
+            false => Err(ApiError::field(name, format!("{name} is required"))),
+        }
+    }
+
+    /// A field, left where it is.
+    pub fn look(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     /// Takes an optional field; a wrong type is a 400 that names it.
     pub fn opt<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
         self.0

@@ -89,6 +89,7 @@ pub(crate) struct Generate {
     pub framing: Framing,
     pub caller: Caller,
     pub stops: StopMatcher,
+    pub stop_strings: Arc<[String]>,
     /// Choices a prompt that the answer shows, and those that they are the best of.
     pub num_choices: usize,
     pub num_candidates: usize,
@@ -139,6 +140,7 @@ impl Generate {
         }
         let num_choices = choices(fields, "n")?.unwrap_or(1);
         let priority = urgency::priority(fields)?;
+        let stop_strings = stop_strings(fields)?;
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         let framing = Framing::take(fields)?;
         let prompt_logprobs = fields.integer("prompt_logprobs", 0, MAX_LOGPROBS)?;
@@ -157,7 +159,8 @@ impl Generate {
             constraint: None,
             prompt_logprobs: prompt_logprobs.map(|count| count as u32),
             caller: caller(fields)?,
-            stops: stops(fields, include_stop)?,
+            stops: stop_matcher(&stop_strings, include_stop)?,
+            stop_strings: stop_strings.into(),
             max_tokens: max_completion.or(max_tokens),
             min_tokens: fields.integer("min_tokens", 0, i64::MAX)?.unwrap_or(0) as usize,
             ignores_eos,
@@ -347,7 +350,7 @@ fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
     })
 }
 
-fn stops(fields: &mut Fields, include_stop: bool) -> Result<StopMatcher, ApiError> {
+fn stop_strings(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
     let stops = match fields.opt::<Value>("stop")? {
         None => Vec::new(),
         Some(Value::String(stop)) => vec![stop],
@@ -362,6 +365,10 @@ fn stops(fields: &mut Fields, include_stop: bool) -> Result<StopMatcher, ApiErro
             ),
         ));
     }
-    StopMatcher::new(stops, include_stop)
+    Ok(stops)
+}
+
+fn stop_matcher(stops: &[String], include_stop: bool) -> Result<StopMatcher, ApiError> {
+    StopMatcher::new(stops.to_vec(), include_stop)
         .map_err(|error| ApiError::field("stop", error.to_string()))
 }

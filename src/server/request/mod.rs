@@ -1,5 +1,6 @@
 //! From a body to what the engine is asked: every field checked against its endpoint's table.
 
+pub(super) mod anthropic;
 pub(super) mod chat_prompt;
 mod conversation;
 pub(super) mod fields;
@@ -8,6 +9,7 @@ mod fields_doc;
 pub(super) mod framing;
 pub(super) mod generate;
 pub(super) mod output_format;
+pub(super) mod responses;
 pub(super) mod sampling;
 pub(super) mod thinking;
 pub(super) mod tools;

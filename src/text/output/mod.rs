@@ -82,6 +82,11 @@ impl Splitter {
         }
     }
 
+    /// Whether what comes next is thoughts.
+    pub fn is_in_thoughts(&self) -> bool {
+        matches!(self.stage, Stage::Thoughts)
+    }
+
     /// Takes the next text and appends the pieces that are certain.
     pub fn push(&mut self, text: &str, pieces: &mut Vec<Piece>) {
         self.held.push_str(text);

@@ -1,0 +1,331 @@
+//! Anthropic's request for a chat, translated to the one that there is.
+
+use serde_json::{Map, Value, json};
+
+use super::fields::{
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
+};
+use crate::server::error::ApiError;
+
+/// What a cache mark asks for happens anyway.
+const CACHE: Field = (
+    "cache_control",
+    Hint("prompts find what is cached of them without marks"),
+);
+
+/// What counting tokens and generating have in common.
+pub(crate) const PROMPT: &[Field] = &[
+    ("model", Honoured),
+    ("messages", Honoured),
+    ("system", Honoured),
+    ("tools", Honoured),
+    ("tool_choice", Honoured),
+    ("thinking", Honoured),
+    CACHE,
+    ("mcp_servers", Only(&["[]"])),
+    ("context_management", NEVER),
+];
+
+/// What only generating has.
+pub(crate) const GENERATE: &[Field] = &[
+    ("max_tokens", Honoured),
+    ("stop_sequences", Honoured),
+    ("stream", Honoured),
+    ("temperature", Honoured),
+    ("top_p", Honoured),
+    ("top_k", Honoured),
+    ("metadata", Honoured),
+    ("output_config", Honoured),
+    ("service_tier", Only(&["\"auto\"", "\"standard_only\""])),
+    ("container", NEVER),
+];
+
+const MESSAGE: &[Field] = &[("role", Honoured), ("content", Honoured)];
+const TEXT: &[Field] = &[
+    ("type", Honoured),
+    ("text", Honoured),
+    CACHE,
+    ("citations", Only(&["[]"])),
+];
+const TOOL_USE: &[Field] = &[
+    ("type", Honoured),
+    ("id", Honoured),
+    ("name", Honoured),
+    ("input", Honoured),
+    CACHE,
+    ("caller", Only(&[r#"{"type":"direct"}"#])),
+];
+const TOOL_RESULT: &[Field] = &[
+    ("type", Honoured),
+    ("tool_use_id", Honoured),
+    ("content", Honoured),
+    ("is_error", Honoured),
+    CACHE,
+];
+const THINKING: &[Field] = &[
+    ("type", Honoured),
+    ("thinking", Honoured),
+    ("signature", Hint("thoughts are taken as they are")),
+];
+const TOOL: &[Field] = &[
+    ("type", Only(&["\"custom\""])),
+    ("name", Honoured),
+    ("description", Honoured),
+    ("input_schema", Honoured),
+    // Arguments always follow their schema.
+    ("strict", Only(&["true", "false"])),
+    CACHE,
+];
+const TOOL_CHOICE: &[Field] = &[
+    ("type", Honoured),
+    ("name", Honoured),
+    ("disable_parallel_tool_use", Honoured),
+];
+const THINKING_CONFIG: &[Field] = &[
+    ("type", Honoured),
+    ("budget_tokens", Honoured),
+    ("display", Only(&["\"summarized\""])),
+];
+const OUTPUT_CONFIG: &[Field] = &[("effort", Honoured), ("format", Honoured)];
+const FORMAT: &[Field] = &[("type", Only(&["\"json_schema\""])), ("schema", Honoured)];
+
+/// Translates a body whose fields were checked.
+pub(crate) fn to_chat(mut fields: Fields) -> Result<Fields, ApiError> {
+    let mut chat = Map::new();
+    let mut messages = Vec::new();
+    if let Some(system) = fields.opt("system")? {
+        messages.push(json!({"role": "system", "content": text_of(system, "system")?}));
+    }
+    let list: Vec<Map<String, Value>> = fields.required("messages")?;
+    for (i, map) in list.into_iter().enumerate() {
+        message(map, &format!("messages[{i}]"), &mut messages)?;
+    }
+    chat.insert("messages".into(), messages.into());
+    for (name, own) in [
+        ("model", "model"),
+        ("max_tokens", "max_completion_tokens"),
+        ("stop_sequences", "stop"),
+        ("stream", "stream"),
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("top_k", "top_k"),
+    ] {
+        if let Some(value) = fields.opt::<Value>(name)? {
+            chat.insert(own.into(), value);
+        }
+    }
+    if let Some(tools) = fields.opt::<Vec<Map<String, Value>>>("tools")? {
+        let tools = tools.into_iter().enumerate();
+        let tools: Result<Vec<Value>, ApiError> = tools.map(|(i, map)| tool(map, i)).collect();
+        chat.insert("tools".into(), tools?.into());
+    }
+    if let Some(choice) = fields.opt::<Map<String, Value>>("tool_choice")? {
+        tool_choice(choice, &mut chat)?;
+    }
+    if let Some(thinking) = fields.opt::<Map<String, Value>>("thinking")? {
+        think(thinking, &mut chat)?;
+    }
+    if let Some(metadata) = fields.opt::<Map<String, Value>>("metadata")? {
+        check_keys(&metadata, &[&[("user_id", Honoured)]], "metadata.")?;
+        chat.extend(
+            metadata
+                .get("user_id")
+                .map(|user| ("user".into(), user.clone())),
+        );
+    }
+    if let Some(config) = fields.opt::<Map<String, Value>>("output_config")? {
+        output_config(config, &mut chat)?;
+    }
+    Ok(Fields::of(chat))
+}
+
+/// What a field of the translated request is called in the original.
+pub(crate) fn original(name: &str) -> String {
+    name.replace(".function.parameters", ".input_schema")
+        .replace(".function.name", ".name")
+        .replace(
+            "response_format.json_schema.schema",
+            "output_config.format.schema",
+        )
+        .replace("max_completion_tokens", "max_tokens")
+        .replace("reasoning_effort", "output_config.effort")
+        .replace("thinking_token_budget", "thinking.budget_tokens")
+}
+
+/// A text, or blocks of nothing else.
+fn text_of(value: Value, path: &str) -> Result<String, ApiError> {
+    let list = match value {
+        Value::String(text) => return Ok(text),
+        list => typed::<Vec<Map<String, Value>>>(path, list)?,
+    };
+    let mut text = String::new();
+    for (i, block) in list.into_iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        match block.get("type").and_then(Value::as_str) {
+            Some("text") => text.push_str(&text_block(&block, &path)?),
+            kind => return Err(not_text(kind, &path)),
+        }
+    }
+    Ok(text)
+}
+
+fn text_block(block: &Map<String, Value>, path: &str) -> Result<String, ApiError> {
+    check_keys(block, &[TEXT], &format!("{path}."))?;
+    string(block, "text", path)
+}
+
+fn not_text(kind: Option<&str>, path: &str) -> ApiError {
+    let name = format!("{path}.type");
+    let message = match kind {
+        Some(kind) => format!("{name} is {kind:?}, but the model is text-only"),
+        None => format!("{name} is required"),
+    };
+    ApiError::field(name, message)
+}
+
+fn string(block: &Map<String, Value>, key: &str, path: &str) -> Result<String, ApiError> {
+    let name = format!("{path}.{key}");
+    match block.get(key) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        _ => Err(ApiError::field(&name, format!("{name} must be a string"))),
+    }
+}
+
+/// One message: results of tools become messages of their own, before what else the user says.
+fn message(map: Map<String, Value>, path: &str, messages: &mut Vec<Value>) -> Result<(), ApiError> {
+    check_keys(&map, &[MESSAGE], &format!("{path}."))?;
+    let role = string(&map, "role", path)?;
+    if role != "user" && role != "assistant" {
+        let name = format!("{path}.role");
+        let message = format!("{name} is {role:?}, but must be \"user\" or \"assistant\"");
+        return Err(ApiError::field(name, message));
+    }
+    let path = format!("{path}.content");
+    let blocks = match map.get("content").cloned() {
+        Some(Value::Array(blocks)) => blocks,
+        Some(Value::String(text)) => vec![json!({"type": "text", "text": text})],
+        _ => {
+            let message = format!("{path} must be a string or a list of blocks");
+            return Err(ApiError::field(path, message));
+        }
+    };
+    let (mut text, mut thoughts, mut calls) = (None::<String>, String::new(), Vec::new());
+    for (i, block) in blocks.into_iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let block: Map<String, Value> = typed(&path, block)?;
+        let keys = |table| check_keys(&block, &[table], &format!("{path}."));
+        match (block.get("type").and_then(Value::as_str), role.as_str()) {
+            (Some("text"), _) => {
+                text.get_or_insert_default()
+                    .push_str(&text_block(&block, &path)?);
+            }
+            (Some("thinking"), "assistant") => {
+                keys(THINKING)?;
+                thoughts.push_str(&string(&block, "thinking", &path)?);
+            }
+            (Some("tool_use"), "assistant") => {
+                keys(TOOL_USE)?;
+                let input = block.get("input").cloned().unwrap_or_else(|| json!({}));
+                let function =
+                    json!({"name": string(&block, "name", &path)?, "arguments": input.to_string()});
+                calls.push(json!({"id": string(&block, "id", &path)?, "type": "function", "function": function}));
+            }
+            (Some("tool_result"), "user") => {
+                keys(TOOL_RESULT)?;
+                let id = string(&block, "tool_use_id", &path)?;
+                let content = block.get("content").cloned().unwrap_or_else(|| "".into());
+                let mut content = text_of(content, &format!("{path}.content"))?;
+                if block.get("is_error") == Some(&Value::Bool(true)) {
+                    content = format!("Error: {content}");
+                }
+                messages.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+            }
+            (kind, _) => return Err(not_text(kind, &path)),
+        }
+    }
+    let is_result = text.is_none() && role == "user" && !messages.is_empty();
+    if is_result && messages.last().is_some_and(|last| last["role"] == "tool") {
+        return Ok(());
+    }
+    let mut message = json!({"role": role, "content": text.unwrap_or_default()});
+    if !thoughts.is_empty() {
+        message["reasoning_content"] = thoughts.into();
+    }
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    messages.push(message);
+    Ok(())
+}
+
+fn tool(map: Map<String, Value>, i: usize) -> Result<Value, ApiError> {
+    check_keys(&map, &[TOOL], &format!("tools[{i}]."))?;
+    let mut function = json!({"name": map.get("name"), "parameters": map.get("input_schema")});
+    if let Some(description) = map.get("description") {
+        function["description"] = description.clone();
+    }
+    Ok(json!({"type": "function", "function": function}))
+}
+
+fn tool_choice(choice: Map<String, Value>, chat: &mut Map<String, Value>) -> Result<(), ApiError> {
+    check_keys(&choice, &[TOOL_CHOICE], "tool_choice.")?;
+    let own = match choice.get("type").and_then(Value::as_str) {
+        Some("auto") => json!("auto"),
+        Some("any") => json!("required"),
+        Some("none") => json!("none"),
+        Some("tool") => {
+            let name = string(&choice, "name", "tool_choice")?;
+            json!({"type": "function", "function": {"name": name}})
+        }
+        _ => {
+            let message = "tool_choice.type must be \"auto\", \"any\", \"tool\" or \"none\"";
+            return Err(ApiError::field("tool_choice.type", message));
+        }
+    };
+    chat.insert("tool_choice".into(), own);
+    if let Some(disable) = choice.get("disable_parallel_tool_use") {
+        let disable: bool = typed("tool_choice.disable_parallel_tool_use", disable.clone())?;
+        chat.insert("parallel_tool_calls".into(), (!disable).into());
+    }
+    Ok(())
+}
+
+/// Thoughts that are not wanted are not asked of a model that has none.
+fn think(thinking: Map<String, Value>, chat: &mut Map<String, Value>) -> Result<(), ApiError> {
+    check_keys(&thinking, &[THINKING_CONFIG], "thinking.")?;
+    match thinking.get("type").and_then(Value::as_str) {
+        Some("enabled") => {
+            let budget = thinking.get("budget_tokens").cloned().unwrap_or_default();
+            chat.insert("thinking_token_budget".into(), budget);
+        }
+        Some("disabled") => {
+            chat.insert("include_reasoning".into(), false.into());
+            let kwargs = json!({"enable_thinking": false});
+            chat.insert("chat_template_kwargs".into(), kwargs);
+        }
+        Some("adaptive") => {}
+        _ => {
+            let message = "thinking.type must be \"enabled\", \"disabled\" or \"adaptive\"";
+            return Err(ApiError::field("thinking.type", message));
+        }
+    }
+    Ok(())
+}
+
+fn output_config(
+    config: Map<String, Value>,
+    chat: &mut Map<String, Value>,
+) -> Result<(), ApiError> {
+    check_keys(&config, &[OUTPUT_CONFIG], "output_config.")?;
+    if let Some(effort) = config.get("effort").filter(|effort| !effort.is_null()) {
+        chat.insert("reasoning_effort".into(), effort.clone());
+    }
+    if let Some(format) = config.get("format").filter(|format| !format.is_null()) {
+        let format: Map<String, Value> = typed("output_config.format", format.clone())?;
+        check_keys(&format, &[FORMAT], "output_config.format.")?;
+        let schema = json!({"schema": format.get("schema")});
+        let own = json!({"type": "json_schema", "json_schema": schema});
+        chat.insert("response_format".into(), own);
+    }
+    Ok(())
+}

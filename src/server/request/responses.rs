@@ -1,0 +1,301 @@
+//! The request of `/v1/responses`, translated to that of a chat. Nothing is kept between requests.
+
+use serde_json::{Map, Value, json};
+
+use super::fields::{
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
+};
+use crate::server::error::ApiError;
+
+/// Fields of this endpoint.
+pub(crate) const FIELDS: &[Field] = &[
+    ("model", Honoured),
+    ("input", Honoured),
+    ("instructions", Honoured),
+    ("max_output_tokens", Honoured),
+    ("temperature", Honoured),
+    ("top_p", Honoured),
+    ("tools", Honoured),
+    ("tool_choice", Honoured),
+    ("parallel_tool_calls", Honoured),
+    ("text", Honoured),
+    ("reasoning", Honoured),
+    ("stream", Honoured),
+    (
+        "stream_options",
+        Only(&[r#"{"include_obfuscation":false}"#]),
+    ),
+    ("user", Honoured),
+    ("safety_identifier", Honoured),
+    ("metadata", Honoured),
+    ("service_tier", Honoured),
+    ("store", Only(&["false"])),
+    ("background", Only(&["false"])),
+    ("truncation", Only(&["\"disabled\""])),
+    ("include", Only(&["[]"])),
+    ("top_logprobs", Only(&["0"])),
+    (
+        "prompt_cache_key",
+        Hint("prompts find what is cached of them without a key"),
+    ),
+    ("prompt_cache_retention", Only(&["\"in_memory\""])),
+    ("previous_response_id", NEVER),
+    ("conversation", NEVER),
+    ("max_tool_calls", NEVER),
+    ("prompt", NEVER),
+];
+
+const MESSAGE: &[Field] = &[
+    ("type", Only(&["\"message\""])),
+    ("role", Honoured),
+    ("content", Honoured),
+    ("id", Hint("items are known by their place")),
+    ("status", Hint("items of the input are over")),
+    ("phase", Hint("of use to who shows it")),
+];
+const CALL: &[Field] = &[
+    ("type", Honoured),
+    ("call_id", Honoured),
+    ("name", Honoured),
+    ("arguments", Honoured),
+    ("id", Hint("items are known by their place")),
+    ("status", Hint("items of the input are over")),
+];
+const OUTPUT: &[Field] = &[
+    ("type", Honoured),
+    ("call_id", Honoured),
+    ("output", Honoured),
+    ("id", Hint("items are known by their place")),
+    ("status", Hint("items of the input are over")),
+];
+const REASONING: &[Field] = &[
+    ("type", Honoured),
+    ("content", Honoured),
+    ("summary", Hint("thoughts stand in content")),
+    ("encrypted_content", NEVER),
+    ("id", Hint("items are known by their place")),
+    ("status", Hint("items of the input are over")),
+];
+const PART: &[Field] = &[
+    ("type", Honoured),
+    ("text", Honoured),
+    ("annotations", Only(&["[]"])),
+    ("logprobs", Only(&["[]"])),
+];
+const TOOL: &[Field] = &[
+    ("type", Honoured),
+    ("name", Honoured),
+    ("description", Honoured),
+    ("parameters", Honoured),
+    // Arguments always follow their schema.
+    ("strict", Only(&["true", "false"])),
+];
+const TEXT: &[Field] = &[("format", Honoured), ("verbosity", Only(&["\"medium\""]))];
+const FORMAT: &[Field] = &[
+    ("type", Honoured),
+    ("name", Honoured),
+    ("description", Honoured),
+    ("schema", Honoured),
+    ("strict", Only(&["true", "false"])),
+];
+const EFFORT: &[Field] = &[
+    ("effort", Honoured),
+    ("summary", Only(&["\"auto\""])),
+    ("generate_summary", Only(&["\"auto\""])),
+];
+
+/// Translates a body whose fields were checked; gives what answers repeat of it, too.
+pub(crate) fn to_chat(mut fields: Fields) -> Result<(Fields, Map<String, Value>), ApiError> {
+    let mut chat = Map::new();
+    let mut echo = Map::new();
+    for (name, default) in [
+        ("instructions", Value::Null),
+        ("max_output_tokens", Value::Null),
+        ("temperature", Value::Null),
+        ("top_p", Value::Null),
+        ("tools", json!([])),
+        ("tool_choice", json!("auto")),
+        ("parallel_tool_calls", json!(true)),
+        ("text", json!({"format": {"type": "text"}})),
+        ("reasoning", json!({"effort": null, "summary": null})),
+        ("user", Value::Null),
+        ("metadata", json!({})),
+        ("service_tier", json!("default")),
+    ] {
+        echo.insert(name.into(), fields.look(name).cloned().unwrap_or(default));
+    }
+    let mut messages = Vec::new();
+    if let Some(text) = fields.opt::<String>("instructions")? {
+        messages.push(json!({"role": "system", "content": text}));
+    }
+    match fields.required("input")? {
+        Value::String(text) => messages.push(json!({"role": "user", "content": text})),
+        list => {
+            let items: Vec<Map<String, Value>> = typed("input", list)?;
+            let mut thoughts = String::new();
+            for (i, map) in items.into_iter().enumerate() {
+                item(&map, &format!("input[{i}]"), &mut messages, &mut thoughts)?;
+            }
+        }
+    }
+    chat.insert("messages".into(), messages.into());
+    for (name, own) in [
+        ("model", "model"),
+        ("max_output_tokens", "max_completion_tokens"),
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("parallel_tool_calls", "parallel_tool_calls"),
+        ("stream", "stream"),
+        ("user", "user"),
+        ("safety_identifier", "safety_identifier"),
+        ("metadata", "metadata"),
+        ("service_tier", "service_tier"),
+    ] {
+        if let Some(value) = fields.opt::<Value>(name)? {
+            chat.insert(own.into(), value);
+        }
+    }
+    if let Some(tools) = fields.opt::<Vec<Map<String, Value>>>("tools")? {
+        let tools = tools.into_iter().enumerate();
+        let tools: Result<Vec<Value>, ApiError> = tools.map(|(i, map)| tool(map, i)).collect();
+        chat.insert("tools".into(), tools?.into());
+    }
+    match fields.opt::<Value>("tool_choice")? {
+        Some(Value::Object(choice)) if choice.get("type") == Some(&json!("function")) => {
+            let function = json!({"name": choice.get("name")});
+            let own = json!({"type": "function", "function": function});
+            chat.insert("tool_choice".into(), own);
+        }
+        choice => chat.extend(choice.map(|choice| ("tool_choice".into(), choice))),
+    }
+    if let Some(text) = fields.opt::<Map<String, Value>>("text")? {
+        check_keys(&text, &[TEXT], "text.")?;
+        if let Some(format) = text.get("format").filter(|format| !format.is_null()) {
+            chat.insert("response_format".into(), response_format(format)?);
+        }
+    }
+    if let Some(mut reasoning) = fields.opt::<Map<String, Value>>("reasoning")? {
+        reasoning.retain(|_, value| !value.is_null());
+        check_keys(&reasoning, &[EFFORT], "reasoning.")?;
+        let effort = reasoning.remove("effort");
+        chat.extend(effort.map(|effort| ("reasoning_effort".into(), effort)));
+    }
+    Ok((Fields::of(chat), echo))
+}
+
+/// What a field of the translated request is called in the original.
+pub(crate) fn original(name: &str) -> String {
+    name.replace(".function.parameters", ".parameters")
+        .replace(".function.name", ".name")
+        .replace("response_format.json_schema.schema", "text.format.schema")
+        .replace("max_completion_tokens", "max_output_tokens")
+        .replace("reasoning_effort", "reasoning.effort")
+}
+
+fn response_format(format: &Value) -> Result<Value, ApiError> {
+    let format: Map<String, Value> = typed("text.format", format.clone())?;
+    check_keys(&format, &[FORMAT], "text.format.")?;
+    let kind = format.get("type").cloned().unwrap_or_default();
+    Ok(match format.get("schema") {
+        Some(schema) => json!({"type": kind, "json_schema": {"schema": schema}}),
+        None => json!({"type": kind}),
+    })
+}
+
+fn tool(map: Map<String, Value>, i: usize) -> Result<Value, ApiError> {
+    let path = format!("tools[{i}].");
+    if map.get("type").and_then(Value::as_str) != Some("function") {
+        let message = format!("{path}type must be \"function\": other tools are none of a model's");
+        return Err(ApiError::field(format!("{path}type"), message));
+    }
+    check_keys(&map, &[TOOL], &path)?;
+    let mut function = map;
+    function.retain(|key, value| key != "type" && !value.is_null());
+    Ok(json!({"type": "function", "function": function}))
+}
+
+fn string(map: &Map<String, Value>, key: &str, path: &str) -> Result<String, ApiError> {
+    let name = format!("{path}.{key}");
+    match map.get(key) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        _ => Err(ApiError::field(&name, format!("{name} must be a string"))),
+    }
+}
+
+/// One item of the input; thoughts wait for the message or call that they led to.
+fn item(
+    map: &Map<String, Value>,
+    path: &str,
+    messages: &mut Vec<Value>,
+    thoughts: &mut String,
+) -> Result<(), ApiError> {
+    let keys = |table| check_keys(map, &[table], &format!("{path}."));
+    let content = |key: &str| {
+        let value = map.get(key).cloned().unwrap_or_default();
+        text_of(value, &format!("{path}.{key}"))
+    };
+    let mut message = match map.get("type").and_then(Value::as_str) {
+        None | Some("message") => {
+            keys(MESSAGE)?;
+            json!({"role": string(map, "role", path)?, "content": content("content")?})
+        }
+        Some("function_call") => {
+            keys(CALL)?;
+            let function = json!({"name": string(map, "name", path)?, "arguments": string(map, "arguments", path)?});
+            let call = json!({"id": string(map, "call_id", path)?, "type": "function", "function": function});
+            // Calls that follow each other are of one message.
+            if let Some(last) = messages.last_mut()
+                && last["role"] == "assistant"
+                && let Some(calls) = last["tool_calls"].as_array_mut()
+            {
+                calls.push(call);
+                return Ok(());
+            }
+            json!({"role": "assistant", "content": "", "tool_calls": [call]})
+        }
+        Some("function_call_output") => {
+            keys(OUTPUT)?;
+            let id = string(map, "call_id", path)?;
+            json!({"role": "tool", "tool_call_id": id, "content": content("output")?})
+        }
+        Some("reasoning") => {
+            keys(REASONING)?;
+            thoughts.push_str(&content("content").unwrap_or_default());
+            return Ok(());
+        }
+        Some(kind) => {
+            let name = format!("{path}.type");
+            let message = format!("{name} is {kind:?}, which is not supported");
+            return Err(ApiError::field(name, message));
+        }
+    };
+    if message["role"] == "assistant" && !thoughts.is_empty() {
+        message["reasoning_content"] = std::mem::take(thoughts).into();
+    }
+    messages.push(message);
+    Ok(())
+}
+
+/// A text, or parts of nothing else.
+fn text_of(value: Value, path: &str) -> Result<String, ApiError> {
+    let list = match value {
+        Value::String(text) => return Ok(text),
+        list => typed::<Vec<Map<String, Value>>>(path, list)?,
+    };
+    let mut text = String::new();
+    for (i, part) in list.into_iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let kind = string(&part, "type", &path)?;
+        if !matches!(
+            kind.as_str(),
+            "input_text" | "output_text" | "text" | "reasoning_text"
+        ) {
+            let name = format!("{path}.type");
+            let message = format!("{name} is {kind:?}, but the model is text-only");
+            return Err(ApiError::field(name, message));
+        }
+        check_keys(&part, &[PART], &format!("{path}."))?;
+        text.push_str(&string(&part, "text", &path)?);
+    }
+    Ok(text)
+}

@@ -1,0 +1,33 @@
+//! `POST /v1/responses`, translated to a chat; nothing is kept of it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::chat;
+use crate::server::answer::account::Received;
+use crate::server::answer::respond::respond;
+use crate::server::answer::responses::Responses;
+use crate::server::error::ApiError;
+use crate::server::request::fields::Fields;
+use crate::server::request::responses::{FIELDS, original, to_chat};
+use crate::server::state::AppState;
+
+pub(crate) async fn handle(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    state.model.engine.check_room(received.tenant())?;
+    let fields = Fields::parse(&body, &[FIELDS])?;
+    let call = async {
+        let (fields, echo) = to_chat(fields)?;
+        let wire = |form| Box::new(Responses::new(form, echo)) as Box<_>;
+        chat::prepare(fields, &state, &received, wire).await
+    };
+    let call = call.await.map_err(|error| error.renamed(original))?;
+    respond(state, received, call).await
+}
