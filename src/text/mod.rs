@@ -47,4 +47,6 @@ pub use tools::{
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
+mod template_tests;
+#[cfg(test)]
 mod test_vocab;
