@@ -19,6 +19,9 @@ RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --locked --quiet
 step tests
 cargo test --release --locked
 
+step clients
+scripts/check_clients.sh
+
 step licences and advisories
 if command -v cargo-deny >/dev/null; then
     cargo deny --locked check licenses bans sources

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs the clients that people have against the server: OpenAI's (Python and JavaScript), Anthropic's, LangChain, LlamaIndex
+# and a LiteLLM proxy. They are installed into a folder of the user's cache the first time. Needs Python 3.10 with venv, and
+# Node.js with npm; says so and does nothing where they are missing, unless FLAMBEAU_CLIENTS=required.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing='Python with venv'
+command -v npm >/dev/null || missing="${missing:+$missing and }Node.js with npm"
+if [ -n "$missing" ]; then
+    echo "clients: $missing missing; skipped"
+    [ "${FLAMBEAU_CLIENTS:-}" != required ]
+    exit
+fi
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/flambeau-clients"
+mkdir -p "$cache"
+if ! cmp -s tests/clients/requirements.txt "$cache/installed.txt"; then
+    python3 -m venv "$cache/python"
+    "$cache/python/bin/pip" install --quiet --upgrade -r tests/clients/requirements.txt
+    npm install --silent --no-audit --no-fund --prefix "$cache/node" openai
+    cp tests/clients/requirements.txt "$cache/installed.txt"
+fi
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+port=$(free_port)
+export PROXY_PORT FLAMBEAU_BASE="http://127.0.0.1:$port" FLAMBEAU_KEY=key-of-the-client-tests
+PROXY_PORT=$(free_port)
+# Few places, so that a busy moment is easy to make.
+cargo build --release --locked --quiet
+"${CARGO_TARGET_DIR:-target}/release/flambeau" serve --port "$port" --api-key "$FLAMBEAU_KEY" --max-num-seqs 2 \
+    --max-queued-requests 2 >"$cache/server.log" 2>&1 &
+server=$!
+trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true' EXIT
+for _ in $(seq 600); do
+    python3 -c "import urllib.request; urllib.request.urlopen('$FLAMBEAU_BASE/ready')" 2>/dev/null && break
+    kill -0 $server || { cat "$cache/server.log"; exit 1; }
+    sleep 0.1
+done
+
+for test in openai_client anthropic_client frameworks; do
+    PYTHONPATH=tests/clients "$cache/python/bin/python" "tests/clients/$test.py"
+done
+# Modules are looked for beside the file.
+mkdir -p "$cache/node/tests" && cp tests/clients/openai_client.mjs "$cache/node/tests/"
+node "$cache/node/tests/openai_client.mjs"
