@@ -9,6 +9,8 @@ mod accept;
 mod answer;
 mod auth;
 mod error;
+#[cfg(test)]
+mod fuzz_tests;
 mod request;
 mod router;
 mod routes;

@@ -38,6 +38,11 @@ pub(crate) const GENERATE: &[Field] = &[
     ("output_config", Honoured),
     ("service_tier", Only(&["\"auto\"", "\"standard_only\""])),
     ("container", NEVER),
+    ("diagnostics", NEVER),
+    ("inference_geo", NEVER),
+    ("speed", Only(&["\"standard\""])),
+    ("user_profile_id", NEVER),
+    ("workspace_id", NEVER),
 ];
 
 const MESSAGE: &[Field] = &[("role", Honoured), ("content", Honoured)];

@@ -67,6 +67,8 @@ pub(crate) const SHARED: &[Field] = &[
     ("bad_words", Only(&["[]"])),
     ("allowed_token_ids", NEVER),
     ("truncate_prompt_tokens", NEVER),
+    ("truncation_side", NEVER),
+    ("repetition_detection", NEVER),
     ("logits_processors", NEVER),
     ("cache_salt", NEVER),
     ("request_id", NEVER),

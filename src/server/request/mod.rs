@@ -2,7 +2,7 @@
 
 pub(super) mod anthropic;
 pub(super) mod chat_prompt;
-mod conversation;
+pub(super) mod conversation;
 pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;

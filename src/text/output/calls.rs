@@ -22,11 +22,6 @@ impl Splitter {
         };
         if let Some((before, rest)) = self.held.split_once(mark) {
             emit(Piece::Content, before.trim_end(), pieces);
-            // The list's own bracket is nobody's.
-            let rest = match self.marks.tools {
-                Some(ToolFormat::Mistral) => rest.trim_start(),
-                _ => rest,
-            };
             self.held = rest.to_owned();
             self.stage = match self.marks.tools {
                 Some(ToolFormat::Mistral) => Stage::AfterCall,
@@ -48,7 +43,7 @@ impl Splitter {
         if begun.is_empty() || (BEGIN_LLAMA.starts_with(begun) && begun.len() < BEGIN_LLAMA.len()) {
             return false;
         }
-        let call = begun.strip_prefix(BEGIN_LLAMA).map(str::trim_start);
+        let call = begun.strip_prefix(BEGIN_LLAMA);
         match call.or_else(|| begun.starts_with('{').then_some(begun)) {
             Some(call) => {
                 self.held = call.to_owned();
