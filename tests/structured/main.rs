@@ -8,6 +8,8 @@ mod common;
 mod rng;
 mod schemas;
 mod tools;
+#[path = "../vocabulary/mod.rs"]
+mod vocabulary;
 mod walk;
 
 use std::sync::LazyLock;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use flambeau::constraint::Constraint;
-use flambeau::model::gguf::GgufFile;
-use flambeau::text::{GgufVocab, Grammars, Specials, Tokenizer};
+use flambeau::text::{Grammars, Specials, Tokenizer};
 
-use crate::common;
 use crate::rng::Rng;
+use crate::vocabulary;
 
 pub struct Walker {
     tokenizer: Arc<Tokenizer>,
@@ -17,25 +16,7 @@ pub struct Walker {
 impl Walker {
     /// Over the vocabulary of the default model.
     pub fn new() -> Self {
-        let file = GgufFile::open(common::default_model()).unwrap();
-        let metadata = file.metadata();
-        let owned = |key: &str| {
-            let list = metadata.get_str_array(key).unwrap();
-            list.into_iter().map(str::to_owned).collect()
-        };
-        let vocab = GgufVocab {
-            model: "gpt2".into(),
-            pre: Some("smollm".into()),
-            tokens: owned("tokenizer.ggml.tokens"),
-            token_types: metadata
-                .opt_i32_array("tokenizer.ggml.token_type")
-                .unwrap()
-                .unwrap(),
-            merges: owned("tokenizer.ggml.merges"),
-            eos_id: metadata.opt_u32("tokenizer.ggml.eos_token_id").unwrap(),
-            ..GgufVocab::default()
-        };
-        let tokenizer = Arc::new(Tokenizer::from_gguf(vocab).unwrap());
+        let tokenizer = Arc::new(vocabulary::tokenizer());
         let grammars = Grammars::new(&tokenizer).unwrap();
         Self {
             tokenizer,
