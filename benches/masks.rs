@@ -57,7 +57,7 @@ fn rules() -> Vec<(&'static str, Option<Rule>)> {
 fn throughput(
     engine: &Engine,
     prompt: &[u32],
-    rule: Option<&Box<dyn Constraint>>,
+    rule: &Option<Box<dyn Constraint>>,
     ends: &[u32],
 ) -> f64 {
     let start = Instant::now();
@@ -65,7 +65,7 @@ fn throughput(
         for i in 0..NUM_STREAMS {
             let request = GenerateRequest {
                 prompt_logprobs: None,
-                constraint: rule.cloned(),
+                constraint: rule.clone(),
                 adapter: None,
                 tenant: DEFAULT_TENANT.into(),
                 priority: Priority::Standard,
@@ -123,7 +123,7 @@ fn main() -> anyhow::Result<()> {
     // The first round is for warming up.
     for round in 0..=NUM_ROUNDS {
         for (_, rule, results) in &mut rules {
-            let result = throughput(&engine, &prompt, rule.as_ref(), tokenizer.eos_ids());
+            let result = throughput(&engine, &prompt, rule, tokenizer.eos_ids());
             if round > 0 {
                 results.push(result);
             }

@@ -140,6 +140,7 @@ async fn start(
     let state = AppState {
         model: Arc::new(ServedModel {
             grammars: std::sync::OnceLock::new(),
+            compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
             adapters: Adapters::new(Box::new(|_| Err("none here".into()))),
             name: "fake".into(),
             tokenizer: Arc::new(tokenizer()?),

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A rule about tokens that follow each other. One lives as long as its sequence.
 pub trait Constraint: Send {
@@ -95,6 +96,9 @@ impl TokenMask {
     }
 }
 
+/// What no mask takes: the limits that grammars are compiled with end their work far sooner.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Where a sequence's next mask appears.
 #[derive(Debug, Default)]
 pub struct MaskSlot {
@@ -103,22 +107,26 @@ pub struct MaskSlot {
 }
 
 impl MaskSlot {
-    /// Waits until it is filled, and says with what.
+    /// Waits until it is filled, and says with what; for a bounded time, since a whole step waits.
     ///
     /// # Errors
     /// Why there is no mask.
     pub fn wait(&self) -> Result<Arc<TokenMask>, String> {
         let mask = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
-        let filled = self.filled.wait_while(mask, |mask| mask.is_none());
-        let filled = filled.unwrap_or_else(PoisonError::into_inner);
-        filled.clone().unwrap_or_else(|| Err("no mask".into()))
+        let filled = (self.filled).wait_timeout_while(mask, PATIENCE, |mask| mask.is_none());
+        let (mut filled, _) = filled.unwrap_or_else(PoisonError::into_inner);
+        filled
+            .get_or_insert_with(|| Err(format!("it took longer than {PATIENCE:?}")))
+            .clone()
     }
 
-    /// Fills it.
+    /// Fills it; what comes after a failure changes nothing.
     pub fn fill(&self, mask: Result<TokenMask, String>) {
         let mut slot = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
-        *slot = Some(mask.map(Arc::new));
-        self.filled.notify_all();
+        if slot.is_none() {
+            *slot = Some(mask.map(Arc::new));
+            self.filled.notify_all();
+        }
     }
 
     /// Empties it: what was in it was for the token before.

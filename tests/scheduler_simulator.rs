@@ -24,6 +24,7 @@ struct Open {
     max_tokens: usize,
     output: Vec<u32>,
     arrival_step: u64,
+    is_scored: bool,
 }
 
 /// What a lone run would answer.
@@ -88,6 +89,7 @@ struct Totals {
     loads: u64,
     drafted: u64,
     accepted: u64,
+    scored: u64,
 }
 
 struct Simulation {
@@ -190,6 +192,8 @@ impl Simulation {
         if self.rng.below(3) == 0 {
             request.deadline = Some(STEP * (1 + self.rng.below(200)) as u32);
         }
+        let is_scored = self.rng.below(5) == 0;
+        request.prompt_logprobs = is_scored.then_some(1);
         let sequence = Sequence::new(id, request, self.now(), self.block_size);
         if self.scheduler.add(sequence, self.now()).is_err() {
             self.totals.refused += 1;
@@ -200,6 +204,7 @@ impl Simulation {
             max_tokens,
             output: Vec::new(),
             arrival_step: self.step,
+            is_scored,
         };
         self.open.insert(id, open);
     }
@@ -279,6 +284,14 @@ impl Simulation {
                 .expect("an event after the terminal one, or for a cancelled request");
             let token = event.token.expect("the fake bans nothing here");
             request.output.push(token.token_id);
+            // The fake's likeliest token is the one that it scores.
+            let scored = event.prompt_logprobs.iter().map(|scores| scores.top[0].0);
+            if request.is_scored && event.timing.is_some() {
+                assert!(scored.eq(request.prompt[1..].iter().copied()));
+                self.totals.scored += 1;
+            } else {
+                assert_eq!(scored.count(), 0);
+            }
             if let Some(timing) = event.timing {
                 assert!(timing.num_cached_tokens < request.prompt.len());
                 self.totals.cached_tokens += timing.num_cached_tokens;
@@ -351,6 +364,7 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         all.loads += totals.loads;
         all.drafted += totals.drafted;
         all.accepted += totals.accepted;
+        all.scored += totals.scored;
     }
     let ended = all.finished + all.cancelled + all.failed + all.refused + all.expired;
     assert_eq!(ended, 48 * 2_100, "every request ends exactly once");
@@ -373,7 +387,7 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         "{cancelled} cancelled, {failed} failed, {refused} refused, {expired} expired, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies, {saves} saves, {loads} loads, {accepted} of {drafted} drafted tokens right"
     );
     assert!(preemptions > 1_000, "the pools were meant to be too small");
-    assert!(cancelled > 1_000 && failed > 1_000);
+    assert!(cancelled > 1_000 && failed > 1_000 && all.scored > 1_000);
     assert!(refused > 1_000 && expired > 10);
     assert!(cached_tokens > 20_000 && evictions > 10_000 && copies > 1_000);
     assert!(saves > 5_000 && loads > 1_000);

@@ -164,6 +164,7 @@ impl Loaded {
         let adapters = self.adapters(&name, weights)?;
         let model = ServedModel {
             grammars: std::sync::OnceLock::new(),
+            compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
             metrics: telemetry.requests(&name, "primary"),
             name,
             tokenizer: Arc::new(tokenizer),

@@ -35,8 +35,26 @@ impl Constrained {
 }
 
 struct Job {
-    constrained: Constrained,
+    /// Taken once its slot is filled: from then on the slot may be waited on for another mask.
+    constrained: Option<Constrained>,
     drawn: Option<u32>,
+}
+
+impl Job {
+    fn run(&mut self) {
+        let mask = (self.constrained.as_ref()).map(|constrained| constrained.next(self.drawn));
+        if let Some((constrained, mask)) = self.constrained.take().zip(mask) {
+            constrained.slot.fill(mask);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(constrained) = &self.constrained {
+            (constrained.slot).fill(Err("nobody computed the mask".into()));
+        }
+    }
 }
 
 /// The threads; they end when it is dropped.
@@ -55,10 +73,10 @@ impl MaskThreads {
             let work = move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { constrained, drawn }) = job else {
+                    let Ok(mut job) = job else {
                         return;
                     };
-                    constrained.slot.fill(constrained.next(drawn));
+                    job.run();
                 }
             };
             std::thread::Builder::new()
@@ -72,11 +90,10 @@ impl MaskThreads {
     pub fn compute(&self, constrained: &Constrained, drawn: Option<u32>) {
         constrained.slot.clear();
         let job = Job {
-            constrained: constrained.clone(),
+            constrained: Some(constrained.clone()),
             drawn,
         };
-        if self.jobs.send(job).is_err() {
-            constrained.slot.fill(Err("nobody computes masks".into()));
-        }
+        // One that cannot be sent is dropped, which fills the slot.
+        let _ = self.jobs.send(job);
     }
 }

@@ -109,9 +109,11 @@ impl Budget {
     pub(super) fn prompt_chunk(&mut self, sequence: &mut Sequence, cost: &CostModel) {
         let mut num_rows = sequence.num_uncomputed_tokens().min(self.num_tokens_left);
         if sequence.is_scoring() {
-            // The last row is drawn from, and has its own place among those that are read.
-            let is_end = num_rows == sequence.num_uncomputed_tokens();
-            num_rows = num_rows.min(self.num_scored_left + usize::from(is_end));
+            // The prompt's last row is drawn from, not scored, and has a place of its own among those that are read.
+            let num_left = sequence.num_uncomputed_tokens();
+            if num_rows < num_left || num_left > self.num_scored_left + 1 {
+                num_rows = num_rows.min(self.num_scored_left);
+            }
         }
         let target = self.target.filter(|_| self.has_decodes());
         let target = target.map(|target| within_reach(target, cost.predict(self.decodes)));
@@ -132,6 +134,8 @@ impl Budget {
         self.num_tokens_left -= num_rows;
         self.size.add_rows(num_rows, sequence.num_computed_tokens);
         self.size.num_samples += sequence.num_samples();
-        self.num_scored_left -= sequence.num_scored();
+        self.num_scored_left = (self.num_scored_left)
+            .checked_sub(sequence.num_scored())
+            .expect("no more rows are scored than may be: this is a bug");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::auth::ApiKey;
 use super::error::ApiError;
@@ -22,6 +22,8 @@ pub struct ServedModel {
     pub tokenizer: Arc<Tokenizer>,
     /// What compiles grammars for it, once somebody asks for one.
     pub grammars: OnceLock<Result<Grammars, GrammarError>>,
+    /// Grammars that may be compiled at once: the rest of the machine is for the model.
+    pub compiles: Arc<Semaphore>,
     /// Its chat template, or why it has none.
     pub chat_template: Result<ChatTemplate, String>,
     /// Sampling where a request says nothing.

@@ -86,7 +86,14 @@ impl Constraint for AfterThoughts {
                 self.ends.iter().for_each(|&id| mask.forbid(id));
                 Ok(mask)
             }
-            Stage::Answering => self.answer_mask(),
+            Stage::Answering => {
+                let mut mask = self.answer_mask()?;
+                if self.budget.is_some() {
+                    // Thoughts that begin later would have no budget.
+                    mask.forbid(self.tokens.begin);
+                }
+                Ok(mask)
+            }
         }
     }
 

@@ -175,6 +175,25 @@ async fn a_prompt_is_scored_in_vllms_shape_however_long_and_whatever_is_cached()
         }
         assert_eq!(reply["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
     }
+    // Long ones together, each scored once for all its choices.
+    let other: Vec<u32> = (0..400).map(|i| 97 + i % 7).collect();
+    let body = json!({"prompt": [prompt, other], "n": 2, "max_tokens": 1, "prompt_logprobs": 0});
+    let reply = server.post(COMPLETIONS, &body).await;
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    for (i, choice) in reply.json()["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let scores = choice["prompt_logprobs"].as_array().unwrap();
+        assert_eq!(scores.len(), [150, 400][i / 2]);
+        assert!(
+            scores[1..]
+                .iter()
+                .all(|score| score.as_object().unwrap().len() == 1)
+        );
+    }
     let messages = json!([{"role": "user", "content": "Hi"}]);
     let body = json!({"messages": messages, "prompt_logprobs": 0, "max_tokens": 1});
     let reply = server.post(CHAT, &body).await.json();

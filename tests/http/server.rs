@@ -135,6 +135,7 @@ impl Setup {
             name: "test".into(),
             tokenizer: Arc::new(tokenizer()),
             grammars: OnceLock::new(),
+            compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
             chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
             defaults: SamplingDefaults::default(),
             default_deadline,

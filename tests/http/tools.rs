@@ -204,6 +204,14 @@ async fn bad_tools_are_a_400_that_names_the_place() {
         ),
         (json!({"tool_choice": {"type": "function"}}), "tool_choice"),
         (
+            json!({"tool_choice": {"type": "banana", "function": {"name": "add"}}}),
+            "tool_choice.type",
+        ),
+        (
+            json!({"tool_choice": "none", "response_format": {"type": "json_object", "json_schema": {}}}),
+            "response_format.json_schema",
+        ),
+        (
             json!({"tools": [], "tool_choice": "required"}),
             "tool_choice",
         ),

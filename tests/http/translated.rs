@@ -208,6 +208,18 @@ async fn errors_have_the_shape_and_the_names_of_their_endpoint() {
             json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}),
             "thinking.budget_tokens",
         ),
+        (
+            json!({"thinking": {"type": "disabled", "budget_tokens": 5}}),
+            "thinking.budget_tokens",
+        ),
+        (
+            json!({"tool_choice": {"type": "any", "name": "f"}}),
+            "tool_choice.name",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "is_error": 1}]}]}),
+            "messages[0].content[0].is_error",
+        ),
         (json!({"temprature": 1}), "temperature"),
     ] {
         let mut body = json!({"messages": user, "max_tokens": 5});

@@ -1,12 +1,10 @@
 //! One request's running generation: its choices, whoever of them is first, and its books.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use futures_util::future::select_all;
 
 use super::account::{Account, Timings, Usage};
 use super::choice::{Choice, Delta};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Refusal};
 use crate::request::FinishReason;
 use crate::server::error::ApiError;
 use crate::telemetry::Outcome;
@@ -17,6 +15,7 @@ pub(crate) struct Generation {
     account: Account,
     /// How the first choice ended, which stands for all in the books.
     first_finish: Option<FinishReason>,
+    has_tokens: bool,
 }
 
 impl Generation {
@@ -25,30 +24,36 @@ impl Generation {
             choices,
             account,
             first_finish: None,
+            has_tokens: false,
         }
     }
 
     /// The next delta of a choice and the choice's index; `None` after the last of all. Safe to cancel.
     pub async fn next(&mut self) -> Option<Result<(usize, Delta), EngineError>> {
-        let (i, delta) = poll_fn(|context| {
-            let mut is_over = true;
-            for (i, choice) in self.choices.iter_mut().enumerate() {
-                if choice.is_done() {
-                    continue;
-                }
-                is_over = false;
-                if let Poll::Ready(Some(delta)) = pin!(choice.next()).poll(context) {
-                    return Poll::Ready(Some((i, delta)));
-                }
+        let open = self.choices.iter_mut().enumerate();
+        let open = open.filter(|(_, choice)| !choice.is_done());
+        // The futures live as long as somebody waits, so that they hear of everything that ends a choice.
+        let mut nexts: Vec<_> = open
+            .map(|(i, choice)| Box::pin(async move { (i, choice.next().await) }))
+            .collect();
+        let (i, next) = match nexts.len() {
+            0 => return None,
+            1 => nexts.remove(0).await,
+            _ => select_all(nexts).await.0,
+        };
+        let next = match next? {
+            // Its siblings, which were in time, go on.
+            Err(EngineError::Refused(Refusal::Late)) if self.has_tokens => Ok(Delta {
+                finish: Some(FinishReason::Deadline),
+                ..Delta::default()
+            }),
+            next => next,
+        };
+        Some(next.map(|delta| {
+            if delta.token.is_some() {
+                self.has_tokens = true;
+                self.account.token(i, delta.timing, delta.is_thought);
             }
-            match is_over {
-                true => Poll::Ready(None),
-                false => Poll::Pending,
-            }
-        })
-        .await?;
-        Some(delta.map(|delta| {
-            self.account.token(i, delta.timing, delta.is_thought);
             if i == 0 && delta.finish.is_some() {
                 self.first_finish = delta.finish;
             }

@@ -62,6 +62,10 @@ pub(crate) async fn respond(
         for choice in 0..generate.num_candidates as u32 {
             let mut request = request.clone();
             request.sampling.choice = choice;
+            // A prompt's scores are the same for all its choices; in a stream each needs them with its first token.
+            if choice > 0 && !generate.framing.stream {
+                request.prompt_logprobs = None;
+            }
             all.push(request);
         }
     }
@@ -70,7 +74,14 @@ pub(crate) async fn respond(
         let message = format!("n asks for {num_answers} answers; at most {most} can be open here");
         return Err(ApiError::field("n", message));
     }
-    let streams = state.model.engine.submit_all(all)?;
+    // Sequences are made there: prompts are hashed, constraints copied.
+    let engine = state.model.engine.clone();
+    let streams = match num_answers {
+        1 => engine.submit_all(all)?,
+        _ => tokio::task::spawn_blocking(move || engine.submit_all(all))
+            .await
+            .map_err(|_| ApiError::internal("submitting the request panicked"))??,
+    };
     let choices = streams
         .into_iter()
         .map(|events| Choice::new(events, reading.clone()));
@@ -131,14 +142,19 @@ async fn collect(mut generation: Generation) -> Result<(Generation, Vec<Whole>),
     Ok((generation, all))
 }
 
-/// Of each prompt's candidates the likeliest a token, those first.
+/// Of each prompt's candidates the likeliest a token, those first; all have the prompt's scores.
 fn best(mut all: Vec<Whole>, num_candidates: usize, num_choices: usize) -> Vec<Whole> {
-    if num_candidates == num_choices {
-        return all;
-    }
     let mut shown = Vec::new();
     while !all.is_empty() {
-        let rest = all.split_off(num_candidates);
+        let rest = all.split_off(num_candidates.min(all.len()));
+        let scores = all[0].prompt_logprobs.clone();
+        all.iter_mut()
+            .for_each(|whole| whole.prompt_logprobs.clone_from(&scores));
+        if num_candidates == num_choices {
+            shown.append(&mut all);
+            all = rest;
+            continue;
+        }
         // Equal ones stay in their order.
         all.sort_by(|a, b| b.mean_logprob().total_cmp(&a.mean_logprob()));
         all.truncate(num_choices);

@@ -240,7 +240,8 @@ fn message(map: Map<String, Value>, path: &str, messages: &mut Vec<Value>) -> Re
                 let id = string(&block, "tool_use_id", &path)?;
                 let content = block.get("content").cloned().unwrap_or_else(|| "".into());
                 let mut content = text_of(content, &format!("{path}.content"))?;
-                if block.get("is_error") == Some(&Value::Bool(true)) {
+                let is_error = block.get("is_error").cloned().unwrap_or_default();
+                if typed::<Option<bool>>(&format!("{path}.is_error"), is_error)? == Some(true) {
                     content = format!("Error: {content}");
                 }
                 messages.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
@@ -287,6 +288,10 @@ fn tool_choice(choice: Map<String, Value>, chat: &mut Map<String, Value>) -> Res
             return Err(ApiError::field("tool_choice.type", message));
         }
     };
+    if choice.contains_key("name") && !own.is_object() {
+        let message = "tool_choice.name needs the type \"tool\"";
+        return Err(ApiError::field("tool_choice.name", message));
+    }
     chat.insert("tool_choice".into(), own);
     if let Some(disable) = choice.get("disable_parallel_tool_use") {
         let disable: bool = typed("tool_choice.disable_parallel_tool_use", disable.clone())?;
@@ -298,7 +303,12 @@ fn tool_choice(choice: Map<String, Value>, chat: &mut Map<String, Value>) -> Res
 /// Thoughts that are not wanted are not asked of a model that has none.
 fn think(thinking: Map<String, Value>, chat: &mut Map<String, Value>) -> Result<(), ApiError> {
     check_keys(&thinking, &[THINKING_CONFIG], "thinking.")?;
-    match thinking.get("type").and_then(Value::as_str) {
+    let kind = thinking.get("type").and_then(Value::as_str);
+    if kind != Some("enabled") && thinking.get("budget_tokens").is_some_and(|n| !n.is_null()) {
+        let message = "thinking.budget_tokens needs the type \"enabled\"";
+        return Err(ApiError::field("thinking.budget_tokens", message));
+    }
+    match kind {
         Some("enabled") => {
             let budget = thinking.get("budget_tokens").cloned().unwrap_or_default();
             chat.insert("thinking_token_budget".into(), budget);

@@ -131,9 +131,15 @@ impl ChatPrompt {
     pub fn marks(&self, prompt: &Prompt) -> Marks {
         let end = prompt.text.trim_end();
         let thinks = self.thinking.tokens.is_some();
+        // A message that is continued may be in the middle of them, or past them.
+        let last = self.conversation.messages.last();
+        let last = last.filter(|_| self.conversation.continue_final_message);
+        let continued = last.map_or("", |message| message.content.as_str());
+        let is_within = continued.rfind("<think>") > continued.rfind("</think>");
+        let is_past = continued.contains("</think>") && !is_within;
         Marks {
-            may_think: thinks && !end.ends_with("</think>"),
-            is_thinking: thinks && end.ends_with("<think>"),
+            may_think: thinks && !end.ends_with("</think>") && !is_past,
+            is_thinking: thinks && (end.ends_with("<think>") || is_within),
             tools: self.format(),
         }
     }

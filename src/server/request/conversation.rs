@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed};
+use super::fields::{
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
+};
 use crate::server::error::ApiError;
 use crate::text::{FunctionCall, Message, Role, ToolCall};
 
@@ -26,7 +28,7 @@ const TOOL_CALL: &[Field] = &[
     ("id", Honoured),
     ("type", Only(&["\"function\""])),
     ("function", Honoured),
-    ("index", Honoured),
+    ("index", Hint("calls are known by their ids")),
 ];
 const FUNCTION: &[Field] = &[("name", Honoured), ("arguments", Honoured)];
 

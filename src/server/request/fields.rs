@@ -154,7 +154,7 @@ pub(crate) fn check_keys(
     tables: &[&[Field]],
     path: &str,
 ) -> Result<(), ApiError> {
-    for (key, value) in map {
+    for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
         let name = format!("{path}{key}");
         match tables
             .iter()

@@ -226,7 +226,7 @@ impl Generate {
         Ok(())
     }
 
-    /// Compiles what the answer is to look like, off the async threads; `parts` of it first, so that the one at fault is named.
+    /// Compiles what the answer is to look like, off the async threads; if that fails, the one of its `parts` at fault is named.
     pub async fn compile(
         &mut self,
         parts: Vec<output_format::Asked>,
@@ -242,18 +242,19 @@ impl Generate {
             );
             return Err(ApiError::field("ignore_eos", message));
         }
+        // Dropped with the connection, who waits here is gone.
+        let turn = Arc::clone(&model.compiles).acquire_owned().await;
         let model = Arc::clone(model);
         let compile = move || {
-            let compile = |asked: &output_format::Asked| {
-                let compiled = model
-                    .grammars()
-                    .and_then(|known| known.compile(&asked.rule));
-                compiled.map_err(|error| asked.refused(&error))
-            };
-            for part in &parts {
-                compile(part)?;
-            }
-            compile(&format)
+            let _turn = turn;
+            let grammars = model.grammars().map_err(|error| format.refused(&error))?;
+            grammars.compile(&format.rule).map_err(|error| {
+                let at_fault = parts.iter().find_map(|part| {
+                    let checked = grammars.check(&part.rule);
+                    checked.err().map(|error| part.refused(&error))
+                });
+                at_fault.unwrap_or_else(|| format.refused(&error))
+            })
         };
         let compiled = tokio::task::spawn_blocking(compile).await;
         let panicked = |_| ApiError::internal("compiling the grammar panicked");

@@ -89,6 +89,15 @@ fn response_format(map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
     check_keys(&map, &[RESPONSE_FORMAT], "response_format.")?;
     let kind = map.get("type").and_then(Value::as_str);
     match kind {
+        Some("text" | "json_object")
+            if map
+                .get("json_schema")
+                .is_some_and(|schema| !schema.is_null()) =>
+        {
+            let param = "response_format.json_schema";
+            let message = format!("{param} needs the type \"json_schema\"");
+            Err(ApiError::field(param, message))
+        }
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(Asked {
             param: param.into(),

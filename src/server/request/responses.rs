@@ -199,6 +199,10 @@ fn response_format(format: &Value) -> Result<Value, ApiError> {
     let format: Map<String, Value> = typed("text.format", format.clone())?;
     check_keys(&format, &[FORMAT], "text.format.")?;
     let kind = format.get("type").cloned().unwrap_or_default();
+    if kind != "json_schema" && format.contains_key("schema") {
+        let message = "text.format.schema needs the type \"json_schema\"";
+        return Err(ApiError::field("text.format.schema", message));
+    }
     Ok(match format.get("schema") {
         Some(schema) => json!({"type": kind, "json_schema": {"schema": schema}}),
         None => json!({"type": kind}),
@@ -246,12 +250,20 @@ fn item(
             keys(CALL)?;
             let function = json!({"name": string(map, "name", path)?, "arguments": string(map, "arguments", path)?});
             let call = json!({"id": string(map, "call_id", path)?, "type": "function", "function": function});
-            // Calls that follow each other are of one message.
+            // What follows in the same turn is of one message.
             if let Some(last) = messages.last_mut()
                 && last["role"] == "assistant"
-                && let Some(calls) = last["tool_calls"].as_array_mut()
             {
-                calls.push(call);
+                if let Some(calls) = last["tool_calls"].as_array_mut() {
+                    calls.push(call);
+                } else {
+                    last["tool_calls"] = json!([call]);
+                }
+                if !thoughts.is_empty() {
+                    let before = last["reasoning_content"].as_str().unwrap_or_default();
+                    last["reasoning_content"] = format!("{before}{thoughts}").into();
+                    thoughts.clear();
+                }
                 return Ok(());
             }
             json!({"role": "assistant", "content": "", "tool_calls": [call]})
@@ -263,7 +275,9 @@ fn item(
         }
         Some("reasoning") => {
             keys(REASONING)?;
-            thoughts.push_str(&content("content").unwrap_or_default());
+            if map.get("content").is_some_and(|content| !content.is_null()) {
+                thoughts.push_str(&content("content")?);
+            }
             return Ok(());
         }
         Some(kind) => {
@@ -272,7 +286,10 @@ fn item(
             return Err(ApiError::field(name, message));
         }
     };
-    if message["role"] == "assistant" && !thoughts.is_empty() {
+    // They led to what follows, or to nothing.
+    if message["role"] != "assistant" {
+        thoughts.clear();
+    } else if !thoughts.is_empty() {
         message["reasoning_content"] = std::mem::take(thoughts).into();
     }
     messages.push(message);

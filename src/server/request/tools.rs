@@ -132,6 +132,10 @@ fn tool_choice(
         Some(value) => {
             let map: Map<String, Value> = typed("tool_choice", value)?;
             check_keys(&map, &[CHOICE], "tool_choice.")?;
+            if map.get("type").and_then(Value::as_str) != Some("function") {
+                let message = "tool_choice.type must be \"function\"";
+                return Err(ApiError::field("tool_choice.type", message));
+            }
             match map
                 .get("function")
                 .and_then(|function| function["name"].as_str())

@@ -112,6 +112,14 @@ impl Grammars {
         Ok(Box::new(Guided(matcher)))
     }
 
+    /// Whether `rule` could be followed; it is not kept.
+    ///
+    /// # Errors
+    /// As [`Grammars::compile`].
+    pub fn check(&self, rule: &Rule) -> Result<(), GrammarError> {
+        self.build(rule).map(drop)
+    }
+
     fn find(&self, rule: &Rule) -> Option<Matcher> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let i = kept.iter().position(|(known, _)| known == rule)?;

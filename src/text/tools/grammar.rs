@@ -82,7 +82,9 @@ impl ToolRules {
                 };
                 let tag = marker.map(|id| format!("<[{id}]>? ")).unwrap_or_default();
                 match is_free {
-                    true => format!("start: TEXT | {tag}{calls}\nTEXT: /([^{{](.|\\n)*)?/\n"),
+                    true => {
+                        format!("start: TEXT | {tag}{calls}\nTEXT: /\\s*([^{{\\s](.|\\n)*)?/\n")
+                    }
                     false => format!("start: {calls}\n"),
                 }
             }
