@@ -20,7 +20,8 @@ step tests
 cargo test --release --locked
 
 step clients
-scripts/check_clients.sh
+# The program that the tests have built.
+FLAMBEAU="${CARGO_TARGET_DIR:-target}/release/flambeau" scripts/check_clients.sh
 
 step licences and advisories
 if command -v cargo-deny >/dev/null; then

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# FLAMBEAU=PROGRAM runs that one; else it is built.
 missing=
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing='Python with venv'
 command -v npm >/dev/null || missing="${missing:+$missing and }Node.js with npm"
@@ -27,9 +28,13 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 port=$(free_port)
 export PROXY_PORT FLAMBEAU_BASE="http://127.0.0.1:$port" FLAMBEAU_KEY=key-of-the-client-tests
 PROXY_PORT=$(free_port)
+program="${FLAMBEAU:-}"
+if [ -z "$program" ]; then
+    cargo build --release --locked --quiet
+    program="${CARGO_TARGET_DIR:-target}/release/flambeau"
+fi
 # Few places, so that a busy moment is easy to make.
-cargo build --release --locked --quiet
-"${CARGO_TARGET_DIR:-target}/release/flambeau" serve --port "$port" --api-key "$FLAMBEAU_KEY" --max-num-seqs 2 \
+"$program" serve --port "$port" --api-key "$FLAMBEAU_KEY" --max-num-seqs 2 \
     --max-queued-requests 2 >"$cache/server.log" 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true' EXIT
