@@ -9,7 +9,8 @@ use crate::server::routes::{adapters, chat, completions, tokenize};
 
 const PREAMBLE: &str = "# Request fields\n\n\
     What each endpoint does with each field it knows. Any other field is a 400 that names the nearest known one; `null`\n\
-    counts as absent everywhere. Fields that are not honoured are accepted only at values that ask for nothing.\n\n\
+    counts as absent everywhere. Fields that are not honoured are accepted at values that ask for nothing, or where there is nothing\n\
+    to do about them.\n\n\
     This file is written by a test from the server's own tables: `UPDATE_DOCS=1 cargo test --release --lib api_fields`.\n";
 
 fn section(title: &str, tables: &[&[Field]]) -> String {
