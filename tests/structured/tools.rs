@@ -90,6 +90,26 @@ fn calls_that_must_come_come_and_fit_their_schemas() {
 }
 
 #[test]
+fn text_that_would_be_read_as_a_call_is_none() {
+    let rules = ToolRules {
+        functions: functions(),
+        choice: ToolChoice::Auto,
+        is_parallel: true,
+    };
+    for (text, is_text) in [
+        ("\n{\"name\": \"nope\"", false),
+        ("<|python_tag|>{\"name\": \"nope\"", false),
+        (" <b>{bold}</b>", true),
+        ("1 < 2 {}", true),
+    ] {
+        let rule = grammars()
+            .compile(&rules.rule(ToolFormat::Llama3, None))
+            .unwrap();
+        assert_eq!(WALKER.may_say(text, rule), is_text, "{text}");
+    }
+}
+
+#[test]
 fn a_special_token_begins_calls_where_there_is_one() {
     let marker = WALKER.token_id("<|im_start|>");
     let mut rng = Rng(13);

@@ -28,6 +28,13 @@ impl Walker {
         self.tokenizer.token_id(text).unwrap()
     }
 
+    /// Whether an answer may begin with `text`.
+    pub fn may_say(&self, text: &str, mut constraint: Box<dyn Constraint>) -> bool {
+        let ids = self.tokenizer.encode(text, Specials::Plain).unwrap();
+        ids.into_iter()
+            .all(|id| constraint.mask().unwrap().allows(id) && constraint.accept(id).is_ok())
+    }
+
     /// A whole answer, or `None` if it does not come to an end. Of some tokens that are allowed, drawn at random, the shortest is
     /// taken, and the end where it is among them: who draws among all writes words without end.
     pub fn answer(&self, constraint: Box<dyn Constraint>, rng: &mut Rng) -> Option<String> {

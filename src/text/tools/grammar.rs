@@ -83,7 +83,9 @@ impl ToolRules {
                 let tag = marker.map(|id| format!("<[{id}]>? ")).unwrap_or_default();
                 match is_free {
                     true => {
-                        format!("start: TEXT | {tag}{calls}\nTEXT: /\\s*([^{{\\s](.|\\n)*)?/\n")
+                        format!(
+                            "start: TEXT | {tag}{calls}\nTEXT: /\\s*([^{{<\\s](.|\\n)*|<([^|](.|\\n)*)?)?/\n"
+                        )
                     }
                     false => format!("start: {calls}\n"),
                 }
