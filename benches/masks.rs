@@ -97,7 +97,9 @@ fn main() -> anyhow::Result<()> {
         " Write a long list about the city of Paris as JSON:\n",
         Specials::Plain,
     )?;
+    let start = Instant::now();
     let grammars = Grammars::new(&tokenizer)?;
+    println!("the vocabulary is indexed in {:.0?}", start.elapsed());
     let mut rules = rules()
         .into_iter()
         .map(|(name, rule)| {

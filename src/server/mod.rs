@@ -1,8 +1,8 @@
 //! The HTTP front: parse, validate, hand to the engine, frame what comes back. axum lives here only.
 //!
 //! ```text
-//! router (id, auth, body limit) → handler → fields (validate) → text (template, tokens) → engine::submit
-//!   ⇒ generation (detokenise, stop strings) → account (metrics, log) → sse or one JSON body
+//! router (id, auth, body limit) → routes → request (validate, translate) → text (template, tokens, grammar) → engine::submit
+//!   ⇒ answer: choice (detokenise, stop strings, parts) → generation → account (metrics, log) → wire → sse or one JSON body
 //! ```
 
 mod accept;

@@ -1,5 +1,5 @@
 //! Text on its way to and from token ids: messages, chat template, tokenizer, incremental
-//! detokeniser, stop strings.
+//! detokeniser, stop strings; what an answer is to look like, and its parts: thoughts, content, calls.
 //!
 //! Invariants:
 //! - Nothing here knows a model, the engine or HTTP; all types are plain data, shared by `Arc`.

@@ -8,6 +8,12 @@ const messages = [{ role: 'user', content: 'What is the capital of France?' }];
 const parameters = { type: 'object', properties: { city: { type: 'string', maxLength: 12 } }, required: ['city'], additionalProperties: false };
 const tools = [{ type: 'function', function: { name: 'get_weather', parameters } }];
 
+async function cancelled() {
+  const headers = { authorization: `Bearer ${process.env.FLAMBEAU_KEY}` };
+  const text = await (await fetch(`${process.env.FLAMBEAU_BASE}/metrics`, { headers })).text();
+  return Number(text.match(/^flambeau_requests_total\{.*outcome="cancelled"\} (\d+)$/m)[1]);
+}
+
 const tests = {
   async 'chat and stream say the same'() {
     const args = { model, messages, max_tokens: 24, temperature: 0 };
@@ -47,7 +53,9 @@ const tests = {
   },
   async 'a stream is aborted'() {
     const stream = await client.chat.completions.create({ model, messages, stream: true, max_tokens: 4000, ignore_eos: true });
+    const before = await cancelled();
     for await (const _ of stream) stream.controller.abort();
+    for (let i = 0; (await cancelled()) !== before + 1; i++) assert.ok(i < 500, 'the request goes on');
   },
 };
 for (const [name, test] of Object.entries(tests)) {

@@ -3,14 +3,16 @@
 //! `FUZZ_SEED=n cargo test --release --test fuzz` runs another million.
 #![allow(clippy::unwrap_used)] // A test may panic.
 
+#[path = "../byte_vocabulary/mod.rs"]
+mod byte_vocabulary;
 #[path = "../rng/mod.rs"]
 mod rng;
 
 use std::sync::Arc;
 
 use flambeau::text::{
-    ChatTemplate, Conversation, GgufVocab, Grammars, Marks, Message, Piece, Role, Rule, Splitter,
-    StopMatcher, Tokenizer, ToolChoice, ToolFormat, ToolRules, encode_chat,
+    ChatTemplate, Conversation, Grammars, Marks, Message, Piece, Role, Rule, Splitter, StopMatcher,
+    ToolChoice, ToolFormat, ToolRules, encode_chat,
 };
 use rng::Rng;
 use serde_json::{Map, Value, json};
@@ -139,29 +141,6 @@ fn cut<'a>(text: &'a str, rng: &mut Rng) -> Vec<&'a str> {
     pieces
 }
 
-/// Bytes, and ChatML's tokens.
-fn tokenizer() -> Tokenizer {
-    let mut unprintable = 0x100..;
-    let spell = |byte: u8| match byte {
-        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
-        _ => char::from_u32(unprintable.next().unwrap()).unwrap(),
-    };
-    let mut tokens: Vec<String> = (0..=255).map(spell).map(String::from).collect();
-    tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(String::from));
-    let mut token_types = vec![1; 256];
-    token_types.extend([3, 3, 3]);
-    let vocab = GgufVocab {
-        model: "gpt2".into(),
-        pre: Some("smollm".into()),
-        tokens,
-        token_types,
-        bos_id: Some(257),
-        eos_id: Some(258),
-        ..GgufVocab::default()
-    };
-    Tokenizer::from_gguf(vocab).unwrap()
-}
-
 #[test]
 fn answers_are_taken_apart_however_they_are_cut() {
     let mut rng = Rng(seed());
@@ -237,7 +216,7 @@ fn stop_strings_end_text_where_it_first_holds_one() {
 #[test]
 fn templates_render_whatever_is_said_and_keep_special_tokens_to_themselves() {
     let mut rng = Rng(seed() + 2);
-    let tokenizer = tokenizer();
+    let tokenizer = byte_vocabulary::tokenizer();
     let sources = ["hermes", "llama3", "mistral"].map(|name| {
         let path = format!(
             "{}/tests/data/templates/{name}.jinja",
@@ -302,7 +281,7 @@ fn templates_of_any_text_compile_or_say_why() {
 #[test]
 fn rules_of_any_text_are_followed_or_refused() {
     let mut rng = Rng(seed() + 4);
-    let grammars = Grammars::new(&Arc::new(tokenizer())).unwrap();
+    let grammars = Grammars::new(&Arc::new(byte_vocabulary::tokenizer())).unwrap();
     let (mut num_followed, mut num_refused) = (0, 0);
     for _ in 0..40_000 {
         let rule = match rng.below(5) {
@@ -311,7 +290,10 @@ fn rules_of_any_text_are_followed_or_refused() {
             2 => Rule::Choice((0..rng.below(3)).map(|_| text(&mut rng, 3)).collect()),
             3 => Rule::JsonSchema(value(&mut rng, 3)),
             _ => ToolRules {
-                functions: vec![("f".into(), value(&mut rng, 2))],
+                functions: vec![(
+                    "f".into(),
+                    object(&mut rng, 2, &["type", "properties", "items"]),
+                )],
                 choice: [ToolChoice::Auto, ToolChoice::Required][rng.below(2)].clone(),
                 is_parallel: rng.below(2) == 0,
             }

@@ -9,6 +9,8 @@
 mod adapters;
 mod bad_input;
 mod borders;
+#[path = "../byte_vocabulary/mod.rs"]
+mod byte_vocabulary;
 mod chat;
 mod choices;
 mod client;

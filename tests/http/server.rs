@@ -12,12 +12,13 @@ use flambeau::server::{
     Adapters, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry};
-use flambeau::text::{ChatTemplate, GgufVocab, Tokenizer};
+use flambeau::text::ChatTemplate;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::byte_vocabulary;
 use super::client::{Client, Reply, within};
 use super::echo::Echo;
 use super::gate::{Gate, Gatekeeper};
@@ -25,10 +26,7 @@ use super::gate::{Gate, Gatekeeper};
 pub const CHAT: &str = "/v1/chat/completions";
 pub const COMPLETIONS: &str = "/v1/completions";
 
-/// The ids 0 to 255 are the bytes; then come these.
-pub const IM_START: u32 = 257;
-pub const IM_END: u32 = 258;
-pub const VOCAB_SIZE: u32 = 259;
+pub use super::byte_vocabulary::{IM_END, VOCAB_SIZE};
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}\
     {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
@@ -133,7 +131,7 @@ impl Setup {
             EngineHandle::spawn(config, factory, telemetry.engine("test")).unwrap();
         let model = ServedModel {
             name: "test".into(),
-            tokenizer: Arc::new(tokenizer()),
+            tokenizer: Arc::new(byte_vocabulary::tokenizer()),
             grammars: OnceLock::new(),
             compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
             chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
@@ -250,29 +248,4 @@ impl Server {
         let _open = self.shutdown;
         within(self.serving).await.unwrap().unwrap()
     }
-}
-
-/// Byte-level with the tokens of ChatML; a token's id is its byte.
-fn tokenizer() -> Tokenizer {
-    // GPT-2's spelling of bytes: what prints stands for itself, the rest follows from 256 on.
-    let mut unprintable = 0x100..;
-    let spell = |byte: u8| match byte {
-        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
-        _ => char::from_u32(unprintable.next().unwrap()).unwrap(),
-    };
-    let mut tokens: Vec<String> = (0..=255).map(spell).map(String::from).collect();
-    tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(String::from));
-    let mut token_types = vec![1; 256];
-    token_types.extend([3, 3, 3]);
-    Tokenizer::from_gguf(GgufVocab {
-        model: "gpt2".into(),
-        pre: Some("smollm".into()),
-        tokens,
-        token_types,
-        bos_id: Some(IM_START),
-        eos_id: Some(IM_END),
-        add_bos: Some(false),
-        ..GgufVocab::default()
-    })
-    .unwrap()
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::fields::{
     Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
 };
+use super::translate::{move_fields, move_tools, string};
 use crate::server::error::ApiError;
 
 /// What a cache mark asks for happens anyway.
@@ -106,7 +107,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Fields, ApiError> {
         message(map, &format!("messages[{i}]"), &mut messages)?;
     }
     chat.insert("messages".into(), messages.into());
-    for (name, own) in [
+    let names = [
         ("model", "model"),
         ("max_tokens", "max_completion_tokens"),
         ("stop_sequences", "stop"),
@@ -114,16 +115,9 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Fields, ApiError> {
         ("temperature", "temperature"),
         ("top_p", "top_p"),
         ("top_k", "top_k"),
-    ] {
-        if let Some(value) = fields.opt::<Value>(name)? {
-            chat.insert(own.into(), value);
-        }
-    }
-    if let Some(tools) = fields.opt::<Vec<Map<String, Value>>>("tools")? {
-        let tools = tools.into_iter().enumerate();
-        let tools: Result<Vec<Value>, ApiError> = tools.map(|(i, map)| tool(map, i)).collect();
-        chat.insert("tools".into(), tools?.into());
-    }
+    ];
+    move_fields(&mut fields, &names, &mut chat)?;
+    move_tools(&mut fields, tool, &mut chat)?;
     if let Some(choice) = fields.opt::<Map<String, Value>>("tool_choice")? {
         tool_choice(choice, &mut chat)?;
     }
@@ -188,14 +182,6 @@ fn not_text(kind: Option<&str>, path: &str) -> ApiError {
     ApiError::field(name, message)
 }
 
-fn string(block: &Map<String, Value>, key: &str, path: &str) -> Result<String, ApiError> {
-    let name = format!("{path}.{key}");
-    match block.get(key) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(ApiError::field(&name, format!("{name} must be a string"))),
-    }
-}
-
 /// One message: results of tools become messages of their own, before what else the user says.
 fn message(map: Map<String, Value>, path: &str, messages: &mut Vec<Value>) -> Result<(), ApiError> {
     check_keys(&map, &[MESSAGE], &format!("{path}."))?;
@@ -214,6 +200,7 @@ fn message(map: Map<String, Value>, path: &str, messages: &mut Vec<Value>) -> Re
             return Err(ApiError::field(path, message));
         }
     };
+    let num_before = messages.len();
     let (mut text, mut thoughts, mut calls) = (None::<String>, String::new(), Vec::new());
     for (i, block) in blocks.into_iter().enumerate() {
         let path = format!("{path}[{i}]");
@@ -249,8 +236,7 @@ fn message(map: Map<String, Value>, path: &str, messages: &mut Vec<Value>) -> Re
             (kind, _) => return Err(not_text(kind, &path)),
         }
     }
-    let is_result = text.is_none() && role == "user" && !messages.is_empty();
-    if is_result && messages.last().is_some_and(|last| last["role"] == "tool") {
+    if text.is_none() && messages.len() > num_before {
         return Ok(());
     }
     let mut message = json!({"role": role, "content": text.unwrap_or_default()});

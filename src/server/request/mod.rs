@@ -13,4 +13,5 @@ pub(super) mod responses;
 pub(super) mod sampling;
 pub(super) mod thinking;
 pub(super) mod tools;
+mod translate;
 pub(super) mod urgency;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::fields::{
     Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
 };
+use super::translate::{move_fields, move_tools, string};
 use crate::server::error::ApiError;
 
 /// Fields of this endpoint.
@@ -142,7 +143,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<(Fields, Map<String, Value>)
         }
     }
     chat.insert("messages".into(), messages.into());
-    for (name, own) in [
+    let names = [
         ("model", "model"),
         ("max_output_tokens", "max_completion_tokens"),
         ("temperature", "temperature"),
@@ -153,16 +154,9 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<(Fields, Map<String, Value>)
         ("safety_identifier", "safety_identifier"),
         ("metadata", "metadata"),
         ("service_tier", "service_tier"),
-    ] {
-        if let Some(value) = fields.opt::<Value>(name)? {
-            chat.insert(own.into(), value);
-        }
-    }
-    if let Some(tools) = fields.opt::<Vec<Map<String, Value>>>("tools")? {
-        let tools = tools.into_iter().enumerate();
-        let tools: Result<Vec<Value>, ApiError> = tools.map(|(i, map)| tool(map, i)).collect();
-        chat.insert("tools".into(), tools?.into());
-    }
+    ];
+    move_fields(&mut fields, &names, &mut chat)?;
+    move_tools(&mut fields, tool, &mut chat)?;
     match fields.opt::<Value>("tool_choice")? {
         Some(Value::Object(choice)) if choice.get("type") == Some(&json!("function")) => {
             let function = json!({"name": choice.get("name")});
@@ -219,14 +213,6 @@ fn tool(map: Map<String, Value>, i: usize) -> Result<Value, ApiError> {
     let mut function = map;
     function.retain(|key, value| key != "type" && !value.is_null());
     Ok(json!({"type": "function", "function": function}))
-}
-
-fn string(map: &Map<String, Value>, key: &str, path: &str) -> Result<String, ApiError> {
-    let name = format!("{path}.{key}");
-    match map.get(key) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(ApiError::field(&name, format!("{name} must be a string"))),
-    }
 }
 
 /// One item of the input; thoughts wait for the message or call that they led to.

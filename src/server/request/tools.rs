@@ -106,7 +106,14 @@ fn function(tool: &Value, path: &str) -> Result<(String, Value), ApiError> {
         None | Some(Value::Null) => {
             json!({"type": "object", "properties": {}, "additionalProperties": false})
         }
-        Some(schema) => schema.clone(),
+        Some(schema @ Value::Object(_)) => schema.clone(),
+        Some(_) => {
+            let path = format!("{path}.parameters");
+            return Err(ApiError::field(
+                &path,
+                format!("{path} must be a schema: an object"),
+            ));
+        }
     };
     Ok((name.to_owned(), schema))
 }

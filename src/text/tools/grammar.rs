@@ -19,7 +19,7 @@ pub enum Choice {
 /// What calls an answer may have.
 #[derive(Clone, Debug)]
 pub struct ToolRules {
-    /// Names, and the schemas of their arguments.
+    /// Names, and the schemas of their arguments, which are objects.
     pub functions: Vec<(String, Value)>,
     /// Who decides.
     pub choice: Choice,
@@ -117,10 +117,7 @@ fn quoted(text: &str) -> String {
 
 /// A schema whose answers stand on one line, as models write arguments.
 fn compact(schema: &Value) -> String {
-    let mut schema = match schema {
-        Value::Object(_) => schema.clone(),
-        _ => json!({"type": "object"}),
-    };
+    let mut schema = schema.clone();
     schema["x-guidance"] = json!({
         "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "
     });

@@ -49,5 +49,5 @@ pub fn spelt_out(mut message: Message) -> Message {
 
 /// As models were trained on JSON.
 fn json(value: &Value) -> String {
-    python::dumps(value, None).unwrap_or_default()
+    python::dumps(value, None).expect("JSON values always serialise: this is a bug")
 }
