@@ -138,6 +138,7 @@ async fn start(
     let telemetry = Telemetry::new()?;
     let (engine, ended) = EngineHandle::spawn(config, Box::new(factory), telemetry.engine("fake"))?;
     let state = AppState {
+        embeddings: None,
         model: Arc::new(ServedModel {
             grammars: std::sync::OnceLock::new(),
             compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),

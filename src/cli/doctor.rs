@@ -149,7 +149,7 @@ impl Report {
             Some(path) => format!("{}, in {}", card.id, path.display()),
             None => format!(
                 "{}, not fetched yet ({}): the first `flambeau serve` does, or `flambeau models pull {}`",
-                card.id, human_bytes(card.size), card.id
+                card.id, human_bytes(card.size()), card.id
             ),
         });
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Deserialize;
 
+use crate::hub::{Card, Task};
 use crate::model::gguf::Metadata;
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
 
@@ -55,6 +56,19 @@ pub fn chat_template(
         // A base model is served all the same; a chat request to it says what is missing.
         Err(error) if source.is_none() => Ok(Err(error.to_string())),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a card that is for something else than `flag` serves, before it is fetched.
+pub(super) fn check_task(flag: &str, spec: &str, task: Task) -> anyhow::Result<()> {
+    match Card::find(spec).map(|card| card.task) {
+        Some(Task::Embed) if task == Task::Generate => {
+            anyhow::bail!("{flag}: {spec} does not generate text; --embedding-model serves it")
+        }
+        Some(Task::Generate) if task == Task::Embed => {
+            anyhow::bail!("{flag}: {spec} is no embedding model; --model serves it")
+        }
+        _ => Ok(()),
     }
 }
 

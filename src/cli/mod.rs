@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod doctor;
+mod embeddings;
 pub mod eval;
 mod generation;
 pub mod load;

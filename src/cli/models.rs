@@ -80,7 +80,7 @@ fn list(hub: &Hub, cards: &[Card], out: &mut impl Write) -> io::Result<()> {
             out,
             "{:width$}  {:>9}  {:12}  {cached}",
             card.id,
-            human_bytes(card.size),
+            human_bytes(card.size()),
             card.licence
         )?;
     }
@@ -101,7 +101,9 @@ fn show(hub: &Hub, card: &Card, out: &mut impl Write) -> io::Result<()> {
     row("licence", &card.licence)?;
     row("upstream", &card.upstream)?;
     row("context length", &format!("{} tokens", card.context_length))?;
-    row("chat template", &card.chat_template)?;
+    if let Some(template) = &card.chat_template {
+        row("chat template", template)?;
+    }
     let sampling = &card.sampling;
     let defaults: Vec<String> = [
         sampling
@@ -129,16 +131,18 @@ fn show(hub: &Hub, card: &Card, out: &mut impl Write) -> io::Result<()> {
         }
         .as_str(),
     )?;
-    row(
-        "file",
-        &format!("{} ({})", card.file, human_bytes(card.size)),
-    )?;
+    for file in &card.files {
+        let size = human_bytes(file.size);
+        row(
+            "file",
+            &format!("{} ({size}, sha256 {})", file.name, file.sha256),
+        )?;
+    }
     let memory = card.memory.iter().map(|(name, &bytes)| {
         let name = if name == "as_it_is" { "as it is" } else { name };
         format!("{name} {}", human_bytes(bytes))
     });
     row("memory", &memory.collect::<Vec<_>>().join(", "))?;
-    row("sha256", &card.sha256)?;
     for source in &card.sources {
         row("source", &source.to_string())?;
     }
@@ -199,9 +203,9 @@ mod tests {
         );
         let folder = dir.path().join("cache/models").join(&card.id);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::File::create(folder.join(&card.file))
+        std::fs::File::create(folder.join(&card.files[0].name))
             .unwrap()
-            .set_len(card.size)
+            .set_len(card.size())
             .unwrap();
         assert!(
             line().contains("98.4 MB") && line().ends_with("yes"),

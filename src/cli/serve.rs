@@ -13,6 +13,7 @@ use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::embeddings::embedding_model;
 use super::generation::GenerationConfig;
 use super::load;
 use super::memory_plan::MemoryPlan;
@@ -21,7 +22,7 @@ use super::system;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
-use crate::hub::{Hub, HubConfig, ModelSource, TextProgress};
+use crate::hub::{Hub, HubConfig, ModelSource, Task, TextProgress};
 use crate::model::quantise::Mix;
 use crate::model::{
     Activations, Checkpoint, Decoder, Limits, LoadOptions, LoraWeights, ModelConfig, Runner,
@@ -69,6 +70,7 @@ impl ServeCommand {
                 )
             }
         };
+        load::check_task("model", &config.model, Task::Generate)?;
         let source =
             Hub::new(HubConfig::from_env()?).resolve(&config.model, &mut TextProgress::stderr())?;
         log_line(&format!("settings: {config:?}"));
@@ -162,6 +164,7 @@ impl Loaded {
         let (engine, engine_ended) =
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
         let adapters = self.adapters(&name, weights)?;
+        let embeddings = embedding_model(&self.config, &name, &telemetry)?;
         let model = ServedModel {
             grammars: std::sync::OnceLock::new(),
             compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
@@ -191,6 +194,7 @@ impl Loaded {
         drop(self.checkpoint);
         let state = AppState {
             model: Arc::new(model),
+            embeddings,
             options: Arc::new(options),
             prometheus: telemetry.handle(),
             started: SystemTime::now(),

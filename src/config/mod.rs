@@ -1,6 +1,7 @@
 //! Settings: what was typed ([`RawConfig`]: flags, `FLAMBEAU_…` variables, a TOML file) and what it means ([`Config`]:
 //! checked once, every default filled in).
 
+mod embeddings;
 mod named_key;
 mod quantize;
 mod raw;
@@ -8,6 +9,7 @@ mod resolved;
 mod secret;
 mod size;
 
+pub use embeddings::{DEFAULT_EMBEDDING_MODEL, Embeddings};
 pub use named_key::NamedKey;
 pub use quantize::Quantize;
 pub use raw::{ConfigError, RawConfig};

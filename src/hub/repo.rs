@@ -12,12 +12,16 @@ const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// What a folder has beside its weights, as far as it has it; weights come last, so that a folder that has them has all.
-const SIDE_FILES: [&str; 5] = [
+const SIDE_FILES: [&str; 8] = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    // Of embedding models.
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
 ];
 
 /// `org/name[@revision][:file.gguf]`.

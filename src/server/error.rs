@@ -73,13 +73,14 @@ impl ApiError {
         }
     }
 
+    /// 404 for what this server does not have.
+    pub fn not_here(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found_error", message)
+    }
+
     /// 404 for a path.
     pub fn no_route(method: &str, path: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found_error",
-            format!("there is no {method} {path} here"),
-        )
+        Self::not_here(format!("there is no {method} {path} here"))
     }
 
     /// 405.

@@ -8,6 +8,7 @@
 mod accept;
 mod answer;
 mod auth;
+mod embedder;
 mod error;
 #[cfg(test)]
 mod fuzz_tests;
@@ -18,6 +19,7 @@ mod run;
 mod state;
 
 pub use auth::ApiKey;
+pub use embedder::{EmbeddingModel, EncoderLoader, LoadedEncoder};
 pub use request::sampling::SamplingDefaults;
 pub use routes::adapters::{AdapterLoader, Adapters};
 pub use run::{Ended, serve};

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::answer::account::Received;
 use super::auth::require_key;
 use super::error::ApiError;
-use super::routes::{adapters, chat, completions, messages, ops, responses, tokenize};
+use super::routes::{adapters, chat, completions, embeddings, messages, ops, responses, tokenize};
 use super::state::AppState;
 
 /// The whole front.
@@ -28,6 +28,7 @@ pub(super) fn router(state: AppState) -> Router {
     let keyed = Router::new()
         .route("/v1/chat/completions", post(chat::handle))
         .route("/v1/completions", post(completions::handle))
+        .route("/v1/embeddings", post(embeddings::handle))
         .route("/v1/responses", post(responses::handle))
         .route("/v1/messages", post(messages::handle))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
@@ -79,21 +80,25 @@ async fn receive(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Books what was asked to generate and refused, so that the log has a line for every request.
+/// Books what was asked of a model and refused, so that the log has a line for every request.
 async fn book_refusals(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let generates = request.method() == Method::POST
+    let asks_a_model = request.method() == Method::POST
         && matches!(
             request.uri().path(),
-            "/v1/chat/completions" | "/v1/completions" | "/v1/messages" | "/v1/responses"
+            "/v1/chat/completions"
+                | "/v1/completions"
+                | "/v1/embeddings"
+                | "/v1/messages"
+                | "/v1/responses"
         );
     let response = next.run(request).await;
     let status = response.status();
-    if generates && (status.is_client_error() || status.is_server_error()) {
+    if asks_a_model && (status.is_client_error() || status.is_server_error()) {
         received.refused(&state, status.as_u16());
     }
     response

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::auth::ApiKey;
+use super::embedder::EmbeddingModel;
 use super::error::ApiError;
 use super::request::sampling::SamplingDefaults;
 use super::routes::adapters::Adapters;
@@ -98,6 +99,8 @@ impl Default for ServerOptions {
 pub struct AppState {
     /// The model.
     pub model: Arc<ServedModel>,
+    /// The model behind `/v1/embeddings`, if there is one.
+    pub embeddings: Option<Arc<EmbeddingModel>>,
     /// The options.
     pub options: Arc<ServerOptions>,
     /// Renders `/metrics`.
@@ -106,4 +109,14 @@ pub struct AppState {
     pub started: SystemTime,
     /// The token that `/ready` waits for, while there is one.
     pub probe: Arc<Mutex<Option<EventStream>>>,
+}
+
+impl AppState {
+    /// The metrics of requests that `model` answers.
+    pub(super) fn metrics(&self, model: &str) -> &RequestMetrics {
+        match &self.embeddings {
+            Some(embeddings) if embeddings.name == model => &embeddings.metrics,
+            _ => &self.model.metrics,
+        }
+    }
 }

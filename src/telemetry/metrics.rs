@@ -287,6 +287,11 @@ impl RequestMetrics {
         self.prefix_hits.increment(num_cached);
     }
 
+    /// Texts of `num_tokens` were turned into vectors.
+    pub fn embedded(&self, num_tokens: u64) {
+        self.prompt_tokens.increment(num_tokens);
+    }
+
     /// A request that was accepted has ended; only answers that were finished count in the latencies.
     pub fn ended(&self, outcome: Outcome, e2e: Duration, decode: Option<Duration>) {
         self.requests[outcome as usize].increment(1);

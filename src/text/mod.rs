@@ -12,6 +12,7 @@ mod bpe;
 mod byte_level;
 mod chat;
 mod detokeniser;
+mod encoder_tokenizer;
 mod error;
 mod gguf;
 mod grammar;
@@ -31,6 +32,7 @@ mod tools;
 
 pub use chat::{Prompt, encode_chat};
 pub use detokeniser::Detokeniser;
+pub use encoder_tokenizer::EncoderTokenizer;
 pub use error::{ChatError, StopError, TemplateError, TokenizerError};
 pub use gguf::GgufVocab;
 pub use grammar::{GrammarError, Grammars, Rule};

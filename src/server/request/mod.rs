@@ -3,6 +3,7 @@
 pub(super) mod anthropic;
 pub(super) mod chat_prompt;
 pub(super) mod conversation;
+pub(super) mod embeddings;
 pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;

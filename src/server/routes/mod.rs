@@ -3,6 +3,7 @@
 pub(super) mod adapters;
 pub(super) mod chat;
 pub(super) mod completions;
+pub(super) mod embeddings;
 pub(super) mod messages;
 pub(super) mod ops;
 pub(super) mod responses;

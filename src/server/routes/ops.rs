@@ -102,14 +102,18 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         .unwrap_or_default()
         .as_secs();
     let model = &state.model;
-    let entry = |id: &str| {
+    let bare = |id: &str| {
         json!({
             "id": id,
             "object": "model",
             "created": created,
             "owned_by": "flambeau",
-            "max_model_len": model.max_model_len,
         })
+    };
+    let entry = |id: &str| {
+        let mut entry = bare(id);
+        entry["max_model_len"] = model.max_model_len.into();
+        entry
     };
     let mut data = vec![entry(&model.name)];
     data.extend(model.adapters.list().into_iter().map(|(name, path)| {
@@ -117,5 +121,6 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         (adapter["root"], adapter["parent"]) = (path.into(), model.name.clone().into());
         adapter
     }));
+    data.extend(state.embeddings.iter().map(|model| bare(&model.name)));
     Json(json!({"object": "list", "data": data}))
 }

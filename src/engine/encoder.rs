@@ -1,0 +1,384 @@
+//! Texts to vectors, on a thread of its own beside the engine's.
+//!
+//! Requests share steps: each gives one text in turn until a step is full, so that a short request is done soon whatever long
+//! ones are before it. A request that its client left is dropped before the next step.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{ExecutorError, SubmitError};
+
+/// What computes vectors.
+pub trait Encoder: Send {
+    /// Tokens of all texts of a step, at most.
+    fn max_batch_tokens(&self) -> usize;
+
+    /// A vector for each text, which is the same whatever other texts there are.
+    ///
+    /// # Errors
+    /// If it fails; nothing is remembered of the texts.
+    fn encode(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ExecutorError>;
+}
+
+/// What became of a request's texts.
+#[derive(Debug)]
+pub struct Encoded {
+    /// A vector for each text.
+    pub vectors: Vec<Vec<f32>>,
+    /// From submission to the step of its first text.
+    pub queue: Duration,
+}
+
+/// Why texts have no vectors.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// They were not accepted.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+    /// The encoder failed.
+    #[error("the embedding model failed: {0}")]
+    Failed(#[from] ExecutorError),
+}
+
+/// Submits texts to an encoder's thread, which ends with the last handle. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct EncoderHandle {
+    jobs: mpsc::Sender<Job>,
+    load: Arc<Load>,
+}
+
+/// What waits, and how fast it goes.
+#[derive(Debug, Default)]
+struct Load {
+    num_tokens: AtomicUsize,
+    tokens_a_second: AtomicU64,
+}
+
+/// Tokens that may wait; a request that is larger than that is taken when nothing else waits.
+const MAX_WAITING_TOKENS: usize = 1 << 18;
+
+#[derive(Debug)]
+struct Job {
+    texts: Vec<Vec<u32>>,
+    /// As far as they are computed.
+    vectors: Vec<Option<Vec<f32>>>,
+    num_open: usize,
+    /// The first text that no step has had yet.
+    next: usize,
+    submitted: Instant,
+    queue: Duration,
+    reply: oneshot::Sender<Result<Encoded, ExecutorError>>,
+    _place: Place,
+}
+
+/// Tokens among those that wait, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    load: Arc<Load>,
+    num_tokens: usize,
+}
+
+impl Place {
+    fn take(load: &Arc<Load>, num_tokens: usize) -> Option<Self> {
+        let add = |waiting: usize| {
+            let sum = waiting.saturating_add(num_tokens);
+            (waiting == 0 || sum <= MAX_WAITING_TOKENS).then_some(sum)
+        };
+        let taken = load
+            .num_tokens
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.is_ok().then(|| Self {
+            load: Arc::clone(load),
+            num_tokens,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.load
+            .num_tokens
+            .fetch_sub(self.num_tokens, Ordering::Relaxed);
+    }
+}
+
+impl EncoderHandle {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has none left.
+    pub fn spawn(encoder: Box<dyn Encoder>) -> std::io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel();
+        let load = Arc::new(Load::default());
+        let worker = Worker {
+            encoder,
+            load: Arc::clone(&load),
+            jobs: HashMap::new(),
+            turns: VecDeque::new(),
+            next_id: 0,
+        };
+        std::thread::Builder::new()
+            .name("encoder".into())
+            .spawn(move || worker.run(&inbox))?;
+        Ok(Self { jobs, load })
+    }
+
+    /// Waits for the vectors of `texts`, each of which has 1 to [`Encoder::max_batch_tokens`] tokens. Dropping the future drops
+    /// the request.
+    ///
+    /// # Errors
+    /// If too much waits already, or the encoder fails.
+    pub async fn encode(&self, texts: Vec<Vec<u32>>) -> Result<Encoded, EncodeError> {
+        let num_tokens = texts.iter().map(Vec::len).sum();
+        let Some(place) = Place::take(&self.load, num_tokens) else {
+            let retry_after = self.retry_after();
+            return Err(SubmitError::QueueFull { retry_after }.into());
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            vectors: vec![None; texts.len()],
+            num_open: texts.len(),
+            texts,
+            next: 0,
+            submitted: Instant::now(),
+            queue: Duration::ZERO,
+            reply,
+            _place: place,
+        };
+        self.jobs.send(job).map_err(|_| SubmitError::Stopped)?;
+        Ok(answer.await.map_err(|_| SubmitError::Stopped)??)
+    }
+
+    /// Until what waits now is done.
+    fn retry_after(&self) -> Duration {
+        let num_tokens = self.load.num_tokens.load(Ordering::Relaxed) as u64;
+        let rate = self.load.tokens_a_second.load(Ordering::Relaxed).max(1);
+        Duration::from_secs(num_tokens.div_ceil(rate).clamp(1, 60))
+    }
+}
+
+struct Worker {
+    encoder: Box<dyn Encoder>,
+    load: Arc<Load>,
+    jobs: HashMap<u64, Job>,
+    /// Jobs with texts that no step has had yet, next first.
+    turns: VecDeque<u64>,
+    next_id: u64,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &mpsc::Receiver<Job>) {
+        loop {
+            if self.jobs.is_empty() {
+                match inbox.recv() {
+                    Ok(job) => self.open(job),
+                    Err(_) => return,
+                }
+            }
+            inbox.try_iter().for_each(|job| self.open(job));
+            self.jobs.retain(|_, job| !job.reply.is_closed());
+            let batch = self.next_batch();
+            if !batch.is_empty() {
+                self.step(&batch);
+            }
+        }
+    }
+
+    fn open(&mut self, job: Job) {
+        if job.texts.is_empty() {
+            return finish(job);
+        }
+        self.turns.push_back(self.next_id);
+        self.jobs.insert(self.next_id, job);
+        self.next_id += 1;
+    }
+
+    /// The texts of the next step: of which job, and which.
+    fn next_batch(&mut self) -> Vec<(u64, usize)> {
+        let max_tokens = self.encoder.max_batch_tokens();
+        let (mut batch, mut num_tokens) = (Vec::new(), 0);
+        while let Some(id) = self.turns.pop_front() {
+            let Some(job) = self.jobs.get_mut(&id) else {
+                continue;
+            };
+            num_tokens += job.texts[job.next].len();
+            if num_tokens > max_tokens && !batch.is_empty() {
+                self.turns.push_front(id);
+                break;
+            }
+            if job.next == 0 {
+                job.queue = job.submitted.elapsed();
+            }
+            batch.push((id, job.next));
+            job.next += 1;
+            if job.next < job.texts.len() {
+                self.turns.push_back(id);
+            }
+        }
+        batch
+    }
+
+    fn step(&mut self, batch: &[(u64, usize)]) {
+        let started = Instant::now();
+        let texts: Vec<&[u32]> = (batch.iter())
+            .map(|(id, i)| &*self.jobs[id].texts[*i])
+            .collect();
+        let num_tokens: usize = texts.iter().map(|text| text.len()).sum();
+        let encoder = &mut self.encoder;
+        // What a step leaves behind is overwritten by the next one, so a panic cannot be seen later.
+        let encoded = catch_unwind(AssertUnwindSafe(|| encoder.encode(&texts)));
+        let encoded = encoded.unwrap_or_else(|_| Err(ExecutorError("it panicked".into())));
+        let encoded = encoded.and_then(|vectors| match vectors.len() == batch.len() {
+            true => Ok(vectors),
+            false => Err(ExecutorError(format!(
+                "{} vectors for {} texts",
+                vectors.len(),
+                batch.len()
+            ))),
+        });
+        match encoded {
+            Ok(vectors) => {
+                let rate = num_tokens as f64 / started.elapsed().as_secs_f64().max(1e-6);
+                self.load
+                    .tokens_a_second
+                    .store(rate as u64, Ordering::Relaxed);
+                for ((id, i), vector) in batch.iter().zip(vectors) {
+                    self.fill(*id, *i, vector);
+                }
+            }
+            Err(error) => {
+                for (id, _) in batch {
+                    if let Some(job) = self.jobs.remove(id) {
+                        // Who has left need not be told.
+                        let _ = job.reply.send(Err(ExecutorError(error.0.clone())));
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, id: u64, i: usize, vector: Vec<f32>) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.vectors[i] = Some(vector);
+        job.num_open -= 1;
+        if job.num_open == 0
+            && let Some(job) = self.jobs.remove(&id)
+        {
+            finish(job);
+        }
+    }
+}
+
+fn finish(job: Job) {
+    let Job {
+        vectors,
+        queue,
+        reply,
+        _place: place,
+        ..
+    } = job;
+    // Before the answer, so that who has it finds the room that it leaves.
+    drop(place);
+    let vectors = vectors.into_iter().flatten().collect();
+    // Who has left need not be told.
+    let _ = reply.send(Ok(Encoded { vectors, queue }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells the texts of each step, which waits until it may go on.
+    struct Watched {
+        steps: mpsc::Sender<Vec<Vec<u32>>>,
+        gate: mpsc::Receiver<()>,
+    }
+
+    impl Encoder for Watched {
+        fn max_batch_tokens(&self) -> usize {
+            4
+        }
+
+        fn encode(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ExecutorError> {
+            let texts: Vec<Vec<u32>> = texts.iter().map(|text| text.to_vec()).collect();
+            let vectors = texts.iter().map(|text| vec![text[0] as f32]).collect();
+            self.steps.send(texts).unwrap();
+            self.gate.recv().unwrap();
+            Ok(vectors)
+        }
+    }
+
+    fn watched() -> (
+        EncoderHandle,
+        mpsc::Receiver<Vec<Vec<u32>>>,
+        mpsc::Sender<()>,
+    ) {
+        let (steps, seen) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        let handle = EncoderHandle::spawn(Box::new(Watched { steps, gate })).unwrap();
+        (handle, seen, open)
+    }
+
+    fn texts(first: u32, count: u32) -> Vec<Vec<u32>> {
+        (first..first + count).map(|id| vec![id, 0]).collect()
+    }
+
+    /// Submits them and gives what waits for the answer.
+    fn submit(
+        handle: &EncoderHandle,
+        texts: Vec<Vec<u32>>,
+    ) -> tokio::task::JoinHandle<Result<Encoded, EncodeError>> {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.encode(texts).await })
+    }
+
+    #[tokio::test]
+    async fn a_short_request_shares_the_next_step_with_a_long_one() {
+        let (handle, seen, open) = watched();
+        let long = submit(&handle, texts(10, 5));
+        tokio::task::yield_now().await;
+        assert_eq!(seen.recv().unwrap(), texts(10, 2));
+        let short = submit(&handle, texts(70, 1));
+        tokio::task::yield_now().await;
+        open.send(()).unwrap();
+        // Its turn is behind that of the long one's next text.
+        assert_eq!(seen.recv().unwrap(), [texts(12, 1), texts(70, 1)].concat());
+        open.send(()).unwrap();
+        assert_eq!(short.await.unwrap().unwrap().vectors, [[70.0]]);
+        assert_eq!(seen.recv().unwrap(), texts(13, 2));
+        open.send(()).unwrap();
+        let vectors = long.await.unwrap().unwrap().vectors;
+        assert_eq!(vectors, [[10.0], [11.0], [12.0], [13.0], [14.0]]);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_computed() {
+        let (handle, seen, open) = watched();
+        let leaves = submit(&handle, texts(10, 9));
+        tokio::task::yield_now().await;
+        seen.recv().unwrap();
+        leaves.abort();
+        assert!(leaves.await.unwrap_err().is_cancelled());
+        let stays = submit(&handle, texts(70, 1));
+        tokio::task::yield_now().await;
+        open.send(()).unwrap();
+        assert_eq!(seen.recv().unwrap(), texts(70, 1));
+        open.send(()).unwrap();
+        assert_eq!(stays.await.unwrap().unwrap().vectors, [[70.0]]);
+        assert_eq!(handle.load.num_tokens.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn no_texts_have_no_vectors() {
+        let (handle, ..) = watched();
+        assert!(handle.encode(Vec::new()).await.unwrap().vectors.is_empty());
+    }
+}
