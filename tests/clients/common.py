@@ -8,6 +8,10 @@ import urllib.request
 BASE = os.environ["FLAMBEAU_BASE"]  # http://127.0.0.1:8080
 KEY = os.environ["FLAMBEAU_KEY"]
 MODEL = "smollm2-135m-instruct"
+EMBEDDER = "all-minilm-l6-v2"
+# A question, the text that answers it, and others.
+ASKED = "Which animal purrs?"
+TEXTS = ["The cat purrs on the sofa.", "Stocks fell sharply today.", "A recipe for onion soup."]
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 CITY = {
@@ -39,6 +43,18 @@ def is_city(value):
 
 def is_weather(value):
     return list(value) == ["city"] and len(value["city"]) <= 12
+
+
+def similarity(a, b):
+    """Of vectors of length 1."""
+    assert len(a) == len(b) and abs(sum(x * x for x in a) - 1) < 1e-3
+    return sum(x * y for x, y in zip(a, b))
+
+
+def finds_its_answer(question, texts):
+    """Whether the question's vector is nearest to that of the first text."""
+    scores = [similarity(question, text) for text in texts]
+    return scores.index(max(scores)) == 0 and scores[0] > 0.4
 
 
 def metric(series):

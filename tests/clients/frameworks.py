@@ -10,8 +10,9 @@ import openai
 from common import *
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from llama_index.core.llms import ChatMessage
+from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.llms.openai_like import OpenAILike
 
 PROXY_PORT = int(os.environ["PROXY_PORT"])
@@ -37,6 +38,18 @@ def test_langchain_chats_streams_calls_tools_and_follows_schemas():
     assert is_city(chat.with_structured_output(schema, method="json_schema").invoke("Tell me of Paris"))
 
 
+def test_langchain_embeds():
+    args = dict(model=EMBEDDER, base_url=f"{BASE}/v1", api_key=KEY, max_retries=0)
+    # It would else send token ids of a vocabulary of OpenAI's.
+    embeddings = OpenAIEmbeddings(check_embedding_ctx_length=False, **args)
+    assert finds_its_answer(embeddings.embed_query(ASKED), embeddings.embed_documents(TEXTS))
+
+
+def test_llama_index_embeds():
+    embedding = OpenAIEmbedding(model_name=EMBEDDER, api_base=f"{BASE}/v1", api_key=KEY, max_retries=0)
+    assert finds_its_answer(embedding.get_query_embedding(ASKED), embedding.get_text_embedding_batch(TEXTS))
+
+
 def test_llama_index_chats_and_streams():
     llm = OpenAILike(model=MODEL, api_base=f"{BASE}/v1", api_key=KEY, is_chat_model=True, max_tokens=24, temperature=0, max_retries=0)
     ask = [ChatMessage(role="user", content="What is the capital of France?")]
@@ -47,7 +60,7 @@ def test_llama_index_chats_and_streams():
 
 def test_litellm_proxy_passes_chats_streams_and_tools_on():
     key = "sk-" + "0123456789abcdef" * 4
-    config = {"general_settings": {"master_key": key}, "model_list": [{"model_name": "small", "litellm_params": {"model": f"openai/{MODEL}", "api_base": f"{BASE}/v1", "api_key": KEY}}]}
+    config = {"general_settings": {"master_key": key}, "model_list": [{"model_name": "small", "litellm_params": {"model": f"openai/{MODEL}", "api_base": f"{BASE}/v1", "api_key": KEY}}, {"model_name": "vectors", "litellm_params": {"model": f"openai/{EMBEDDER}", "api_base": f"{BASE}/v1", "api_key": KEY}}]}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(config, file)
         file.flush()
@@ -76,6 +89,8 @@ def test_litellm_proxy_passes_chats_streams_and_tools_on():
             tools = [{"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}]
             call = client.chat.completions.create(**{**args, "max_tokens": 90}, tools=tools, tool_choice="required", parallel_tool_calls=False)
             assert is_weather(json.loads(call.choices[0].message.tool_calls[0].function.arguments))
+            vectors = [item.embedding for item in client.embeddings.create(model="vectors", input=[ASKED, *TEXTS]).data]
+            assert finds_its_answer(vectors[0], vectors[1:])
         finally:
             proxy.terminate()
             proxy.wait()

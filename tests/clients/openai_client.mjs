@@ -48,6 +48,12 @@ const tests = {
     assert.equal(last.type, 'response.completed');
     assert.equal(last.response.output[0].content[0].text, text);
   },
+  async 'embeddings are near where texts are'() {
+    const [question, ...texts] = (await client.embeddings.create({ model: 'all-minilm-l6-v2', input: ['Which animal purrs?', 'The cat purrs.', 'Stocks fell.'] })).data;
+    const [near, far] = texts.map(({ embedding }) => embedding.reduce((sum, x, i) => sum + x * question.embedding[i], 0));
+    assert.equal(question.embedding.length, 384);
+    assert.ok(near > 0.4 && near > far + 0.2, `${near} ${far}`);
+  },
   async 'errors name the field'() {
     await assert.rejects(client.chat.completions.create({ model, messages, temperature: -1 }), { status: 400, param: 'temperature' });
   },

@@ -102,6 +102,30 @@ def test_a_busy_server_is_asked_again():
     assert metric(rejected) > before, "nobody was refused: the test shows nothing"
 
 
+def test_embeddings():
+    answer = client.embeddings.create(model=EMBEDDER, input=[ASKED, *TEXTS])
+    question, *texts = [item.embedding for item in answer.data]
+    assert len(question) == 384 and finds_its_answer(question, texts) and answer.usage.total_tokens > 20
+    # The client asks for base64 unless it is told otherwise.
+    floats = client.embeddings.create(model=EMBEDDER, input=ASKED, encoding_format="float").data[0].embedding
+    assert max(abs(x - y) for x, y in zip(floats, question)) < 1e-7
+    short = client.embeddings.create(model=EMBEDDER, input=ASKED, dimensions=64).data[0].embedding
+    assert len(short) == 64 and abs(similarity(short, short) - 1) < 1e-5
+    long = "A sentence about nothing. " * 200
+    try:
+        client.embeddings.create(model=EMBEDDER, input=[ASKED, long])
+        raise AssertionError("a long text was embedded in part")
+    except openai.BadRequestError as error:
+        assert error.code == "context_length_exceeded" and error.param == "input[1]", error
+    try:
+        client.embeddings.create(model=EMBEDDER, input=[[9906, 1917]])
+        raise AssertionError("token ids of another vocabulary were embedded")
+    except openai.BadRequestError as error:
+        assert "check_embedding_ctx_length=False" in str(error), error
+    whole = client.embeddings.create(model=EMBEDDER, input=long, extra_body={"long_input": "mean_of_chunks"})
+    assert whole.usage.prompt_tokens > 1000
+
+
 def test_responses():
     args = dict(model=MODEL, input="What is 2+2?", max_output_tokens=100, temperature=0)
     whole = client.responses.create(**args)
