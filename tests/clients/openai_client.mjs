@@ -11,7 +11,8 @@ const tools = [{ type: 'function', function: { name: 'get_weather', parameters }
 async function cancelled() {
   const headers = { authorization: `Bearer ${process.env.FLAMBEAU_KEY}` };
   const text = await (await fetch(`${process.env.FLAMBEAU_BASE}/metrics`, { headers })).text();
-  return Number(text.match(/^flambeau_requests_total\{.*outcome="cancelled"\} (\d+)$/m)[1]);
+  const series = new RegExp(`^flambeau_requests_total\\{model="${model}",.*outcome="cancelled"\\} (\\d+)$`, 'm');
+  return Number(text.match(series)[1]);
 }
 
 const tests = {
