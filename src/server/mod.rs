@@ -12,6 +12,7 @@ mod embedder;
 mod error;
 #[cfg(test)]
 mod fuzz_tests;
+mod openapi;
 mod request;
 mod router;
 mod routes;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::answer::account::Received;
 use super::auth::require_key;
 use super::error::ApiError;
+use super::openapi;
 use super::routes::{adapters, chat, completions, embeddings, messages, ops, responses, tokenize};
 use super::state::AppState;
 
@@ -39,6 +40,8 @@ pub(super) fn router(state: AppState) -> Router {
         .route("/detokenize", post(tokenize::detokenize))
         .route("/metrics", get(ops::metrics))
         .route("/version", get(ops::version))
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::page))
         .route("/admin/cache/reset", post(ops::reset_cache))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)

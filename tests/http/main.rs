@@ -17,6 +17,7 @@ mod client;
 mod completions;
 mod crowd;
 mod deadlines;
+mod described;
 mod disconnect;
 mod drain;
 mod echo;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::byte_vocabulary;
 use super::client::{Client, Reply, within};
+use super::described;
 use super::echo::Echo;
 use super::gate::{Gate, Gatekeeper};
 
@@ -210,11 +211,15 @@ impl Server {
 
     pub async fn post(&self, path: &str, body: impl ToString) -> Reply {
         let mut client = self.send("POST", path, &body.to_string()).await;
-        client.reply().await.unwrap()
+        let reply = client.reply().await.unwrap();
+        described::check("POST", path, &reply);
+        reply
     }
 
     pub async fn get(&self, path: &str) -> Reply {
-        self.send("GET", path, "").await.reply().await.unwrap()
+        let reply = self.send("GET", path, "").await.reply().await.unwrap();
+        described::check("GET", path, &reply);
+        reply
     }
 
     /// All events of a stream whose headers say that it is one.
@@ -222,7 +227,9 @@ impl Server {
         let mut client = self.send("POST", path, &body.to_string()).await;
         let head = client.head().await.unwrap();
         assert_eq!(head.status, 200);
-        client.events().await.unwrap()
+        let events = client.events().await.unwrap();
+        described::check_events(path, &events);
+        events
     }
 
     /// The value of a series, which must exist.

@@ -3,8 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, Support::Required,
+    check_keys, typed,
 };
+use super::form::Form::{Any, Bool, Either, Integer, List, Number, Table, Text, Word};
+use super::form::{Form, OBJECT, TEXTS, at_least};
+use super::output_format::SCHEMA;
+use super::thinking;
 use super::translate::{move_fields, move_tools, string};
 use crate::server::error::ApiError;
 
@@ -16,12 +21,12 @@ const CACHE: Field = (
 
 /// What counting tokens and generating have in common.
 pub(crate) const PROMPT: &[Field] = &[
-    ("model", Honoured),
-    ("messages", Honoured),
-    ("system", Honoured),
-    ("tools", Honoured),
-    ("tool_choice", Honoured),
-    ("thinking", Honoured),
+    ("model", Honoured(Text)),
+    ("messages", Required(List(&Table(MESSAGE)))),
+    ("system", Honoured(TEXTS_OR_BLOCKS)),
+    ("tools", Honoured(List(&Table(TOOL)))),
+    ("tool_choice", Honoured(Table(TOOL_CHOICE))),
+    ("thinking", Honoured(Table(THINKING_CONFIG))),
     CACHE,
     ("mcp_servers", Only(&["[]"])),
     ("context_management", NEVER),
@@ -29,14 +34,14 @@ pub(crate) const PROMPT: &[Field] = &[
 
 /// What only generating has.
 pub(crate) const GENERATE: &[Field] = &[
-    ("max_tokens", Honoured),
-    ("stop_sequences", Honoured),
-    ("stream", Honoured),
-    ("temperature", Honoured),
-    ("top_p", Honoured),
-    ("top_k", Honoured),
-    ("metadata", Honoured),
-    ("output_config", Honoured),
+    ("max_tokens", Required(at_least(1))),
+    ("stop_sequences", Honoured(TEXTS)),
+    ("stream", Honoured(Bool)),
+    ("temperature", Honoured(Number(0.0, 100.0))),
+    ("top_p", Honoured(Number(0.0, 1.0))),
+    ("top_k", Honoured(Integer(-1, u32::MAX as i64))),
+    ("metadata", Honoured(Table(METADATA))),
+    ("output_config", Honoured(Table(OUTPUT_CONFIG))),
     ("service_tier", Only(&["\"auto\"", "\"standard_only\""])),
     ("container", NEVER),
     ("diagnostics", NEVER),
@@ -46,57 +51,75 @@ pub(crate) const GENERATE: &[Field] = &[
     ("workspace_id", NEVER),
 ];
 
-const MESSAGE: &[Field] = &[("role", Honoured), ("content", Honoured)];
+const METADATA: &[Field] = &[("user_id", Honoured(Text))];
+/// A text, or blocks of nothing else.
+const TEXTS_OR_BLOCKS: Form = Either(&[Text, List(&Table(TEXT))]);
+const BLOCK: Form = Either(&[
+    Table(TEXT),
+    Table(THINKING),
+    Table(TOOL_USE),
+    Table(TOOL_RESULT),
+]);
+const MESSAGE: &[Field] = &[
+    ("role", Required(Word(&["user", "assistant"]))),
+    ("content", Required(Either(&[Text, List(&BLOCK)]))),
+];
 const TEXT: &[Field] = &[
-    ("type", Honoured),
-    ("text", Honoured),
+    ("type", Required(Word(&["text"]))),
+    ("text", Required(Text)),
     CACHE,
     ("citations", Only(&["[]"])),
 ];
 const TOOL_USE: &[Field] = &[
-    ("type", Honoured),
-    ("id", Honoured),
-    ("name", Honoured),
-    ("input", Honoured),
+    ("type", Required(Word(&["tool_use"]))),
+    ("id", Required(Text)),
+    ("name", Required(Text)),
+    ("input", Honoured(Any)),
     CACHE,
     ("caller", Only(&[r#"{"type":"direct"}"#])),
 ];
 const TOOL_RESULT: &[Field] = &[
-    ("type", Honoured),
-    ("tool_use_id", Honoured),
-    ("content", Honoured),
-    ("is_error", Honoured),
+    ("type", Required(Word(&["tool_result"]))),
+    ("tool_use_id", Required(Text)),
+    ("content", Honoured(TEXTS_OR_BLOCKS)),
+    ("is_error", Honoured(Bool)),
     CACHE,
 ];
 const THINKING: &[Field] = &[
-    ("type", Honoured),
-    ("thinking", Honoured),
+    ("type", Required(Word(&["thinking"]))),
+    ("thinking", Required(Text)),
     ("signature", Hint("thoughts are taken as they are")),
 ];
 const TOOL: &[Field] = &[
     ("type", Only(&["\"custom\""])),
-    ("name", Honoured),
-    ("description", Honoured),
-    ("input_schema", Honoured),
+    ("name", Required(Text)),
+    ("description", Honoured(Text)),
+    ("input_schema", Honoured(OBJECT)),
     // Arguments always follow their schema.
     ("strict", Only(&["true", "false"])),
     CACHE,
 ];
 const TOOL_CHOICE: &[Field] = &[
-    ("type", Honoured),
-    ("name", Honoured),
-    ("disable_parallel_tool_use", Honoured),
+    ("type", Required(Word(&["auto", "any", "tool", "none"]))),
+    ("name", Honoured(Text)),
+    ("disable_parallel_tool_use", Honoured(Bool)),
 ];
 const THINKING_CONFIG: &[Field] = &[
-    ("type", Honoured),
-    ("budget_tokens", Honoured),
+    ("type", Required(Word(&["enabled", "disabled", "adaptive"]))),
+    ("budget_tokens", Honoured(Integer(0, u32::MAX as i64))),
     ("display", Only(&["\"summarized\""])),
 ];
-const OUTPUT_CONFIG: &[Field] = &[("effort", Honoured), ("format", Honoured)];
-const FORMAT: &[Field] = &[("type", Only(&["\"json_schema\""])), ("schema", Honoured)];
+const OUTPUT_CONFIG: &[Field] = &[
+    ("effort", Honoured(thinking::EFFORT)),
+    ("format", Honoured(Table(FORMAT))),
+];
+const FORMAT: &[Field] = &[
+    ("type", Only(&["\"json_schema\""])),
+    ("schema", Required(SCHEMA)),
+];
 
 /// Translates a body whose fields were checked.
-pub(crate) fn to_chat(mut fields: Fields) -> Result<Fields, ApiError> {
+pub(crate) fn to_chat(mut fields: Fields) -> Result<Map<String, Value>, ApiError> {
     let mut chat = Map::new();
     let mut messages = Vec::new();
     if let Some(system) = fields.opt("system")? {
@@ -125,7 +148,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Fields, ApiError> {
         think(thinking, &mut chat)?;
     }
     if let Some(metadata) = fields.opt::<Map<String, Value>>("metadata")? {
-        check_keys(&metadata, &[&[("user_id", Honoured)]], "metadata.")?;
+        check_keys(&metadata, &[METADATA], "metadata.")?;
         chat.extend(
             metadata
                 .get("user_id")
@@ -135,7 +158,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Fields, ApiError> {
     if let Some(config) = fields.opt::<Map<String, Value>>("output_config")? {
         output_config(config, &mut chat)?;
     }
-    Ok(Fields::of(chat))
+    Ok(chat)
 }
 
 /// What a field of the translated request is called in the original.

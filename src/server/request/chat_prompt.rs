@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::conversation;
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only};
+use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, Support::Required};
+use super::form::Form::Bool;
+use super::form::OBJECT;
 use super::output_format::Asked;
 use super::thinking::{self, Thinking};
 use super::tools::{self, Tools};
@@ -18,10 +20,10 @@ use crate::text::{
 
 /// Fields of this file.
 pub(crate) const FIELDS: &[Field] = &[
-    ("messages", Honoured),
-    ("add_generation_prompt", Honoured),
-    ("continue_final_message", Honoured),
-    ("chat_template_kwargs", Honoured),
+    ("messages", Required(conversation::MESSAGES)),
+    ("add_generation_prompt", Honoured(Bool)),
+    ("continue_final_message", Honoured(Bool)),
+    ("chat_template_kwargs", Honoured(OBJECT)),
     ("documents", Only(&["[]"])),
     ("chat_template", NEVER),
     ("mm_processor_kwargs", NEVER),

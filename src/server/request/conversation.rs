@@ -3,19 +3,28 @@
 use serde_json::{Map, Value};
 
 use super::fields::{
-    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, Support::Required,
+    check_keys, typed,
 };
+use super::form::Form;
+use super::form::Form::{Either, List, Table, Text, Word};
 use crate::server::error::ApiError;
 use crate::text::{FunctionCall, Message, Role, ToolCall};
 
 const MESSAGE: &[Field] = &[
-    ("role", Honoured),
-    ("content", Honoured),
-    ("name", Honoured),
-    ("tool_calls", Honoured),
-    ("tool_call_id", Honoured),
-    ("reasoning", Honoured),
-    ("reasoning_content", Honoured),
+    (
+        "role",
+        Required(Word(&["system", "developer", "user", "assistant", "tool"])),
+    ),
+    (
+        "content",
+        Honoured(Either(&[Text, List(&Table(TEXT_PART))])),
+    ),
+    ("name", Honoured(Text)),
+    ("tool_calls", Honoured(List(&Table(TOOL_CALL)))),
+    ("tool_call_id", Honoured(Text)),
+    ("reasoning", Honoured(Text)),
+    ("reasoning_content", Honoured(Text)),
     // What answers have and clients send back.
     ("annotations", Only(&["[]"])),
     ("refusal", NEVER),
@@ -23,14 +32,19 @@ const MESSAGE: &[Field] = &[
     ("function_call", NEVER),
 ];
 
-const TEXT_PART: &[Field] = &[("type", Honoured), ("text", Honoured)];
+pub(super) const MESSAGES: Form = List(&Table(MESSAGE));
+
+const TEXT_PART: &[Field] = &[
+    ("type", Required(Word(&["text"]))),
+    ("text", Required(Text)),
+];
 const TOOL_CALL: &[Field] = &[
-    ("id", Honoured),
+    ("id", Required(Text)),
     ("type", Only(&["\"function\""])),
-    ("function", Honoured),
+    ("function", Required(Table(FUNCTION))),
     ("index", Hint("calls are known by their ids")),
 ];
-const FUNCTION: &[Field] = &[("name", Honoured), ("arguments", Honoured)];
+const FUNCTION: &[Field] = &[("name", Required(Text)), ("arguments", Required(Text))];
 
 /// Takes the conversation; errors name the message and its field.
 pub(crate) fn messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {

@@ -2,20 +2,27 @@
 
 use serde_json::Value;
 
-use super::fields::{Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, typed};
+use super::fields::{
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, Support::Required, typed,
+};
+use super::form::Form::{Either, Integer, List, Text, Word};
+use super::form::{Form, TOKEN_IDS};
 use crate::server::embedder::LoadedEncoder;
 use crate::server::error::ApiError;
 use crate::text::TokenizerError;
 
 /// All fields of the endpoint: OpenAI's, vLLM's, and `long_input`, which is our own.
 pub(crate) const FIELDS: &[Field] = &[
-    ("input", Honoured),
-    ("model", Honoured),
-    ("encoding_format", Honoured),
-    ("dimensions", Honoured),
-    ("user", Honoured),
-    ("long_input", Honoured),
-    ("truncate_prompt_tokens", Honoured),
+    ("input", Required(INPUT)),
+    ("model", Honoured(Text)),
+    ("encoding_format", Honoured(Word(&["float", "base64"]))),
+    ("dimensions", Honoured(Integer(1, u32::MAX as i64))),
+    ("user", Honoured(Text)),
+    ("long_input", Honoured(Word(&["refuse", "mean_of_chunks"]))),
+    (
+        "truncate_prompt_tokens",
+        Honoured(Integer(-1, u32::MAX as i64)),
+    ),
     ("truncation_side", Only(&["\"right\""])),
     ("add_special_tokens", Only(&["true"])),
     ("embed_dtype", Only(&["\"float32\""])),
@@ -29,6 +36,9 @@ pub(crate) const FIELDS: &[Field] = &[
     ("messages", NEVER),
     ("mm_processor_kwargs", NEVER),
 ];
+
+/// A string or a list of token ids, or several of either.
+const INPUT: Form = Either(&[Text, TOKEN_IDS, List(&Either(&[Text, TOKEN_IDS]))]);
 
 /// OpenAI's limit.
 const MAX_INPUTS: usize = 2048;
@@ -102,7 +112,7 @@ impl EmbeddingRequest {
                 return Err(ApiError::field("long_input", message));
             }
         };
-        let truncated = fields.integer("truncate_prompt_tokens", -1, i64::from(u32::MAX))?;
+        let truncated = fields.integer("truncate_prompt_tokens")?;
         let long_input = match (truncated, long_input) {
             (None, long_input) => long_input,
             (Some(_), LongInput::MeanOfChunks) => {
@@ -111,7 +121,7 @@ impl EmbeddingRequest {
             }
             (Some(length), _) => LongInput::Truncate(usize::try_from(length).ok()),
         };
-        let dimensions = fields.integer("dimensions", 1, i64::from(u32::MAX))?;
+        let dimensions = fields.integer("dimensions")?;
         fields.opt::<Value>("cache_salt")?;
         Ok(Self {
             inputs,

@@ -8,17 +8,20 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
+use super::form::Form;
 use crate::server::error::ApiError;
 
 /// What an endpoint does with a field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Support {
     /// Read by the handler.
-    Honoured,
+    Honoured(Form),
+    /// The same, and it must be there.
+    Required(Form),
     /// Accepted when it holds one of these JSON values, which ask for nothing; else a 400 "not supported yet".
     Only(&'static [&'static str]),
     /// Accepted whatever it holds, since there is nothing to do about it; says why.
-    Hint(#[cfg_attr(not(test), expect(dead_code, reason = "read by the docs' test"))] &'static str),
+    Hint(&'static str),
 }
 
 /// One row of an endpoint's table.
@@ -29,11 +32,14 @@ pub(crate) const NEVER: Support = Support::Only(&[]);
 
 /// A body whose every field is known.
 #[derive(Debug)]
-pub(crate) struct Fields(Map<String, Value>);
+pub(crate) struct Fields {
+    map: Map<String, Value>,
+    tables: Vec<&'static [Field]>,
+}
 
 impl Fields {
     /// Parses `body` and checks it against `tables`. `null` counts as absent everywhere.
-    pub fn parse(body: &[u8], tables: &[&[Field]]) -> Result<Self, ApiError> {
+    pub fn parse(body: &[u8], tables: &[&'static [Field]]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(body)
             .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
         let Unique(mut map) = serde_json::from_str(text).map_err(|error| {
@@ -47,21 +53,28 @@ impl Fields {
         })?;
         map.retain(|_, value| !value.is_null());
         check_keys(&map, tables, "")?;
-        Ok(Self(map))
+        Ok(Self::of(map, tables))
     }
 
     /// Of fields that were checked already.
-    pub fn of(map: Map<String, Value>) -> Self {
-        Self(
-            map.into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .collect(),
-        )
+    pub fn of(mut map: Map<String, Value>, tables: &[&'static [Field]]) -> Self {
+        map.retain(|_, value| !value.is_null());
+        let tables = tables.to_vec();
+        Self { map, tables }
+    }
+
+    /// What the tables say that a field holds.
+    fn form(&self, name: &str) -> Form {
+        let mut fields = self.tables.iter().copied().flatten();
+        match fields.find(|(known, _)| *known == name) {
+            Some((_, Support::Honoured(form) | Support::Required(form))) => *form,
+            _ => unreachable!("{name} is read, but its table does not say so: this is a bug"),
+        }
     }
 
     /// Checks that a field is there, without taking it.
     pub fn must_have(&self, name: &str) -> Result<(), ApiError> {
-        match self.0.contains_key(name) {
+        match self.map.contains_key(name) {
             true => Ok(()),
             false => Err(ApiError::field(name, format!("{name} is required"))),
         }
@@ -69,12 +82,12 @@ impl Fields {
 
     /// A field, left where it is.
     pub fn look(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.map.get(name)
     }
 
     /// Takes an optional field; a wrong type is a 400 that names it.
     pub fn opt<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
-        self.0
+        self.map
             .remove(name)
             .map(|value| typed(name, value))
             .transpose()
@@ -86,10 +99,13 @@ impl Fields {
             .ok_or_else(|| ApiError::field(name, format!("{name} is required")))
     }
 
-    /// Takes a number that must lie in `min..=max`.
-    pub fn number(&mut self, name: &str, min: f64, max: f64) -> Result<Option<f32>, ApiError> {
-        let Some(json) = self.0.remove(name) else {
+    /// Takes a number that must lie in its form's range.
+    pub fn number(&mut self, name: &str) -> Result<Option<f32>, ApiError> {
+        let Some(json) = self.map.remove(name) else {
             return Ok(None);
+        };
+        let Form::Number(min, max) = self.form(name) else {
+            unreachable!("{name} is read as a number, but its table does not say so: this is a bug")
         };
         match json.as_f64().filter(|value| (min..=max).contains(value)) {
             Some(value) => Ok(Some(value as f32)),
@@ -100,10 +116,15 @@ impl Fields {
         }
     }
 
-    /// Takes an integer that must lie in `min..=max`.
-    pub fn integer(&mut self, name: &str, min: i64, max: i64) -> Result<Option<i64>, ApiError> {
-        let Some(json) = self.0.remove(name) else {
+    /// Takes an integer that must lie in its form's range.
+    pub fn integer(&mut self, name: &str) -> Result<Option<i64>, ApiError> {
+        let Some(json) = self.map.remove(name) else {
             return Ok(None);
+        };
+        let Form::Integer(min, max) = self.form(name) else {
+            unreachable!(
+                "{name} is read as an integer, but its table does not say so: this is a bug"
+            )
         };
         match json.as_i64().filter(|value| (min..=max).contains(value)) {
             Some(value) => Ok(Some(value)),
@@ -162,7 +183,7 @@ pub(crate) fn check_keys(
             .flatten()
             .find(|(known, _)| known == key)
         {
-            Some((_, Support::Honoured | Support::Hint(_))) => {}
+            Some((_, Support::Honoured(_) | Support::Required(_) | Support::Hint(_))) => {}
             Some((_, Support::Only(neutral))) => {
                 let is_neutral = neutral
                     .iter()
@@ -211,7 +232,7 @@ mod tests {
     use super::*;
 
     const TABLE: &[Field] = &[
-        ("temperature", Support::Honoured),
+        ("temperature", Support::Honoured(Form::Number(0.0, 2.0))),
         ("n", Support::Only(&["1"])),
         ("echo", Support::Only(&["false"])),
     ];
@@ -249,12 +270,12 @@ mod tests {
     fn wrong_types_and_ranges_name_the_field() {
         let mut fields = Fields::parse(br#"{"temperature": "hot"}"#, &[TABLE]).unwrap();
         assert_eq!(
-            fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"],
+            fields.number("temperature").unwrap_err().body()["error"]["param"],
             "temperature"
         );
         let mut fields = Fields::parse(br#"{"temperature": -1}"#, &[TABLE]).unwrap();
         assert_eq!(
-            fields.number("temperature", 0.0, 2.0).unwrap_err().body()["error"]["param"],
+            fields.number("temperature").unwrap_err().body()["error"]["param"],
             "temperature"
         );
     }

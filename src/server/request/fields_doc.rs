@@ -19,7 +19,8 @@ fn section(title: &str, tables: &[&[Field]]) -> String {
     fields.sort_by_key(|(name, _)| *name);
     for (name, support) in fields {
         let what = match support {
-            Support::Honoured => "honoured".to_owned(),
+            Support::Honoured(_) => "honoured".to_owned(),
+            Support::Required(_) => "required".to_owned(),
             Support::Hint(why) => format!("accepted: {why}"),
             Support::Only([]) => "refused: not supported yet".to_owned(),
             Support::Only(neutral) => format!("accepted only as `{}`", neutral.join("` or `")),

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::fields::{Field, Fields, Support::Honoured, Support::Only, check_keys, typed};
+use super::form::Form::Bool;
 use crate::server::error::ApiError;
 
-const STREAM_OPTIONS: &[Field] = &[
-    ("include_usage", Honoured),
-    ("continuous_usage_stats", Honoured),
+pub(super) const STREAM_OPTIONS: &[Field] = &[
+    ("include_usage", Honoured(Bool)),
+    ("continuous_usage_stats", Honoured(Bool)),
     ("include_obfuscation", Only(&["false"])),
 ];
 

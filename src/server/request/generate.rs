@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::chat_prompt::ChatPrompt;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
-use super::framing::Framing;
+use super::form::Form::{Bool, Either, Integer, Number, Table, Text};
+use super::form::{Form, STRINGS, TEXTS, TOKEN_IDS, at_least};
+use super::framing::{self, Framing};
 use super::output_format;
 use super::sampling::{sampling, token_ids};
 use super::tools::Tools;
@@ -31,39 +33,38 @@ pub(crate) const MAX_CHOICES: i64 = 128;
 pub(crate) const MAX_LOGPROBS: i64 = 20;
 /// The shared part of both endpoints' tables.
 pub(crate) const SHARED: &[Field] = &[
-    ("model", Honoured),
-    ("stream", Honoured),
-    ("stream_options", Honoured),
-    ("max_tokens", Honoured),
-    ("min_tokens", Honoured),
-    ("temperature", Honoured),
-    ("top_p", Honoured),
-    ("top_k", Honoured),
-    ("min_p", Honoured),
-    ("presence_penalty", Honoured),
-    ("frequency_penalty", Honoured),
-    ("repetition_penalty", Honoured),
-    ("seed", Honoured),
-    ("stop", Honoured),
-    ("stop_token_ids", Honoured),
-    ("ignore_eos", Honoured),
-    ("logit_bias", Honoured),
-    ("skip_special_tokens", Honoured),
-    ("include_stop_str_in_output", Honoured),
-    ("return_tokens_as_token_ids", Honoured),
-    ("return_token_ids", Honoured),
-    ("user", Honoured),
-    ("metadata", Honoured),
-    ("logprobs", Honoured),
-    ("prompt_logprobs", Honoured),
-    ("n", Honoured),
-    ("priority", Honoured),
-    ("deadline_ms", Honoured),
+    ("model", Honoured(Text)),
+    ("stream", Honoured(Bool)),
+    ("stream_options", Honoured(Table(framing::STREAM_OPTIONS))),
+    ("max_tokens", Honoured(at_least(1))),
+    ("min_tokens", Honoured(at_least(0))),
+    ("temperature", Honoured(Number(0.0, 100.0))),
+    ("top_p", Honoured(Number(0.0, 1.0))),
+    ("top_k", Honoured(Integer(-1, u32::MAX as i64))),
+    ("min_p", Honoured(Number(0.0, 1.0))),
+    ("presence_penalty", Honoured(Number(-2.0, 2.0))),
+    ("frequency_penalty", Honoured(Number(-2.0, 2.0))),
+    ("repetition_penalty", Honoured(Number(0.01, 100.0))),
+    ("seed", Honoured(Integer(i64::MIN, i64::MAX))),
+    ("stop", Honoured(Either(&[Text, TEXTS]))),
+    ("stop_token_ids", Honoured(TOKEN_IDS)),
+    ("ignore_eos", Honoured(Bool)),
+    ("logit_bias", Honoured(Form::Map(&Number(-100.0, 100.0)))),
+    ("skip_special_tokens", Honoured(Bool)),
+    ("include_stop_str_in_output", Honoured(Bool)),
+    ("return_tokens_as_token_ids", Honoured(Bool)),
+    ("return_token_ids", Honoured(Bool)),
+    ("user", Honoured(Text)),
+    ("metadata", Honoured(STRINGS)),
+    ("prompt_logprobs", Honoured(Integer(0, MAX_LOGPROBS))),
+    ("n", Honoured(Integer(1, MAX_CHOICES))),
+    ("priority", Honoured(urgency::PRIORITY)),
+    ("deadline_ms", Honoured(urgency::DEADLINE_MS)),
     // Accepted where they ask for nothing.
     ("use_beam_search", Only(&["false"])),
     ("length_penalty", Only(&["1", "1.0"])),
     ("spaces_between_special_tokens", Only(&["true"])),
-    ("service_tier", Honoured),
+    ("service_tier", Honoured(urgency::SERVICE_TIER)),
     ("bad_words", Only(&["[]"])),
     ("allowed_token_ids", NEVER),
     ("truncate_prompt_tokens", NEVER),
@@ -72,8 +73,8 @@ pub(crate) const SHARED: &[Field] = &[
     ("logits_processors", NEVER),
     ("cache_salt", NEVER),
     ("request_id", NEVER),
-    ("session_id", Honoured),
-    ("safety_identifier", Honoured),
+    ("session_id", Honoured(Text)),
+    ("safety_identifier", Honoured(Text)),
     ("kv_transfer_params", NEVER),
     ("vllm_xargs", NEVER),
 ];
@@ -129,10 +130,10 @@ impl Generate {
             return Err(ApiError::field("stop_token_ids", message));
         }
         let max_completion = fields
-            .integer("max_completion_tokens", 1, i64::MAX)?
+            .integer("max_completion_tokens")?
             .map(|n| ("max_completion_tokens", n as usize));
         let max_tokens = fields
-            .integer("max_tokens", 1, i64::MAX)?
+            .integer("max_tokens")?
             .map(|n| ("max_tokens", n as usize));
         if let (Some((_, a)), Some((_, b))) = (max_completion, max_tokens)
             && a != b
@@ -145,7 +146,7 @@ impl Generate {
         let stop_strings = stop_strings(fields)?;
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         let framing = Framing::take(fields)?;
-        let prompt_logprobs = fields.integer("prompt_logprobs", 0, MAX_LOGPROBS)?;
+        let prompt_logprobs = fields.integer("prompt_logprobs")?;
         if framing.stream && prompt_logprobs.is_some() {
             let message = "prompt_logprobs come with whole answers only, not with stream";
             return Err(ApiError::field("prompt_logprobs", message));
@@ -164,7 +165,7 @@ impl Generate {
             stops: stop_matcher(&stop_strings, include_stop)?,
             stop_strings: stop_strings.into(),
             max_tokens: max_completion.or(max_tokens),
-            min_tokens: fields.integer("min_tokens", 0, i64::MAX)?.unwrap_or(0) as usize,
+            min_tokens: fields.integer("min_tokens")?.unwrap_or(0) as usize,
             ignores_eos,
             stop_token_ids,
             priority,
@@ -328,7 +329,7 @@ impl Generate {
 
 /// A number of choices a prompt.
 pub(crate) fn choices(fields: &mut Fields, name: &str) -> Result<Option<usize>, ApiError> {
-    let count = fields.integer(name, 1, MAX_CHOICES)?;
+    let count = fields.integer(name)?;
     Ok(count.map(|count| count as usize))
 }
 

@@ -7,6 +7,7 @@ pub(super) mod embeddings;
 pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;
+pub(super) mod form;
 pub(super) mod framing;
 pub(super) mod generate;
 pub(super) mod output_format;

@@ -2,18 +2,22 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, check_keys, typed};
+use super::fields::{
+    Field, Fields, NEVER, Support::Honoured, Support::Only, Support::Required, check_keys, typed,
+};
+use super::form::Form::{Any, Table, Text, Word};
+use super::form::{Form, OBJECT, TEXTS};
 use crate::server::error::ApiError;
 use crate::text::{GrammarError, Rule};
 
 /// Fields of this file.
 pub(crate) const FIELDS: &[Field] = &[
-    ("response_format", Honoured),
-    ("structured_outputs", Honoured),
-    ("guided_json", Honoured),
-    ("guided_regex", Honoured),
-    ("guided_choice", Honoured),
-    ("guided_grammar", Honoured),
+    ("response_format", Honoured(Table(RESPONSE_FORMAT))),
+    ("structured_outputs", Honoured(Table(STRUCTURED_OUTPUTS))),
+    ("guided_json", Honoured(Any)),
+    ("guided_regex", Honoured(Text)),
+    ("guided_choice", Honoured(TEXTS)),
+    ("guided_grammar", Honoured(Text)),
     (
         "guided_decoding_backend",
         Only(&["\"auto\"", "\"guidance\""]),
@@ -21,22 +25,31 @@ pub(crate) const FIELDS: &[Field] = &[
     ("guided_whitespace_pattern", NEVER),
 ];
 
-const RESPONSE_FORMAT: &[Field] = &[("type", Honoured), ("json_schema", Honoured)];
+/// A JSON Schema.
+pub(super) const SCHEMA: Form = Form::Either(&[OBJECT, Form::Bool]);
+
+const RESPONSE_FORMAT: &[Field] = &[
+    (
+        "type",
+        Required(Word(&["text", "json_object", "json_schema"])),
+    ),
+    ("json_schema", Honoured(Table(JSON_SCHEMA))),
+];
 
 const JSON_SCHEMA: &[Field] = &[
-    ("name", Honoured),
-    ("description", Honoured),
-    ("schema", Honoured),
+    ("name", Honoured(Text)),
+    ("description", Honoured(Text)),
+    ("schema", Required(SCHEMA)),
     // Schemas are always followed to the letter.
     ("strict", Only(&["true", "false"])),
 ];
 
 const STRUCTURED_OUTPUTS: &[Field] = &[
-    ("json", Honoured),
-    ("json_object", Honoured),
-    ("regex", Honoured),
-    ("choice", Honoured),
-    ("grammar", Honoured),
+    ("json", Honoured(Any)),
+    ("json_object", Honoured(Any)),
+    ("regex", Honoured(Text)),
+    ("choice", Honoured(TEXTS)),
+    ("grammar", Honoured(Text)),
     ("structural_tag", NEVER),
     ("disable_any_whitespace", Only(&["false"])),
     ("disable_additional_properties", Only(&["false"])),

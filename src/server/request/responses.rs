@@ -3,33 +3,44 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, check_keys, typed,
+    Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only, Support::Required,
+    check_keys, typed,
 };
+use super::form::Form::{Bool, Either, List, Number, Table, Text, Word};
+use super::form::{FUNCTION_TYPE, Form, OBJECT, STRINGS, at_least};
+use super::output_format::SCHEMA;
 use super::translate::{move_fields, move_tools, string};
+use super::{thinking, urgency};
 use crate::server::error::ApiError;
 
 /// Fields of this endpoint.
 pub(crate) const FIELDS: &[Field] = &[
-    ("model", Honoured),
-    ("input", Honoured),
-    ("instructions", Honoured),
-    ("max_output_tokens", Honoured),
-    ("temperature", Honoured),
-    ("top_p", Honoured),
-    ("tools", Honoured),
-    ("tool_choice", Honoured),
-    ("parallel_tool_calls", Honoured),
-    ("text", Honoured),
-    ("reasoning", Honoured),
-    ("stream", Honoured),
+    ("model", Honoured(Text)),
+    ("input", Required(Either(&[Text, List(&ITEM)]))),
+    ("instructions", Honoured(Text)),
+    ("max_output_tokens", Honoured(at_least(1))),
+    ("temperature", Honoured(Number(0.0, 100.0))),
+    ("top_p", Honoured(Number(0.0, 1.0))),
+    ("tools", Honoured(List(&Table(TOOL)))),
+    (
+        "tool_choice",
+        Honoured(Either(&[
+            Word(&["none", "auto", "required"]),
+            Table(CHOICE),
+        ])),
+    ),
+    ("parallel_tool_calls", Honoured(Bool)),
+    ("text", Honoured(Table(TEXT))),
+    ("reasoning", Honoured(Table(EFFORT))),
+    ("stream", Honoured(Bool)),
     (
         "stream_options",
         Only(&[r#"{"include_obfuscation":false}"#]),
     ),
-    ("user", Honoured),
-    ("safety_identifier", Honoured),
-    ("metadata", Honoured),
-    ("service_tier", Honoured),
+    ("user", Honoured(Text)),
+    ("safety_identifier", Honoured(Text)),
+    ("metadata", Honoured(STRINGS)),
+    ("service_tier", Honoured(urgency::SERVICE_TIER)),
     ("store", Only(&["false"])),
     ("background", Only(&["false"])),
     ("truncation", Only(&["\"disabled\""])),
@@ -49,67 +60,89 @@ pub(crate) const FIELDS: &[Field] = &[
     ("prompt", NEVER),
 ];
 
+const ITEM: Form = Either(&[Table(MESSAGE), Table(CALL), Table(OUTPUT), Table(REASONING)]);
+const CONTENT: Form = Either(&[Text, List(&Table(PART))]);
+const CHOICE: &[Field] = &[("type", Required(FUNCTION_TYPE)), ("name", Required(Text))];
 const MESSAGE: &[Field] = &[
     ("type", Only(&["\"message\""])),
-    ("role", Honoured),
-    ("content", Honoured),
+    (
+        "role",
+        Required(Word(&["system", "developer", "user", "assistant"])),
+    ),
+    ("content", Required(CONTENT)),
     ("id", Hint("items are known by their place")),
     ("status", Hint("items of the input are over")),
     ("phase", Hint("of use to who shows it")),
 ];
 const CALL: &[Field] = &[
-    ("type", Honoured),
-    ("call_id", Honoured),
-    ("name", Honoured),
-    ("arguments", Honoured),
+    ("type", Required(Word(&["function_call"]))),
+    ("call_id", Required(Text)),
+    ("name", Required(Text)),
+    ("arguments", Required(Text)),
     ("id", Hint("items are known by their place")),
     ("status", Hint("items of the input are over")),
 ];
 const OUTPUT: &[Field] = &[
-    ("type", Honoured),
-    ("call_id", Honoured),
-    ("output", Honoured),
+    ("type", Required(Word(&["function_call_output"]))),
+    ("call_id", Required(Text)),
+    ("output", Required(CONTENT)),
     ("id", Hint("items are known by their place")),
     ("status", Hint("items of the input are over")),
 ];
 const REASONING: &[Field] = &[
-    ("type", Honoured),
-    ("content", Honoured),
+    ("type", Required(Word(&["reasoning"]))),
+    ("content", Honoured(CONTENT)),
     ("summary", Hint("thoughts stand in content")),
     ("encrypted_content", NEVER),
     ("id", Hint("items are known by their place")),
     ("status", Hint("items of the input are over")),
 ];
 const PART: &[Field] = &[
-    ("type", Honoured),
-    ("text", Honoured),
+    (
+        "type",
+        Required(Word(&[
+            "input_text",
+            "output_text",
+            "text",
+            "reasoning_text",
+        ])),
+    ),
+    ("text", Required(Text)),
     ("annotations", Only(&["[]"])),
     ("logprobs", Only(&["[]"])),
 ];
 const TOOL: &[Field] = &[
-    ("type", Honoured),
-    ("name", Honoured),
-    ("description", Honoured),
-    ("parameters", Honoured),
+    ("type", Required(FUNCTION_TYPE)),
+    ("name", Required(Text)),
+    ("description", Honoured(Text)),
+    ("parameters", Honoured(OBJECT)),
     // Arguments always follow their schema.
     ("strict", Only(&["true", "false"])),
 ];
-const TEXT: &[Field] = &[("format", Honoured), ("verbosity", Only(&["\"medium\""]))];
+const TEXT: &[Field] = &[
+    ("format", Honoured(Table(FORMAT))),
+    ("verbosity", Only(&["\"medium\""])),
+];
 const FORMAT: &[Field] = &[
-    ("type", Honoured),
-    ("name", Honoured),
-    ("description", Honoured),
-    ("schema", Honoured),
+    (
+        "type",
+        Required(Word(&["text", "json_object", "json_schema"])),
+    ),
+    ("name", Honoured(Text)),
+    ("description", Honoured(Text)),
+    ("schema", Honoured(SCHEMA)),
     ("strict", Only(&["true", "false"])),
 ];
 const EFFORT: &[Field] = &[
-    ("effort", Honoured),
+    ("effort", Honoured(thinking::EFFORT)),
     ("summary", Only(&["\"auto\""])),
     ("generate_summary", Only(&["\"auto\""])),
 ];
 
 /// Translates a body whose fields were checked; gives what answers repeat of it, too.
-pub(crate) fn to_chat(mut fields: Fields) -> Result<(Fields, Map<String, Value>), ApiError> {
+pub(crate) fn to_chat(
+    mut fields: Fields,
+) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
     let mut chat = Map::new();
     let mut echo = Map::new();
     for (name, default) in [
@@ -177,7 +210,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<(Fields, Map<String, Value>)
         let effort = reasoning.remove("effort");
         chat.extend(effort.map(|effort| ("reasoning_effort".into(), effort)));
     }
-    Ok((Fields::of(chat), echo))
+    Ok((chat, echo))
 }
 
 /// What a field of the translated request is called in the original.

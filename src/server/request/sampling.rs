@@ -48,21 +48,21 @@ pub(crate) fn sampling(
     logprobs: Option<u32>,
 ) -> Result<SamplingParams, ApiError> {
     let defaults = model.defaults;
-    let top_p = fields.number("top_p", 0.0, 1.0)?.unwrap_or(defaults.top_p);
+    let top_p = fields.number("top_p")?.unwrap_or(defaults.top_p);
     if top_p == 0.0 {
         return Err(ApiError::field("top_p", "top_p must be above 0"));
     }
     let repetition_penalty = fields
-        .number("repetition_penalty", 0.01, 100.0)?
+        .number("repetition_penalty")?
         .unwrap_or(defaults.repetition_penalty);
     let temperature = fields
-        .number("temperature", 0.0, 100.0)?
+        .number("temperature")?
         .unwrap_or(defaults.temperature);
     // -1 and 0 both mean all, as in vLLM.
     let top_k = fields
-        .integer("top_k", -1, i64::from(u32::MAX))?
+        .integer("top_k")?
         .map_or(defaults.top_k, |k| k.max(0) as u32);
-    let seed = fields.integer("seed", i64::MIN, i64::MAX)?;
+    let seed = fields.integer("seed")?;
     Ok(SamplingParams {
         temperature: if temperature < GREEDY_BELOW {
             0.0
@@ -71,11 +71,9 @@ pub(crate) fn sampling(
         },
         top_k,
         top_p,
-        min_p: fields.number("min_p", 0.0, 1.0)?.unwrap_or(defaults.min_p),
-        presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
-        frequency_penalty: fields
-            .number("frequency_penalty", -2.0, 2.0)?
-            .unwrap_or(0.0),
+        min_p: fields.number("min_p")?.unwrap_or(defaults.min_p),
+        presence_penalty: fields.number("presence_penalty")?.unwrap_or(0.0),
+        frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(0.0),
         repetition_penalty,
         logit_bias: logit_bias(fields, model)?,
         // A fresh key of the standard library's hasher is as random as a seed needs to be.

@@ -3,14 +3,21 @@
 use serde_json::{Map, Value};
 
 use super::fields::{Field, Fields, Support::Honoured};
+use super::form::Form;
+use super::form::Form::{Bool, Integer};
 use crate::server::error::ApiError;
 use crate::text::{ChatTemplate, ThinkTokens, Tokenizer};
 
+pub(super) const EFFORT: Form = Form::Word(&["none", "minimal", "low", "medium", "high", "xhigh"]);
+
 /// Fields of this file.
 pub(crate) const FIELDS: &[Field] = &[
-    ("reasoning_effort", Honoured),
-    ("thinking_token_budget", Honoured),
-    ("include_reasoning", Honoured),
+    ("reasoning_effort", Honoured(EFFORT)),
+    (
+        "thinking_token_budget",
+        Honoured(Integer(0, u32::MAX as i64)),
+    ),
+    ("include_reasoning", Honoured(Bool)),
 ];
 
 /// Tokens of thoughts that an effort allows where the template knows no efforts; a high one is not bounded.
@@ -47,7 +54,7 @@ pub(crate) fn take(
         .then(|| token("<think>").zip(token("</think>")))
         .flatten()
         .map(|(begin, end)| ThinkTokens { begin, end });
-    let own = fields.integer("thinking_token_budget", 0, i64::from(u32::MAX))?;
+    let own = fields.integer("thinking_token_budget")?;
     let effort: Option<String> = fields.opt("reasoning_effort")?;
     let is_shown = fields.opt("include_reasoning")?.unwrap_or(true);
     let refuse = |name: &str| {

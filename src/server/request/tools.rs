@@ -2,29 +2,45 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Field, Fields, Support::Honoured, Support::Only, check_keys, typed};
+use super::fields::{
+    Field, Fields, Support::Honoured, Support::Only, Support::Required, check_keys, typed,
+};
+use super::form::Form::{Bool, Either, List, Table, Text, Word};
+use super::form::{FUNCTION_TYPE, OBJECT};
 use super::output_format::Asked;
 use crate::server::error::ApiError;
 use crate::text::{Rule, ToolChoice, ToolRules};
 
 /// Fields of this file.
 pub(crate) const FIELDS: &[Field] = &[
-    ("tools", Honoured),
-    ("tool_choice", Honoured),
-    ("parallel_tool_calls", Honoured),
+    ("tools", Honoured(List(&Table(TOOL)))),
+    (
+        "tool_choice",
+        Honoured(Either(&[
+            Word(&["none", "auto", "required"]),
+            Table(CHOICE),
+        ])),
+    ),
+    ("parallel_tool_calls", Honoured(Bool)),
     ("functions", Only(&["[]"])),
     ("function_call", Only(&["\"none\"", "\"auto\""])),
 ];
 
-const TOOL: &[Field] = &[("type", Honoured), ("function", Honoured)];
+const TOOL: &[Field] = &[
+    ("type", Required(FUNCTION_TYPE)),
+    ("function", Required(Table(FUNCTION))),
+];
 const FUNCTION: &[Field] = &[
-    ("name", Honoured),
-    ("description", Honoured),
-    ("parameters", Honoured),
+    ("name", Required(Text)),
+    ("description", Honoured(Text)),
+    ("parameters", Honoured(OBJECT)),
     // Arguments always follow their schema.
     ("strict", Only(&["true", "false"])),
 ];
-const CHOICE: &[Field] = &[("type", Honoured), ("function", Honoured)];
+const CHOICE: &[Field] = &[
+    ("type", Required(FUNCTION_TYPE)),
+    ("function", Required(OBJECT)),
+];
 
 /// Tools a request may have.
 const MAX_TOOLS: usize = 128;

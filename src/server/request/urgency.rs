@@ -5,12 +5,18 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::form::Form;
 use crate::request::Priority;
 use crate::server::error::ApiError;
 use crate::server::state::ServedModel;
 
-/// A day.
-const MAX_DEADLINE_MS: i64 = 86_400_000;
+/// Up to a day.
+pub(super) const DEADLINE_MS: Form = Form::Integer(1, 86_400_000);
+pub(super) const PRIORITY: Form = Form::Either(&[
+    Form::Word(&["interactive", "standard", "batch"]),
+    Form::Integer(0, 0),
+]);
+pub(super) const SERVICE_TIER: Form = Form::Word(&["auto", "default", "flex", "priority"]);
 
 /// A class by its name, by OpenAI's service tier or vLLM's number for those that are all alike.
 pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
@@ -54,7 +60,7 @@ pub(crate) fn deadline(
     model: &ServedModel,
     priority: Priority,
 ) -> Result<Option<Duration>, ApiError> {
-    let own = fields.integer("deadline_ms", 1, MAX_DEADLINE_MS)?;
+    let own = fields.integer("deadline_ms")?;
     let own = own.map(|ms| Duration::from_millis(ms as u64));
     let default = model
         .default_deadline

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use crate::request::Adapter;
 use crate::server::error::ApiError;
-use crate::server::request::fields::{Field, Fields, Support::Honoured, Support::Only};
+use crate::server::request::fields::{
+    Field, Fields, Support::Honoured, Support::Only, Support::Required,
+};
+use crate::server::request::form::Form::{Bool, Text};
 use crate::server::state::{AppState, ServedModel};
 use crate::telemetry::log_line;
 
@@ -125,13 +128,13 @@ impl ServedModel {
 }
 
 pub(crate) const LOAD: &[Field] = &[
-    ("lora_name", Honoured),
-    ("lora_path", Honoured),
-    ("load_inplace", Honoured),
+    ("lora_name", Required(Text)),
+    ("lora_path", Required(Text)),
+    ("load_inplace", Honoured(Bool)),
     ("is_3d_lora_weight", Only(&["false"])),
 ];
 
-pub(crate) const UNLOAD: &[Field] = &[("lora_name", Honoured), ("lora_int_id", Only(&[]))];
+pub(crate) const UNLOAD: &[Field] = &[("lora_name", Required(Text)), ("lora_int_id", Only(&[]))];
 
 /// `POST /v1/load_lora_adapter`.
 pub(crate) async fn load(

@@ -15,14 +15,17 @@ use crate::server::request::chat_prompt::{self, ChatPrompt};
 use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only,
 };
+use crate::server::request::form::Form::{Bool, Integer};
+use crate::server::request::form::at_least;
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
 use crate::server::request::{output_format, thinking, tools};
 use crate::server::state::AppState;
 
 /// This endpoint's own fields.
 pub(crate) const FIELDS: &[Field] = &[
-    ("max_completion_tokens", Honoured),
-    ("top_logprobs", Honoured),
+    ("max_completion_tokens", Honoured(at_least(1))),
+    ("logprobs", Honoured(Bool)),
+    ("top_logprobs", Honoured(Integer(0, MAX_LOGPROBS))),
     ("modalities", Only(&["[\"text\"]"])),
     ("best_of", Only(&["1"])),
     ("echo", Only(&["false"])),
@@ -100,7 +103,7 @@ pub(crate) async fn prepare(
 /// `logprobs` says whether, `top_logprobs` how many alternatives.
 fn logprobs(fields: &mut Fields) -> Result<Option<u32>, ApiError> {
     let wanted = fields.opt::<bool>("logprobs")?.unwrap_or(false);
-    match fields.integer("top_logprobs", 0, MAX_LOGPROBS)? {
+    match fields.integer("top_logprobs")? {
         Some(count) if count > 0 && !wanted => Err(ApiError::field(
             "top_logprobs",
             "top_logprobs needs logprobs to be true",

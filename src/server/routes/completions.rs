@@ -14,8 +14,10 @@ use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
 use crate::server::answer::respond::{Call, respond};
 use crate::server::error::ApiError;
 use crate::server::request::fields::{
-    Field, Fields, NEVER, Support::Honoured, Support::Only, typed,
+    Field, Fields, NEVER, Support::Honoured, Support::Only, Support::Required, typed,
 };
+use crate::server::request::form::Form::{Bool, Either, Integer, List, Text};
+use crate::server::request::form::{self, TOKEN_IDS};
 use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
 use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
@@ -23,13 +25,17 @@ use crate::server::state::{AppState, ServedModel};
 
 /// This endpoint's own fields.
 pub(crate) const FIELDS: &[Field] = &[
-    ("prompt", Honoured),
-    ("best_of", Honoured),
-    ("echo", Honoured),
+    ("prompt", Required(PROMPT)),
+    ("logprobs", Honoured(Integer(0, MAX_LOGPROBS))),
+    ("best_of", Honoured(Integer(1, MAX_CHOICES))),
+    ("echo", Honoured(Bool)),
     ("add_special_tokens", Only(&["true"])),
     ("prompt_embeds", NEVER),
     ("suffix", NEVER),
 ];
+
+/// A string or a list of token ids, or several of either.
+const PROMPT: form::Form = Either(&[Text, TOKEN_IDS, List(&Either(&[Text, TOKEN_IDS]))]);
 
 /// OpenAI's default for this endpoint.
 const DEFAULT_MAX_TOKENS: usize = 16;
@@ -48,7 +54,7 @@ pub(crate) async fn handle(
     let prompts = prompts(fields.required("prompt")?, model)?;
     let echoes = fields.opt("echo")?.unwrap_or(false);
     let best_of = choices(&mut fields, "best_of")?;
-    let logprobs = fields.integer("logprobs", 0, MAX_LOGPROBS)?;
+    let logprobs = fields.integer("logprobs")?;
     let generate = Generate::take(&mut fields, model, logprobs.map(|count| count as u32))?;
     let mut generate = candidates(generate, best_of, prompts.len())?;
     generate.compile(Vec::new(), model).await?;

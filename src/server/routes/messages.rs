@@ -29,7 +29,13 @@ pub(crate) async fn handle(
     fields.must_have("max_tokens")?;
     let call = async {
         let wire = |form| Box::new(Anthropic::new(form)) as Box<_>;
-        chat::prepare(to_chat(fields)?, &state, &received, wire).await
+        chat::prepare(
+            Fields::of(to_chat(fields)?, chat::TABLES),
+            &state,
+            &received,
+            wire,
+        )
+        .await
     };
     let call = call.await.map_err(|error| error.renamed(original))?;
     respond(state, received, call).await
@@ -41,7 +47,7 @@ pub(crate) async fn count_tokens(
 ) -> Result<Json<Value>, ApiError> {
     let fields = Fields::parse(&body, &[PROMPT])?;
     let count = async {
-        let mut fields = to_chat(fields)?;
+        let mut fields = Fields::of(to_chat(fields)?, chat::TABLES);
         state.model.choose(fields.opt("model")?)?;
         let chat = ChatPrompt::take(&mut fields, &state.model)?;
         chat.encode(&state.model).await

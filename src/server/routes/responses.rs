@@ -24,9 +24,9 @@ pub(crate) async fn handle(
     state.model.engine.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[FIELDS])?;
     let call = async {
-        let (fields, echo) = to_chat(fields)?;
+        let (chat, echo) = to_chat(fields)?;
         let wire = |form| Box::new(Responses::new(form, echo)) as Box<_>;
-        chat::prepare(fields, &state, &received, wire).await
+        chat::prepare(Fields::of(chat, chat::TABLES), &state, &received, wire).await
     };
     let call = call.await.map_err(|error| error.renamed(original))?;
     respond(state, received, call).await

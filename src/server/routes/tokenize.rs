@@ -9,17 +9,19 @@ use serde_json::{Value, json};
 
 use crate::server::error::ApiError;
 use crate::server::request::chat_prompt::{self, ChatPrompt};
-use crate::server::request::fields::{Field, Fields, Support::Honoured};
+use crate::server::request::fields::{Field, Fields, Support::Honoured, Support::Required};
+use crate::server::request::form::Form::{Bool, Text};
+use crate::server::request::form::TOKEN_IDS;
 use crate::server::request::sampling::token_ids;
 use crate::server::request::{thinking, tools};
 use crate::server::state::AppState;
 use crate::text::Specials;
 
 pub(crate) const TOKENIZE: &[Field] = &[
-    ("model", Honoured),
-    ("prompt", Honoured),
-    ("add_special_tokens", Honoured),
-    ("return_token_strs", Honoured),
+    ("model", Honoured(Text)),
+    ("prompt", Honoured(Text)),
+    ("add_special_tokens", Honoured(Bool)),
+    ("return_token_strs", Honoured(Bool)),
 ];
 
 /// All fields of `/tokenize`: a chat is rendered as it would be for an answer.
@@ -30,7 +32,8 @@ pub(crate) const TABLES: &[&[Field]] = &[
     thinking::FIELDS,
 ];
 
-pub(crate) const DETOKENIZE: &[Field] = &[("model", Honoured), ("tokens", Honoured)];
+pub(crate) const DETOKENIZE: &[Field] =
+    &[("model", Honoured(Text)), ("tokens", Required(TOKEN_IDS))];
 
 pub(crate) async fn tokenize(
     State(state): State<AppState>,
