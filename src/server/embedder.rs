@@ -1,8 +1,8 @@
 //! The model behind `/v1/embeddings`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::ApiError;
 use crate::engine::EncoderHandle;
@@ -15,9 +15,16 @@ pub struct EmbeddingModel {
     pub name: String,
     /// Of requests to it.
     pub metrics: RequestMetrics,
-    loaded: OnceCell<Arc<LoadedEncoder>>,
+    /// Texts that may be tokenised at once: the rest of the machine is for the models.
+    pub(super) tokenises: Arc<Semaphore>,
+    /// The last one, if there was any.
+    attempt: Mutex<Option<Attempt>>,
     loader: EncoderLoader,
 }
+
+type Loaded = Result<Arc<LoadedEncoder>, String>;
+/// An attempt to load the model: nothing as long as it goes on, or where it panicked.
+type Attempt = watch::Receiver<Option<Loaded>>;
 
 /// What an embedding model computes with.
 pub struct LoadedEncoder {
@@ -40,7 +47,8 @@ impl EmbeddingModel {
         Self {
             name,
             metrics,
-            loaded: OnceCell::new(),
+            tokenises: Arc::new(Semaphore::new(2)),
+            attempt: Mutex::new(None),
             loader,
         }
     }
@@ -51,36 +59,57 @@ impl EmbeddingModel {
     /// Why it cannot be loaded.
     pub fn load_now(&self) -> Result<(), String> {
         let loaded = Arc::new((self.loader)()?);
-        // It is loaded already where this is late.
-        let _ = self.loaded.set(loaded);
+        let (_, attempt) = watch::channel(Some(Ok(loaded)));
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
         Ok(())
     }
 
     /// The loaded model; whoever comes first has it loaded, the others wait. The loading goes on when they leave.
     ///
     /// # Errors
-    /// 503 with the reason; the next call tries again.
+    /// 503 with the reason, for all that wait; the next call tries again.
     pub(super) async fn loaded(self: &Arc<Self>) -> Result<Arc<LoadedEncoder>, ApiError> {
-        if let Some(loaded) = self.loaded.get() {
-            return Ok(Arc::clone(loaded));
+        let mut attempt = self
+            .attempt()
+            .map_err(|error| self.failed(&error.to_string()))?;
+        match attempt.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(loaded))) => Ok(Arc::clone(loaded)),
+            Ok(Some(Err(why))) => Err(self.failed(why)),
+            Ok(None) | Err(_) => Err(self.failed("it panicked")),
         }
+    }
+
+    /// The attempt to wait for: a new one if there was none, or it failed.
+    fn attempt(self: &Arc<Self>) -> std::io::Result<Attempt> {
+        let mut last = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |attempt: &Attempt| match &*attempt.borrow() {
+            Some(result) => result.is_err(),
+            // The sender is gone, and told nothing.
+            None => attempt.has_changed().is_err(),
+        };
+        if let Some(attempt) = last.as_ref().filter(|attempt| !is_over(attempt)) {
+            return Ok(attempt.clone());
+        }
+        let (done, attempt) = watch::channel(None);
         let model = Arc::clone(self);
-        let loading = tokio::spawn(async move {
-            let load = || async {
-                let model = Arc::clone(&model);
-                let loaded = tokio::task::spawn_blocking(move || (model.loader)()).await;
-                loaded.map_err(|_| "it panicked".to_owned())?.map(Arc::new)
-            };
-            model.loaded.get_or_try_init(load).await.map(Arc::clone)
-        });
-        let loaded = loading.await.map_err(|error| error.to_string());
-        loaded.and_then(|loaded| loaded).map_err(|why| {
-            log_line(&format!("{} could not be loaded: {why}", self.name));
-            let message = format!(
-                "the embedding model {:?} could not be loaded: {why}",
-                self.name
-            );
-            ApiError::unavailable(message)
-        })
+        // Not on the runtime, which waits for its blocking tasks when it ends.
+        std::thread::Builder::new()
+            .name("load-embedder".into())
+            .spawn(move || {
+                let loaded = (model.loader)().map(Arc::new);
+                if let Err(why) = &loaded {
+                    log_line(&format!("{} could not be loaded: {why}", model.name));
+                }
+                done.send_replace(Some(loaded));
+            })?;
+        *last = Some(attempt.clone());
+        Ok(attempt)
+    }
+
+    fn failed(&self, why: &str) -> ApiError {
+        let name = &self.name;
+        ApiError::unavailable(format!(
+            "the embedding model {name:?} could not be loaded: {why}"
+        ))
     }
 }

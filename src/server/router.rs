@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -99,12 +99,45 @@ async fn book_refusals(
                 | "/v1/messages"
                 | "/v1/responses"
         );
-    let response = next.run(request).await;
-    let status = response.status();
-    if asks_a_model && (status.is_client_error() || status.is_server_error()) {
-        received.refused(&state, status.as_u16());
+    if !asks_a_model {
+        return next.run(request).await;
     }
+    if let Some(model) = state
+        .embeddings
+        .as_ref()
+        .filter(|_| request.uri().path() == "/v1/embeddings")
+    {
+        received.answers_as(&model.name);
+    }
+    let mut open = Open {
+        state: &state,
+        received: &received,
+        status: None,
+    };
+    let response = next.run(request).await;
+    open.status = Some(response.status());
+    drop(open);
     response
+}
+
+/// A request on its way through the handlers.
+struct Open<'a> {
+    state: &'a AppState,
+    received: &'a Received,
+    /// Of the answer; none if the client leaves before there is one.
+    status: Option<StatusCode>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        match self.status {
+            None => self.received.left(self.state),
+            Some(status) if status.is_client_error() || status.is_server_error() => {
+                self.received.refused(self.state, status.as_u16());
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// An id in a header that may go into logs: short, and visible ASCII.

@@ -1,5 +1,7 @@
 //! The tokenizer of an encoder: text to ids, and the special tokens around them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::error::TokenizerError;
 
 const FILE: &str = "tokenizer.json";
@@ -20,6 +22,13 @@ impl EncoderTokenizer {
     /// # Errors
     /// If it is not one, or puts special tokens elsewhere than around a text.
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
+        let broken = |problem: &str| TokenizerError::field(FILE, problem);
+        // The crate indexes with what the file says.
+        let read = catch_unwind(AssertUnwindSafe(|| Self::read(json)));
+        read.unwrap_or_else(|_| Err(broken("it contradicts itself: reading it panicked")))
+    }
+
+    fn read(json: &[u8]) -> Result<Self, TokenizerError> {
         let broken = |problem: String| TokenizerError::field(FILE, problem);
         let mut inner =
             tokenizers::Tokenizer::from_bytes(json).map_err(|error| broken(error.to_string()))?;
@@ -32,18 +41,23 @@ impl EncoderTokenizer {
             before: Vec::new(),
             after: Vec::new(),
         };
-        const SAMPLE: &str = "a";
-        let own = made.encode(SAMPLE)?;
-        let framed = made.inner.encode_fast(SAMPLE, true);
-        let framed = framed.map_err(|error| broken(error.to_string()))?;
-        let framed = framed.get_ids();
-        let is_own = |at: &usize| framed[*at..].starts_with(&own);
-        let Some(at) = (0..=framed.len()).find(is_own).filter(|_| !own.is_empty()) else {
-            let problem = "post_processor: special tokens must stand before and behind a text";
-            return Err(broken(problem.into()));
-        };
-        made.before = framed[..at].to_vec();
-        made.after = framed[at + own.len()..].to_vec();
+        for sample in ["a", "a b c"] {
+            let own = made.encode(sample)?;
+            let framed = made.inner.encode_fast(sample, true);
+            let framed = framed.map_err(|error| broken(error.to_string()))?;
+            let framed = framed.get_ids();
+            if made.num_specials() == 0 {
+                let is_own = |at: &usize| framed[*at..].starts_with(&own);
+                let at = (0..=framed.len()).find(is_own).unwrap_or(0);
+                made.before = framed[..at].to_vec();
+                made.after = framed[(at + own.len()).min(framed.len())..].to_vec();
+            }
+            let is_around = !made.before.is_empty() && !made.after.is_empty();
+            if !is_around || made.framed(&own) != framed {
+                let problem = "post_processor: special tokens must stand before and behind a text";
+                return Err(broken(problem.into()));
+            }
+        }
         Ok(made)
     }
 
@@ -72,9 +86,12 @@ impl EncoderTokenizer {
         ids.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
     }
 
-    /// How many ids there are.
-    pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+    /// The largest id that it may give, plus one.
+    pub fn num_ids(&self) -> usize {
+        let vocabulary = self.inner.get_vocab(true);
+        let specials = self.before.iter().chain(&self.after);
+        let largest = vocabulary.values().chain(specials).max();
+        largest.map_or(0, |id| *id as usize + 1)
     }
 }
 
@@ -108,7 +125,23 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_tokenizer_is_an_error_naming_it() {
-        let error = EncoderTokenizer::from_json(b"{}").unwrap_err().to_string();
-        assert!(error.starts_with("tokenizer.json: "), "{error}");
+        let text = std::str::from_utf8(TINY).unwrap();
+        let without = |part: &str, other: &str| {
+            let changed = text.replacen(part, other, 1);
+            assert_ne!(changed, text);
+            changed
+        };
+        let template = "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}";
+        for json in [
+            "{}".to_owned(),
+            without("\"TemplateProcessing\"", "\"Template\""),
+            // A text that stands twice, and one that is of a pair.
+            without(template, &format!("{template}, {template}")),
+            without(template, &template.replace("\"A\"", "\"B\"")),
+        ] {
+            let error = EncoderTokenizer::from_json(json.as_bytes());
+            let error = error.unwrap_err().to_string();
+            assert!(error.starts_with("tokenizer.json: "), "{error}");
+        }
     }
 }

@@ -29,6 +29,7 @@ fn embeddings_are_those_of_transformers() {
         let ids = tokenizer.framed(&tokenizer.encode(&case.text).unwrap());
         assert_eq!(ids, case.token_ids, "{}", case.text);
         let vector = &embedder.embed(&[&ids]).unwrap()[0];
+        assert_eq!(vector.len(), case.vector.len());
         for (got, want) in vector.iter().zip(&case.vector) {
             assert!((got - want).abs() < 1e-5, "{}: {got} {want}", case.text);
         }

@@ -337,6 +337,38 @@ async fn a_model_that_cannot_be_loaded_is_tried_again_and_loaded_once() {
 }
 
 #[tokio::test]
+async fn one_attempt_to_load_is_for_all_who_wait_and_who_leaves_is_booked() {
+    let (go, gate) = mpsc::channel::<()>();
+    let (loads, gate) = (Arc::new(AtomicUsize::new(0)), Mutex::new(gate));
+    let counted = Arc::clone(&loads);
+    let loader: EncoderLoader = Box::new(move || {
+        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            gate.lock().unwrap().recv().unwrap();
+        }
+        Err("no network".into())
+    });
+    let server = Setup::echo().with_embeddings(loader).start().await;
+    let body = r#"{"input": "a"}"#;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(server.send("POST", PATH, body).await);
+    }
+    drop(server.send("POST", PATH, body).await);
+    let cancelled =
+        r#"flambeau_requests_total{model="embedder",tier="primary",outcome="cancelled"}"#;
+    server.until(cancelled, 1.0).await;
+    while loads.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.reply().await.unwrap().status(), 503);
+    }
+    // Who came late began another one; nobody who waited did.
+    assert!(loads.load(Ordering::SeqCst) < 8);
+}
+
+#[tokio::test]
 async fn a_model_that_fails_fails_those_requests_alone_and_goes_on() {
     let server = server().await;
     let failed = server.post(PATH, json!({"input": "rome"})).await;
@@ -355,13 +387,13 @@ async fn more_than_can_wait_is_a_429_that_says_when_to_come_back() {
         .with_embeddings(loader(Some(gate)))
         .start()
         .await;
-    // Half of what may wait.
+    // A quarter of what may wait, less what the first step takes.
     let large = json!({"input": vec!["word ".repeat(WINDOW - 2); 2048]}).to_string();
     let mut clients = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         clients.push(server.send("POST", PATH, &large).await);
     }
-    // Two of them wait for the gate, the other one does not.
+    // Four of them wait for the gate, the other one does not.
     let replies = clients.iter_mut().map(|client| Box::pin(client.reply()));
     let (refused, _, others) = futures_util::future::select_all(replies).await;
     let refused = refused.unwrap();
@@ -401,12 +433,11 @@ async fn requests_are_booked_under_the_models_name() {
         200
     );
     server.until(&outcome("stop"), 1.0).await;
-    assert!(
-        server
-            .metric(r#"flambeau_prompt_tokens_total{model="embedder"}"#)
-            .await
-            >= 7.0
-    );
+    let tokens = r#"flambeau_prompt_tokens_total{model="embedder"}"#;
+    assert_eq!(server.metric(tokens).await, 7.0);
+    for (name, count) in [("rejected", 1.0), ("cancelled", 1.0), ("error", 0.0)] {
+        assert_eq!(server.metric(&outcome(name)).await, count, "{name}");
+    }
     assert_eq!(server.metric(&Server::outcome("rejected")).await, 0.0);
 }
 

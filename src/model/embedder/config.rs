@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::model::ModelError;
 
@@ -51,11 +52,15 @@ struct BertJson {
     max_position_embeddings: usize,
     layer_norm_eps: f32,
     position_embedding_type: Option<String>,
+    #[serde(default)]
+    is_decoder: bool,
 }
 
 #[derive(Deserialize)]
 struct SentenceJson {
     max_seq_length: Option<usize>,
+    #[serde(default)]
+    do_lower_case: bool,
 }
 
 #[derive(Deserialize)]
@@ -64,21 +69,9 @@ struct ModuleJson {
     r#type: String,
 }
 
-#[derive(Deserialize)]
-struct PoolingJson {
-    #[serde(default)]
-    pooling_mode_cls_token: bool,
-    #[serde(default)]
-    pooling_mode_mean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_max_tokens: bool,
-    #[serde(default)]
-    pooling_mode_mean_sqrt_len_tokens: bool,
-}
-
 impl EmbedderConfig {
-    /// Reads config.json and, where the folder has them, modules.json with the pooling's config.json, and
-    /// sentence_bert_config.json. Without them it is the mean, over as many tokens as there are positions.
+    /// Reads config.json, modules.json with the pooling's config.json, and sentence_bert_config.json where there is one; without
+    /// it the window is as many tokens as there are positions.
     ///
     /// # Errors
     /// Each names the file or key at fault.
@@ -100,6 +93,16 @@ impl EmbedderConfig {
             positions.unwrap_or("absolute"),
             "absolute",
         )?;
+        if bert.is_decoder {
+            return Err(ModelError::config(
+                "is_decoder",
+                "is true: the model is no encoder",
+            ));
+        }
+        if !(bert.layer_norm_eps.is_finite() && bert.layer_norm_eps > 0.0) {
+            let message = format!("is {}, which is not above 0", bert.layer_norm_eps);
+            return Err(ModelError::config("layer_norm_eps", message));
+        }
         let sizes = [
             ("hidden_size", bert.hidden_size),
             ("intermediate_size", bert.intermediate_size),
@@ -146,6 +149,13 @@ fn window(folder: &Path, num_positions: usize) -> Result<usize, ModelError> {
         .exists()
         .then(|| json::<SentenceJson>(&path))
         .transpose()?;
+    if sentence
+        .as_ref()
+        .is_some_and(|sentence| sentence.do_lower_case)
+    {
+        let message = "do_lower_case is true, which is left to the tokenizer here; set it to false where that does it";
+        return Err(ModelError::file(&path, message));
+    }
     let window = sentence
         .and_then(|sentence| sentence.max_seq_length)
         .unwrap_or(num_positions);
@@ -161,11 +171,9 @@ fn window(folder: &Path, num_positions: usize) -> Result<usize, ModelError> {
 
 fn pooling(folder: &Path) -> Result<Pooling, ModelError> {
     let path = folder.join("modules.json");
-    if !path.exists() {
-        return Ok(Pooling::Mean);
-    }
+    // Without it the mean would be a guess, and a wrong one unnoticed.
     let modules: Vec<ModuleJson> = json(&path)?;
-    let mut pooling = Pooling::Mean;
+    let mut pooling = None;
     for ModuleJson {
         path: place,
         r#type,
@@ -176,39 +184,25 @@ fn pooling(folder: &Path) -> Result<Pooling, ModelError> {
             "Transformer" | "Normalize" => {}
             "Pooling" => {
                 if place.split('/').any(|part| part == "..") || Path::new(&place).is_absolute() {
-                    return Err(ModelError::file(
-                        &path,
-                        format!("the path {place:?} leads out of the folder"),
-                    ));
+                    let message = format!("the path {place:?} leads out of the folder");
+                    return Err(ModelError::file(&path, message));
                 }
                 let path = folder.join(place).join("config.json");
-                pooling = match json(&path)? {
-                    PoolingJson {
-                        pooling_mode_max_tokens: true,
-                        ..
+                let modes: Map<String, Value> = json(&path)?;
+                let modes = modes.iter().filter(|(name, value)| {
+                    name.starts_with("pooling_mode") && value.as_bool() == Some(true)
+                });
+                let modes: Vec<&str> = modes.map(|(name, _)| name.as_str()).collect();
+                pooling = Some(match modes[..] {
+                    ["pooling_mode_mean_tokens"] => Pooling::Mean,
+                    ["pooling_mode_cls_token"] => Pooling::First,
+                    _ => {
+                        let message = format!(
+                            "says {modes:?}; pooling by pooling_mode_mean_tokens or pooling_mode_cls_token is supported"
+                        );
+                        return Err(ModelError::file(&path, message));
                     }
-                    | PoolingJson {
-                        pooling_mode_mean_sqrt_len_tokens: true,
-                        ..
-                    } => None,
-                    PoolingJson {
-                        pooling_mode_cls_token: false,
-                        pooling_mode_mean_tokens: true,
-                        ..
-                    } => Some(Pooling::Mean),
-                    PoolingJson {
-                        pooling_mode_cls_token: true,
-                        pooling_mode_mean_tokens: false,
-                        ..
-                    } => Some(Pooling::First),
-                    _ => None,
-                }
-                .ok_or_else(|| {
-                    ModelError::file(
-                        &path,
-                        "only pooling by the mean of the tokens, or by the first one, is supported",
-                    )
-                })?;
+                });
             }
             other => {
                 let message = format!(
@@ -218,7 +212,7 @@ fn pooling(folder: &Path) -> Result<Pooling, ModelError> {
             }
         }
     }
-    Ok(pooling)
+    pooling.ok_or_else(|| ModelError::file(&path, "has no module that pools"))
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
@@ -236,7 +230,12 @@ mod tests {
     fn read(files: &[(&str, &str)]) -> Result<EmbedderConfig, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("1_Pooling")).unwrap();
-        for (name, text) in [("config.json", CONFIG)].iter().chain(files) {
+        let mean = (
+            "1_Pooling/config.json",
+            r#"{"pooling_mode_mean_tokens": true}"#,
+        );
+        let whole = [("config.json", CONFIG), MODULES, mean];
+        for (name, text) in whole.iter().chain(files) {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         EmbedderConfig::read(folder.path()).map_err(|error| error.to_string())
@@ -256,7 +255,7 @@ mod tests {
             r#"{"pooling_mode_cls_token": true}"#,
         );
         let window = ("sentence_bert_config.json", r#"{"max_seq_length": 8}"#);
-        let own = read(&[MODULES, first, window]).unwrap();
+        let own = read(&[first, window]).unwrap();
         assert_eq!((own.window, own.pooling), (8, Pooling::First));
     }
 
@@ -284,6 +283,12 @@ mod tests {
             )
             .contains("position_embedding_type")
         );
+        assert!(changed("1e-12", "-1.0").contains("layer_norm_eps: is -1"));
+        assert!(changed("1e-12", "1e-12, \"is_decoder\": true").contains("is_decoder"));
+        let none = ("modules.json", "[]");
+        assert!(read(&[none]).unwrap_err().contains("no module that pools"));
+        let lower = ("sentence_bert_config.json", r#"{"do_lower_case": true}"#);
+        assert!(read(&[lower]).unwrap_err().contains("do_lower_case"));
         let maximum = (
             "1_Pooling/config.json",
             r#"{"pooling_mode_max_tokens": true}"#,

@@ -10,7 +10,7 @@ mod weights;
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
 pub use config::{EmbedderConfig, Pooling};
 use weights::{Layer, Weights};
@@ -128,7 +128,7 @@ impl Embedder {
         let hidden = rows.hidden.flatten_all()?.to_vec1::<f32>()?;
         let width = self.config.hidden_size;
         let text = |rows: &[usize]| self.pool(&hidden[rows[0] * width..rows[1] * width]);
-        Ok(cu_seqlens.windows(2).map(text).collect())
+        cu_seqlens.windows(2).map(text).collect()
     }
 
     fn layer(&self, layer: &Layer, rows: &Buffers, cu_seqlens: &[usize]) -> Result<()> {
@@ -170,8 +170,11 @@ impl Embedder {
     }
 
     /// One vector of those of a text's tokens, `[n, H]`.
-    fn pool(&self, tokens: &[f32]) -> Vec<f32> {
+    fn pool(&self, tokens: &[f32]) -> Result<Vec<f32>> {
         let width = self.config.hidden_size;
+        if tokens.is_empty() {
+            bail!("embed: a text has no tokens");
+        }
         let mut pooled = tokens[..width].to_vec();
         if self.config.pooling == Pooling::Mean {
             // To the length of the sum: a mean is normalised to the same.
@@ -179,7 +182,11 @@ impl Embedder {
                 pooled.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
             }
         }
-        normalised(pooled)
+        let pooled = normalised(pooled);
+        if !pooled.iter().all(|x| x.is_finite()) {
+            bail!("embed: a text's vector is not finite");
+        }
+        Ok(pooled)
     }
 }
 
@@ -233,6 +240,7 @@ mod tests {
         let embedder = embedder(Cpu::new(2).unwrap());
         for case in cases() {
             let vector = &embedder.embed(&[&case.token_ids]).unwrap()[0];
+            assert_eq!(vector.len(), case.vector.len());
             for (got, want) in vector.iter().zip(&case.vector) {
                 assert!((got - want).abs() < 2e-6, "{got} {want}");
             }
@@ -269,6 +277,7 @@ mod tests {
         );
         assert!(embedder.embed(&[&[1; MAX_ROWS + 1]]).is_err());
         assert!(embedder.embed(&[]).unwrap().is_empty());
+        assert!(embedder.embed(&[&[1], &[]]).is_err());
     }
 
     #[test]

@@ -78,6 +78,26 @@ impl Received {
     }
 }
 
+impl Received {
+    /// Books a request whose client left before an [`Account`] was opened for it.
+    pub fn left(&self, state: &AppState) {
+        if self.is_booked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (outcome, e2e) = (Outcome::Cancelled, self.at.elapsed());
+        state.metrics(self.model(state)).ended(outcome, e2e, None);
+        state.options.request_log.write(&RequestRecord {
+            status: CLIENT_LEFT,
+            finish_reason: Some(outcome.as_str()),
+            latency_ms: ms(e2e),
+            ..self.record(state)
+        });
+    }
+}
+
+/// nginx's status for "the client closed the request".
+const CLIENT_LEFT: u16 = 499;
+
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -263,8 +283,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        // nginx's status for "the client closed the request".
-        self.close(Outcome::Cancelled, 499);
+        self.close(Outcome::Cancelled, CLIENT_LEFT);
     }
 }
 

@@ -7,6 +7,7 @@ use super::fields::{
 };
 use super::form::Form::{Either, Integer, List, Text, Word};
 use super::form::{Form, TOKEN_IDS};
+use crate::engine::MAX_WAITING_TOKENS;
 use crate::server::embedder::LoadedEncoder;
 use crate::server::error::ApiError;
 use crate::text::TokenizerError;
@@ -40,8 +41,13 @@ pub(crate) const FIELDS: &[Field] = &[
 /// A string or a list of token ids, or several of either.
 const INPUT: Form = Either(&[Text, TOKEN_IDS, List(&Either(&[Text, TOKEN_IDS]))]);
 
-/// OpenAI's limit.
+/// OpenAI's limits: of texts, and of the tokens of all of them.
 const MAX_INPUTS: usize = 2048;
+const MAX_TOKENS: usize = 300_000;
+const _: () = assert!(
+    MAX_TOKENS <= MAX_WAITING_TOKENS,
+    "a request alone finds room"
+);
 
 /// A checked request, apart from what only the tokenizer can say.
 pub(crate) struct EmbeddingRequest {
@@ -103,8 +109,9 @@ impl EmbeddingRequest {
             }
         };
         let long_input = match fields.opt::<String>("long_input")?.as_deref() {
-            None | Some("refuse") => LongInput::Refuse,
-            Some("mean_of_chunks") => LongInput::MeanOfChunks,
+            None => None,
+            Some("refuse") => Some(LongInput::Refuse),
+            Some("mean_of_chunks") => Some(LongInput::MeanOfChunks),
             Some(other) => {
                 let message = format!(
                     "long_input is {other:?}, but must be \"refuse\" or \"mean_of_chunks\""
@@ -114,12 +121,12 @@ impl EmbeddingRequest {
         };
         let truncated = fields.integer("truncate_prompt_tokens")?;
         let long_input = match (truncated, long_input) {
-            (None, long_input) => long_input,
-            (Some(_), LongInput::MeanOfChunks) => {
+            (None, long_input) => long_input.unwrap_or(LongInput::Refuse),
+            (Some(_), Some(_)) => {
                 let message = "truncate_prompt_tokens and long_input both say what becomes of long texts: send one";
                 return Err(ApiError::field("truncate_prompt_tokens", message));
             }
-            (Some(length), _) => LongInput::Truncate(usize::try_from(length).ok()),
+            (Some(length), None) => LongInput::Truncate(usize::try_from(length).ok()),
         };
         let dimensions = fields.integer("dimensions")?;
         fields.opt::<Value>("cache_salt")?;
@@ -152,7 +159,7 @@ impl EmbeddingRequest {
             );
             return Err(ApiError::field("dimensions", message));
         }
-        let (mut pieces, mut pieces_of) = (Vec::new(), Vec::new());
+        let (mut pieces, mut pieces_of, mut num_tokens) = (Vec::new(), Vec::new(), 0);
         for (i, input) in self.inputs.iter().enumerate() {
             let name = match self.is_list {
                 true => format!("input[{i}]"),
@@ -162,6 +169,13 @@ impl EmbeddingRequest {
             let before = pieces.len();
             self.fit(&own, &name, model, &mut pieces)?;
             pieces_of.push(pieces.len() - before);
+            num_tokens += pieces[before..].iter().map(Vec::len).sum::<usize>();
+            if num_tokens > MAX_TOKENS {
+                let message = format!(
+                    "input has more than {MAX_TOKENS} tokens, which is the most for one call: send fewer texts"
+                );
+                return Err(ApiError::field("input", message));
+            }
         }
         Ok(Texts {
             pieces,
@@ -181,11 +195,11 @@ impl EmbeddingRequest {
         let room = window - tokenizer.num_specials();
         match self.long_input {
             LongInput::Truncate(Some(length))
-                if !(tokenizer.num_specials()..=window).contains(&length) =>
+                if !(tokenizer.num_specials() + 1..=window).contains(&length) =>
             {
                 let message = format!(
                     "truncate_prompt_tokens is {length}, but must be -1 or in {}..={window}, special tokens included",
-                    tokenizer.num_specials()
+                    tokenizer.num_specials() + 1
                 );
                 return Err(ApiError::field("truncate_prompt_tokens", message));
             }
@@ -220,7 +234,7 @@ fn own_tokens(input: &Input, name: &str, model: &LoadedEncoder) -> Result<Vec<u3
             .encode(text)
             .map_err(|error: TokenizerError| ApiError::internal(error.to_string()))?),
         Input::Ids(ids) => {
-            let num_ids = tokenizer.vocab_size();
+            let num_ids = tokenizer.num_ids();
             if let Some(i) = ids.iter().position(|&id| id as usize >= num_ids) {
                 let message = format!(
                     "{name}[{i}] is {}, but the embedding model's vocabulary has {num_ids} tokens. {OTHER_VOCABULARY}",

@@ -145,8 +145,9 @@ pub(crate) async fn load(
     let name: String = fields.required("lora_name")?;
     let path: String = fields.required("lora_path")?;
     let replaces = fields.opt("load_inplace")?.unwrap_or(false);
-    if name.is_empty() || name == state.model.name {
-        let message = "lora_name must be a name of its own, neither empty nor the model's";
+    let is_embedder = (state.embeddings.as_ref()).is_some_and(|model| model.name == name);
+    if name.is_empty() || name == state.model.name || is_embedder {
+        let message = "lora_name must be a name of its own, neither empty nor a model's";
         return Err(ApiError::field("lora_name", message));
     }
     if !replaces && state.model.adapters.find(&name).is_some() {

@@ -34,7 +34,6 @@ pub(crate) async fn handle(
     let model = state.embeddings.as_ref().ok_or_else(|| {
         ApiError::not_here("no embedding model is served here; --embedding-model names one")
     })?;
-    received.answers_as(&model.name);
     let mut fields = Fields::parse(&body, &[FIELDS])?;
     let name = fields.opt::<String>("model")?;
     if let Some(name) = name.filter(|name| *name != model.name) {
@@ -42,6 +41,7 @@ pub(crate) async fn handle(
     }
     let request = EmbeddingRequest::take(&mut fields)?;
     let loaded = model.loaded().await?;
+    loaded.encoder.check_room()?;
     let (encoder, encoding) = (loaded.encoder.clone(), request.encoding);
     let (num_chars, caller) = (
         request.num_chars(),
@@ -50,7 +50,12 @@ pub(crate) async fn handle(
             session: None,
         },
     );
-    let mut texts = tokio::task::spawn_blocking(move || request.texts(&loaded))
+    let turn = Arc::clone(&model.tokenises).acquire_owned().await;
+    let tokenise = move || {
+        let _turn = turn;
+        request.texts(&loaded)
+    };
+    let mut texts = tokio::task::spawn_blocking(tokenise)
         .await
         .map_err(|_| ApiError::internal("the tokenizer panicked"))??;
     let pieces = std::mem::take(&mut texts.pieces);
@@ -89,9 +94,10 @@ pub(crate) async fn handle(
     let written = tokio::task::spawn_blocking(move || {
         answer.written(encoded.vectors, &lengths, &texts, encoding)
     });
-    let written = written
-        .await
-        .map_err(|_| ApiError::internal("writing the answer panicked"))?;
+    let written = written.await.map_err(|_| {
+        account.close(Outcome::Error, 500);
+        ApiError::internal("writing the answer panicked")
+    })?;
     account.close(Outcome::Stop, 200);
     let mut headers = provenance(Some("miss"), Some(timings));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -94,6 +94,7 @@ pub(crate) async fn detokenize(
     let mut fields = Fields::parse(&body, &[DETOKENIZE])?;
     let model = &state.model;
     model.choose(fields.opt("model")?)?;
+    fields.must_have("tokens")?;
     let ids = token_ids(&mut fields, "tokens", model)?;
     let tokenizer = Arc::clone(&model.tokenizer);
     let text = tokio::task::spawn_blocking(move || tokenizer.detokenise(&ids, false))
