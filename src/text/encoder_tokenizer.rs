@@ -134,7 +134,6 @@ mod tests {
         let template = "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}";
         for json in [
             "{}".to_owned(),
-            without("\"TemplateProcessing\"", "\"Template\""),
             // A text that stands twice, and one that is of a pair.
             without(template, &format!("{template}, {template}")),
             without(template, &template.replace("\"A\"", "\"B\"")),

@@ -104,7 +104,7 @@ fn a_hub_transfer_with_damage_on_the_way_leaves_nothing_that_blocks_the_next() {
     });
     let setup = setup.with_hf(&server);
     let error = setup.fetch().unwrap_err().to_string();
-    assert!(error.contains("org/tiny:tiny.gguf: has sha256"), "{error}");
+    assert!(error.contains("org/tiny: has sha256"), "{error}");
     setup.assert_served(&setup.fetch().unwrap(), ServedBy::Hub);
 }
 

@@ -294,9 +294,9 @@ mod tests {
             r#"{"pooling_mode_max_tokens": true}"#,
         );
         assert!(
-            read(&[MODULES, maximum])
+            read(&[maximum])
                 .unwrap_err()
-                .contains("only pooling by the mean")
+                .contains("says [\"pooling_mode_max_tokens\"]")
         );
         let dense = (
             "modules.json",

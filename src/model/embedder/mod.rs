@@ -287,11 +287,10 @@ mod tests {
         let config = std::fs::read_to_string(tiny.join("config.json")).unwrap();
         let config = config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
         std::fs::write(copy.path().join("config.json"), config).unwrap();
-        std::fs::copy(
-            tiny.join("model.safetensors"),
-            copy.path().join("model.safetensors"),
-        )
-        .unwrap();
+        std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
+        for file in ["model.safetensors", "modules.json", "1_Pooling/config.json"] {
+            std::fs::copy(tiny.join(file), copy.path().join(file)).unwrap();
+        }
         let error = Embedder::load(copy.path(), Cpu::new(1).unwrap())
             .err()
             .unwrap();

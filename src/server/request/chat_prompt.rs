@@ -27,6 +27,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ("documents", Only(&["[]"])),
     ("chat_template", NEVER),
     ("mm_processor_kwargs", NEVER),
+    ("media_io_kwargs", NEVER),
 ];
 
 /// Variables that are the server's to set.

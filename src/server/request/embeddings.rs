@@ -36,6 +36,11 @@ pub(crate) const FIELDS: &[Field] = &[
     ("request_id", NEVER),
     ("messages", NEVER),
     ("mm_processor_kwargs", NEVER),
+    ("media_io_kwargs", NEVER),
+    ("add_generation_prompt", NEVER),
+    ("continue_final_message", NEVER),
+    ("chat_template", NEVER),
+    ("chat_template_kwargs", NEVER),
 ];
 
 /// A string or a list of token ids, or several of either.

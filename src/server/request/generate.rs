@@ -76,6 +76,13 @@ pub(crate) const SHARED: &[Field] = &[
     ("session_id", Honoured(Text)),
     ("safety_identifier", Honoured(Text)),
     ("kv_transfer_params", NEVER),
+    ("ec_transfer_params", NEVER),
+    ("watermarking", Only(&["false"])),
+    ("logprob_token_ids", NEVER),
+    ("stream_interval", Only(&["1"])),
+    ("routed_experts_prompt_start", Only(&["0"])),
+    ("return_token_offsets", Only(&["false"])),
+    ("return_mm_kwargs", Only(&["true", "false"])),
     ("vllm_xargs", NEVER),
 ];
 

@@ -39,7 +39,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ("prompt_cache_retention", Only(&["\"in_memory\""])),
     ("prompt_cache_options", NEVER),
     ("moderation", NEVER),
-    ("media_io_kwargs", NEVER),
+    ("return_prompt_text", Only(&["false"])),
     ("audio", NEVER),
     ("prediction", NEVER),
     ("web_search_options", NEVER),

@@ -32,6 +32,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ("add_special_tokens", Only(&["true"])),
     ("prompt_embeds", NEVER),
     ("suffix", NEVER),
+    ("thinking_token_budget", NEVER),
 ];
 
 /// A string or a list of token ids, or several of either.
