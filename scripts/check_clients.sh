@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the clients that people have against the server: OpenAI's (Python and JavaScript), Anthropic's, LangChain, LlamaIndex
-# and a LiteLLM proxy; and schemathesis against the description of the API. They are installed into a folder of the user's cache the first time. Needs Python 3.10 with venv, and
-# Node.js with npm; says so and does nothing where they are missing, unless FLAMBEAU_CLIENTS=required.
+# and a LiteLLM proxy; schemathesis against the description of the API; and aiperf and guidellm, whose counts are compared with
+# the log's. They are installed into a folder of the user's cache the first time. Needs Python 3.10 with venv, and Node.js with
+# npm; says so and does nothing where they are missing, unless FLAMBEAU_CLIENTS=required.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +24,11 @@ if ! cmp -s tests/clients/requirements.txt "$cache/installed.txt"; then
     npm install --silent --no-audit --no-fund --prefix "$cache/node" openai
     cp tests/clients/requirements.txt "$cache/installed.txt"
 fi
+if ! cmp -s tests/clients/load_requirements.txt "$cache/installed_load.txt"; then
+    python3 -m venv "$cache/load"
+    "$cache/load/bin/pip" install --quiet --upgrade -r tests/clients/load_requirements.txt
+    cp tests/clients/load_requirements.txt "$cache/installed_load.txt"
+fi
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 port=$(free_port)
@@ -35,7 +41,7 @@ if [ -z "$program" ]; then
 fi
 # Serves with these options until the script ends, and waits until it does.
 serve() {
-    "$program" serve --port "$port" --api-key "$FLAMBEAU_KEY" "$@" >"$cache/server.log" 2>&1 &
+    "$program" serve --port "$port" "$@" >"$cache/requests.log" 2>"$cache/server.log" &
     server=$!
     trap stop EXIT
     for _ in $(seq 600); do
@@ -50,7 +56,7 @@ stop() {
 }
 
 # Few places, so that a busy moment is easy to make.
-serve --max-num-seqs 2 --max-queued-requests 2
+serve --api-key "$FLAMBEAU_KEY" --max-num-seqs 2 --max-queued-requests 2
 for test in openai_client anthropic_client frameworks; do
     PYTHONPATH=tests/clients "$cache/python/bin/python" "tests/clients/$test.py"
 done
@@ -61,8 +67,13 @@ stop
 
 # Everything that the description allows, and what it does not: no failure of the server, no answer that is not described, and
 # nothing accepted that should not be. Short answers, so that it gets far.
-serve --max-model-len 96
+serve --api-key "$FLAMBEAU_KEY" --max-model-len 96
 "$cache/python/bin/st" run "$FLAMBEAU_BASE/openapi.json" --header "Authorization: Bearer $FLAMBEAU_KEY" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,negative_data_rejection \
     --phases coverage,fuzzing --max-examples 10 --max-time 120 --seed 1 --no-shrink --continue-on-failure \
     --request-timeout 60 --workers 2 --warnings off --no-color --report-dir "$cache/schemathesis"
+stop
+
+# Of few cores one is left to them.
+serve --threads 1
+"$cache/load/bin/python" tests/clients/load_generators.py "$cache/requests.log" "$cache"
