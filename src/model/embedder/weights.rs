@@ -63,10 +63,10 @@ impl Weights {
         cpu: &Cpu,
     ) -> Result<Self, ModelError> {
         let file = SafetensorsFolder::open(folder, false, Packing::default())?;
-        let prefix = ["", "bert."].into_iter();
-        let prefix = prefix.filter(|prefix| file.has_named(&format!("{prefix}{WORDS}.weight")));
+        let mut prefixes = ["bert.", ""].into_iter();
+        let prefix = prefixes.find(|prefix| file.has_named(&format!("{prefix}{WORDS}.weight")));
         let loader = Loader {
-            prefix: prefix.last().unwrap_or_default(),
+            prefix: prefix.unwrap_or_default(),
             file,
             cpu,
         };

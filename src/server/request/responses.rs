@@ -139,10 +139,16 @@ const EFFORT: &[Field] = &[
     ("generate_summary", Only(&["\"auto\""])),
 ];
 
+/// A request as that of a chat.
+pub(crate) struct Translated {
+    /// Its fields.
+    pub chat: Map<String, Value>,
+    /// What answers repeat of the request.
+    pub echo: Map<String, Value>,
+}
+
 /// Translates a body whose fields were checked; gives what answers repeat of it, too.
-pub(crate) fn to_chat(
-    mut fields: Fields,
-) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
+pub(crate) fn to_chat(mut fields: Fields) -> Result<Translated, ApiError> {
     let mut chat = Map::new();
     let mut echo = Map::new();
     for (name, default) in [
@@ -210,7 +216,7 @@ pub(crate) fn to_chat(
         let effort = reasoning.remove("effort");
         chat.extend(effort.map(|effort| ("reasoning_effort".into(), effort)));
     }
-    Ok((chat, echo))
+    Ok(Translated { chat, echo })
 }
 
 /// What a field of the translated request is called in the original.

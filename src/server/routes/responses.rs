@@ -13,7 +13,7 @@ use crate::server::answer::respond::respond;
 use crate::server::answer::responses::Responses;
 use crate::server::error::ApiError;
 use crate::server::request::fields::Fields;
-use crate::server::request::responses::{FIELDS, original, to_chat};
+use crate::server::request::responses::{FIELDS, Translated, original, to_chat};
 use crate::server::state::AppState;
 
 pub(crate) async fn handle(
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     state.model.engine.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[FIELDS])?;
     let call = async {
-        let (chat, echo) = to_chat(fields)?;
+        let Translated { chat, echo } = to_chat(fields)?;
         let wire = |form| Box::new(Responses::new(form, echo)) as Box<_>;
         chat::prepare(Fields::of(chat, chat::TABLES), &state, &received, wire).await
     };
