@@ -6,6 +6,7 @@
 
 mod culprit;
 mod parts;
+mod spelling;
 mod vocabulary;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,8 @@ use llguidance::toktrie::InferenceCapabilities;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use thiserror::Error;
+
+use spelling::Spelling;
 
 use super::tokenizer::Tokenizer;
 use crate::constraint::{Constraint, TokenMask};
@@ -69,6 +72,7 @@ impl GrammarError {
 /// Compiles rules for one vocabulary.
 pub struct Grammars {
     factory: ParserFactory,
+    spelling: Spelling,
     kept: Mutex<Vec<(Rule, Matcher)>>,
 }
 
@@ -92,6 +96,7 @@ impl Grammars {
         };
         Ok(Self {
             factory,
+            spelling: Spelling::new(tokenizer),
             kept: Mutex::default(),
         })
     }
@@ -128,6 +133,11 @@ impl Grammars {
     }
 
     fn build(&self, rule: &Rule) -> Result<Matcher, GrammarError> {
+        if let Some(c) = self.spelling.missing(rule) {
+            let code = u32::from(c);
+            let message = format!("no tokens of the model spell {c:?} (U+{code:04X})");
+            return Err(GrammarError::whole(message));
+        }
         match rule {
             Rule::JsonSchema(schema) => {
                 culprit::check_limits(schema)?;

@@ -18,11 +18,21 @@ impl TokenizerEnv for Vocabulary {
     }
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.trie.tokenize_with_greedy_fallback(bytes, |text| {
+        let tokens = self.trie.tokenize_with_greedy_fallback(bytes, |text| {
             self.tokenizer
                 .encode(text, Specials::Plain)
                 .unwrap_or_else(|_| self.trie.greedy_tokenize(text.as_bytes()))
-        })
+        });
+        // What the vocabulary cannot spell the tokenizer leaves out, and behind it nothing is right.
+        let mut rest = bytes;
+        let spells = |token: &TokenId| match rest.strip_prefix(self.trie.token(*token)) {
+            Some(behind) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        };
+        tokens.into_iter().take_while(spells).collect()
     }
 
     /// Where the tokenizer puts a space before the first word, text that goes on cannot be tokenised by itself.
