@@ -7,19 +7,30 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Why a rule gives no mask.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConstraintError {
+    /// The rule leads nowhere with the model's tokens, or costs more than it may to go on with: the request's own fault.
+    #[error("cannot be followed any further: {0}")]
+    Rule(String),
+    /// What computes the masks failed.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
 /// A rule about tokens that follow each other. One lives as long as its sequence.
 pub trait Constraint: Send {
     /// Which tokens may come next. Where the answer may end, its stop tokens are among them.
     ///
     /// # Errors
     /// If it cannot be told within the limits that the rule was made with.
-    fn mask(&mut self) -> Result<TokenMask, String>;
+    fn mask(&mut self) -> Result<TokenMask, ConstraintError>;
 
     /// Takes in the token that was drawn.
     ///
     /// # Errors
     /// If it may not come here.
-    fn accept(&mut self, token_id: u32) -> Result<(), String>;
+    fn accept(&mut self, token_id: u32) -> Result<(), ConstraintError>;
 
     /// A copy in the same state, for another choice of the same request.
     fn boxed_clone(&self) -> Box<dyn Constraint>;
@@ -102,7 +113,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where a sequence's next mask appears.
 #[derive(Debug, Default)]
 pub struct MaskSlot {
-    mask: Mutex<Option<Result<Arc<TokenMask>, String>>>,
+    mask: Mutex<Option<Result<Arc<TokenMask>, ConstraintError>>>,
     filled: Condvar,
 }
 
@@ -111,17 +122,20 @@ impl MaskSlot {
     ///
     /// # Errors
     /// Why there is no mask.
-    pub fn wait(&self) -> Result<Arc<TokenMask>, String> {
+    pub fn wait(&self) -> Result<Arc<TokenMask>, ConstraintError> {
         let mask = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
         let filled = (self.filled).wait_timeout_while(mask, PATIENCE, |mask| mask.is_none());
         let (mut filled, _) = filled.unwrap_or_else(PoisonError::into_inner);
         filled
-            .get_or_insert_with(|| Err(format!("it took longer than {PATIENCE:?}")))
+            .get_or_insert_with(|| {
+                let message = format!("the next mask took longer than {PATIENCE:?}");
+                Err(ConstraintError::Failed(message))
+            })
             .clone()
     }
 
     /// Fills it; what comes after a failure changes nothing.
-    pub fn fill(&self, mask: Result<TokenMask, String>) {
+    pub fn fill(&self, mask: Result<TokenMask, ConstraintError>) {
         let mut slot = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             *slot = Some(mask.map(Arc::new));
@@ -135,7 +149,7 @@ impl MaskSlot {
     }
 
     /// Why there is no mask, where that is known.
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<ConstraintError> {
         let mask = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
         mask.as_ref().and_then(|mask| mask.as_ref().err().cloned())
     }
@@ -162,7 +176,10 @@ mod tests {
     #[test]
     fn who_waits_is_woken_by_the_mask_and_by_its_failure() {
         let slot = Arc::new(MaskSlot::default());
-        for expected in [Ok(TokenMask::none(32)), Err("too costly".to_owned())] {
+        for expected in [
+            Ok(TokenMask::none(32)),
+            Err(ConstraintError::Rule("too costly".into())),
+        ] {
             slot.clear();
             let waiting = {
                 let slot = Arc::clone(&slot);
@@ -171,6 +188,6 @@ mod tests {
             slot.fill(expected.clone());
             assert_eq!(waiting.join().unwrap(), expected.map(Arc::new));
         }
-        assert_eq!(slot.failure().as_deref(), Some("too costly"));
+        assert!(matches!(slot.failure(), Some(ConstraintError::Rule(_))));
     }
 }

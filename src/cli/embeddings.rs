@@ -29,11 +29,12 @@ pub(super) fn embedding_model(
     };
     load::check_task("embedding_model", spec, Task::Embed)?;
     let hub = Hub::new(HubConfig::from_env()?);
-    let name = match at_once {
-        true => hub.resolve(spec, &mut TextProgress::stderr())?.name,
-        // A card's id.
-        false => spec.to_owned(),
-    };
+    let source = at_once
+        .then(|| hub.resolve(spec, &mut TextProgress::stderr()))
+        .transpose()?;
+    // The default one is a card.
+    let name = source.as_ref().map_or(spec, |source| &source.name);
+    let name = name.to_owned();
     if name == model {
         anyhow::bail!(
             "embedding_model: {name:?} is the name of the model that generates; give one of them another name"
@@ -44,10 +45,12 @@ pub(super) fn embedding_model(
     let metrics = telemetry.requests(&name, "primary");
     let (spec, name_in_log) = (spec.to_owned(), name.clone());
     let loader = move || {
-        let loaded = hub
-            .resolve(&spec, &mut TextProgress::stderr())
-            .map_err(anyhow::Error::from)
-            .and_then(|source| load(&source.path, threads, &name_in_log));
+        let path = match &source {
+            Some(source) => Ok(source.path.clone()),
+            None => (hub.resolve(&spec, &mut TextProgress::stderr())).map(|source| source.path),
+        };
+        let path = path.map_err(anyhow::Error::from);
+        let loaded = path.and_then(|path| load(&path, threads, &name_in_log));
         loaded.map_err(|error| format!("{error:#}"))
     };
     let model = EmbeddingModel::new(name, metrics, Box::new(loader));

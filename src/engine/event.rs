@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::places::Place;
 
+use crate::constraint::ConstraintError;
 use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
 use crate::scheduler::Refusal;
 
@@ -14,8 +15,8 @@ use crate::scheduler::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The rule that its tokens follow could not be told any further.
-    #[error("the grammar of this request failed: {0}")]
-    Constraint(String),
+    #[error("the grammar of this request {0}")]
+    Constraint(#[from] ConstraintError),
     /// The step it was part of failed.
     #[error("the engine failed while computing this request: {0}")]
     Step(String),

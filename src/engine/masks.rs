@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use crate::constraint::{Constraint, MaskSlot, TokenMask};
+use crate::constraint::{Constraint, ConstraintError, MaskSlot, TokenMask};
 
 /// A sequence's rule and where its masks appear. There is at most one job for it at a time, since the next token is drawn
 /// only after its mask is there.
@@ -22,7 +22,7 @@ impl Constrained {
     }
 
     /// The mask that holds once `drawn` is taken in.
-    fn next(&self, drawn: Option<u32>) -> Result<TokenMask, String> {
+    fn next(&self, drawn: Option<u32>) -> Result<TokenMask, ConstraintError> {
         let step = || {
             let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(token_id) = drawn {
@@ -30,7 +30,8 @@ impl Constrained {
             }
             rule.mask()
         };
-        catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err("the grammar panicked".into()))
+        catch_unwind(AssertUnwindSafe(step))
+            .unwrap_or_else(|_| Err(ConstraintError::Failed("it panicked".into())))
     }
 }
 
@@ -52,7 +53,9 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if let Some(constrained) = &self.constrained {
-            (constrained.slot).fill(Err("nobody computed the mask".into()));
+            (constrained.slot).fill(Err(ConstraintError::Failed(
+                "nobody computed the mask".into(),
+            )));
         }
     }
 }

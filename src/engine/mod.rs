@@ -18,7 +18,7 @@ mod places;
 mod run_loop;
 
 pub use crate::scheduler::Refusal;
-pub use encoder::{EncodeError, Encoded, Encoder, EncoderHandle, MAX_WAITING_TOKENS};
+pub use encoder::{EncodeError, Encoded, Encoder, EncoderHandle, MAX_WAITING_TOKENS, normalised};
 pub use event::{EngineError, Event, EventSink, EventStream};
 pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 pub use handle::{EngineConfig, EngineHandle, SubmitError};

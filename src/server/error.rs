@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::constraint::ConstraintError;
 use crate::engine::{EngineError, Refusal, SubmitError};
 use crate::telemetry::Outcome;
 use crate::text::{ChatError, TemplateError, TokenizerError};
@@ -237,9 +238,12 @@ impl From<EngineError> for ApiError {
                     error.to_string(),
                 )
             },
+            EngineError::Constraint(ConstraintError::Rule(_)) => {
+                Self::bad_request(error.to_string())
+            }
             EngineError::Step(_)
             | EngineError::NoToken
-            | EngineError::Constraint(_)
+            | EngineError::Constraint(ConstraintError::Failed(_))
             | EngineError::Panic => Self::internal(error.to_string()),
         }
     }

@@ -131,6 +131,7 @@ struct Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         match self.status {
+            None if std::thread::panicking() => self.received.refused(self.state, 500),
             None => self.received.left(self.state),
             Some(status) if status.is_client_error() || status.is_server_error() => {
                 self.received.refused(self.state, status.as_u16());

@@ -14,6 +14,7 @@ pub struct EncoderTokenizer {
     /// Before a text's own tokens, and behind them.
     before: Vec<u32>,
     after: Vec<u32>,
+    num_ids: usize,
 }
 
 impl EncoderTokenizer {
@@ -40,6 +41,7 @@ impl EncoderTokenizer {
             inner,
             before: Vec::new(),
             after: Vec::new(),
+            num_ids: 0,
         };
         for sample in ["a", "a b c"] {
             let own = made.encode(sample)?;
@@ -58,6 +60,9 @@ impl EncoderTokenizer {
                 return Err(broken(problem.into()));
             }
         }
+        let vocabulary = made.inner.get_vocab(true);
+        let ids = vocabulary.values().chain(&made.before).chain(&made.after);
+        made.num_ids = ids.max().map_or(0, |id| *id as usize + 1);
         Ok(made)
     }
 
@@ -88,10 +93,7 @@ impl EncoderTokenizer {
 
     /// The largest id that it may give, plus one.
     pub fn num_ids(&self) -> usize {
-        let vocabulary = self.inner.get_vocab(true);
-        let specials = self.before.iter().chain(&self.after);
-        let largest = vocabulary.values().chain(specials).max();
-        largest.map_or(0, |id| *id as usize + 1)
+        self.num_ids
     }
 }
 

@@ -1,6 +1,6 @@
 //! Thoughts before an answer: they are free of the answer's rule, and may have a budget.
 
-use crate::constraint::{Constraint, TokenMask};
+use crate::constraint::{Constraint, ConstraintError, TokenMask};
 
 /// The tokens that begin and end thoughts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl AfterThoughts {
         TokenMask::new(vec![u32::MAX; self.vocab_size.div_ceil(32)])
     }
 
-    fn answer_mask(&mut self) -> Result<TokenMask, String> {
+    fn answer_mask(&mut self) -> Result<TokenMask, ConstraintError> {
         match &mut self.answer {
             Some(answer) => answer.mask(),
             None => Ok(self.all()),
@@ -69,7 +69,7 @@ impl AfterThoughts {
 }
 
 impl Constraint for AfterThoughts {
-    fn mask(&mut self) -> Result<TokenMask, String> {
+    fn mask(&mut self) -> Result<TokenMask, ConstraintError> {
         match self.stage {
             Stage::Open => {
                 let mut mask = self.answer_mask()?;
@@ -97,7 +97,7 @@ impl Constraint for AfterThoughts {
         }
     }
 
-    fn accept(&mut self, token_id: u32) -> Result<(), String> {
+    fn accept(&mut self, token_id: u32) -> Result<(), ConstraintError> {
         match self.stage {
             Stage::Open if token_id == self.tokens.begin => self.stage = Stage::Thinking(0),
             Stage::Thinking(_) if token_id == self.tokens.end => self.stage = Stage::Answering,
@@ -128,13 +128,13 @@ mod tests {
     struct One(bool);
 
     impl Constraint for One {
-        fn mask(&mut self) -> Result<TokenMask, String> {
+        fn mask(&mut self) -> Result<TokenMask, ConstraintError> {
             let mut mask = TokenMask::none(32);
             mask.allow(if self.0 { 9 } else { 1 });
             Ok(mask)
         }
 
-        fn accept(&mut self, token_id: u32) -> Result<(), String> {
+        fn accept(&mut self, token_id: u32) -> Result<(), ConstraintError> {
             assert_eq!(token_id, 1);
             self.0 = true;
             Ok(())

@@ -1,4 +1,4 @@
-//! Every answer is as `docs/openapi.json` describes it.
+//! Every answer is as `docs/openapi.json` describes it, and so is every request that is taken.
 
 use std::sync::LazyLock;
 
@@ -42,6 +42,18 @@ pub fn check(method: &str, path: &str, reply: &Reply) {
     );
     if kind == "application/json" {
         assert_valid(&content[kind]["schema"], &reply.json(), &what);
+    }
+}
+
+/// Checks the body of a request that was taken.
+pub fn check_taken(path: &str, body: &str) {
+    let Some(operation) = operation("POST", path) else {
+        return;
+    };
+    if let Some(body_schema) = operation.get("requestBody") {
+        let schema = &body_schema["content"]["application/json"]["schema"];
+        let body = serde_json::from_str(body).unwrap();
+        assert_valid(schema, &body, &format!("the body of POST {path}"));
     }
 }
 

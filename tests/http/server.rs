@@ -213,6 +213,9 @@ impl Server {
         let mut client = self.send("POST", path, &body.to_string()).await;
         let reply = client.reply().await.unwrap();
         described::check("POST", path, &reply);
+        if reply.status() == 200 {
+            described::check_taken(path, &body.to_string());
+        }
         reply
     }
 
@@ -229,6 +232,7 @@ impl Server {
         assert_eq!(head.status, 200);
         let events = client.events().await.unwrap();
         described::check_events(path, &events);
+        described::check_taken(path, &body.to_string());
         events
     }
 

@@ -17,7 +17,7 @@ use weights::{Layer, Weights};
 
 use super::ModelError;
 use crate::backend::cpu::Cpu;
-use crate::engine::{Encoder, ExecutorError};
+use crate::engine::{Encoder, ExecutorError, normalised};
 use crate::ops::{add_assign, embedding, encoder_attention, gelu, layer_norm, matmul};
 
 /// Token rows a step: enough for the matrix products to be efficient, few enough for a short text not to wait long.
@@ -188,15 +188,6 @@ impl Embedder {
         }
         Ok(pooled)
     }
-}
-
-/// At length 1. A vector of zeros, which has no direction, stays as it is.
-fn normalised(mut vector: Vec<f32>) -> Vec<f32> {
-    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    if norm > 0.0 {
-        vector.iter_mut().for_each(|x| *x /= norm);
-    }
-    vector
 }
 
 impl Encoder for Embedder {

@@ -69,7 +69,11 @@ impl Received {
         if self.is_booked.swap(true, Ordering::Relaxed) {
             return;
         }
-        state.metrics(self.model(state)).rejected();
+        let metrics = state.metrics(self.model(state));
+        match status {
+            500 => metrics.ended(Outcome::Error, self.at.elapsed(), None),
+            _ => metrics.rejected(),
+        }
         state.options.request_log.write(&RequestRecord {
             status,
             latency_ms: ms(self.at.elapsed()),

@@ -313,7 +313,7 @@ fn tool_choice(choice: Map<String, Value>, chat: &mut Map<String, Value>) -> Res
 fn think(thinking: Map<String, Value>, chat: &mut Map<String, Value>) -> Result<(), ApiError> {
     check_keys(&thinking, &[THINKING_CONFIG], "thinking.")?;
     let kind = thinking.get("type").and_then(Value::as_str);
-    if kind != Some("enabled") && thinking.get("budget_tokens").is_some_and(|n| !n.is_null()) {
+    if kind != Some("enabled") && thinking.contains_key("budget_tokens") {
         let message = "thinking.budget_tokens needs the type \"enabled\"";
         return Err(ApiError::field("thinking.budget_tokens", message));
     }
@@ -341,10 +341,10 @@ fn output_config(
     chat: &mut Map<String, Value>,
 ) -> Result<(), ApiError> {
     check_keys(&config, &[OUTPUT_CONFIG], "output_config.")?;
-    if let Some(effort) = config.get("effort").filter(|effort| !effort.is_null()) {
+    if let Some(effort) = config.get("effort") {
         chat.insert("reasoning_effort".into(), effort.clone());
     }
-    if let Some(format) = config.get("format").filter(|format| !format.is_null()) {
+    if let Some(format) = config.get("format") {
         let format: Map<String, Value> = typed("output_config.format", format.clone())?;
         check_keys(&format, &[FORMAT], "output_config.format.")?;
         let schema = json!({"schema": format.get("schema")});

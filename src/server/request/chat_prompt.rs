@@ -18,9 +18,11 @@ use crate::text::{
     with_instructions,
 };
 
-/// Fields of this file.
+/// What a chat cannot be without.
+pub(crate) const MESSAGES: &[Field] = &[("messages", Required(conversation::MESSAGES))];
+
+/// The other fields of this file.
 pub(crate) const FIELDS: &[Field] = &[
-    ("messages", Required(conversation::MESSAGES)),
     ("add_generation_prompt", Honoured(Bool)),
     ("continue_final_message", Honoured(Bool)),
     ("chat_template_kwargs", Honoured(OBJECT)),

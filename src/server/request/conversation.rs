@@ -32,7 +32,7 @@ const MESSAGE: &[Field] = &[
     ("function_call", NEVER),
 ];
 
-pub(super) const MESSAGES: Form = List(&Table(MESSAGE));
+pub(crate) const MESSAGES: Form = List(&Table(MESSAGE));
 
 const TEXT_PART: &[Field] = &[
     ("type", Required(Word(&["text"]))),
@@ -62,7 +62,6 @@ pub(crate) fn messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
 }
 
 fn message(mut map: Map<String, Value>, path: &str) -> Result<Message, ApiError> {
-    map.retain(|_, value| !value.is_null());
     check_keys(&map, &[MESSAGE], &format!("{path}."))?;
     let role: Role = required(&mut map, path, "role")?;
     let tool_calls = match map.remove("tool_calls") {
@@ -111,7 +110,7 @@ fn optional<T: serde::de::DeserializeOwned>(
     path: &str,
     key: &str,
 ) -> Result<Option<T>, ApiError> {
-    let value = map.remove(key).filter(|value| !value.is_null());
+    let value = map.remove(key);
     let name = format!("{path}.{key}");
     value.map(|value| typed(&name, value)).transpose()
 }

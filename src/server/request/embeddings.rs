@@ -104,26 +104,14 @@ impl EmbeddingRequest {
     /// Takes all fields but `model`.
     pub fn take(fields: &mut Fields) -> Result<Self, ApiError> {
         let (inputs, is_list) = inputs(fields.required("input")?)?;
-        let encoding = match fields.opt::<String>("encoding_format")?.as_deref() {
-            None | Some("float") => Encoding::Float,
+        let encoding = match fields.word("encoding_format")? {
             Some("base64") => Encoding::Base64,
-            Some(other) => {
-                let message =
-                    format!("encoding_format is {other:?}, but must be \"float\" or \"base64\"");
-                return Err(ApiError::field("encoding_format", message));
-            }
+            _ => Encoding::Float,
         };
-        let long_input = match fields.opt::<String>("long_input")?.as_deref() {
-            None => None,
-            Some("refuse") => Some(LongInput::Refuse),
-            Some("mean_of_chunks") => Some(LongInput::MeanOfChunks),
-            Some(other) => {
-                let message = format!(
-                    "long_input is {other:?}, but must be \"refuse\" or \"mean_of_chunks\""
-                );
-                return Err(ApiError::field("long_input", message));
-            }
-        };
+        let long_input = fields.word("long_input")?.map(|word| match word {
+            "mean_of_chunks" => LongInput::MeanOfChunks,
+            _ => LongInput::Refuse,
+        });
         let truncated = fields.integer("truncate_prompt_tokens")?;
         let long_input = match (truncated, long_input) {
             (None, long_input) => long_input.unwrap_or(LongInput::Refuse),

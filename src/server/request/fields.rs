@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::form::Form;
+use super::form::{Form, drop_nulls};
 use crate::server::error::ApiError;
 
 /// What an endpoint does with a field.
@@ -58,7 +58,7 @@ impl Fields {
 
     /// Of fields that were checked already.
     pub fn of(mut map: Map<String, Value>, tables: &[&'static [Field]]) -> Self {
-        map.retain(|_, value| !value.is_null());
+        drop_nulls(&mut map, tables);
         let tables = tables.to_vec();
         Self { map, tables }
     }
@@ -97,6 +97,23 @@ impl Fields {
     pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ApiError> {
         self.opt(name)?
             .ok_or_else(|| ApiError::field(name, format!("{name} is required")))
+    }
+
+    /// Takes one of the words of its form.
+    pub fn word(&mut self, name: &str) -> Result<Option<&'static str>, ApiError> {
+        let Some(json) = self.map.remove(name) else {
+            return Ok(None);
+        };
+        let Form::Word(words) = self.form(name) else {
+            unreachable!("{name} is read as a word, but its table does not say so: this is a bug")
+        };
+        match words.iter().find(|word| json == **word) {
+            Some(word) => Ok(Some(word)),
+            None => {
+                let message = format!("{name} is {json}, but must be one of {words:?}");
+                Err(ApiError::field(name, message))
+            }
+        }
     }
 
     /// Takes a number that must lie in its form's range.
@@ -175,7 +192,7 @@ pub(crate) fn check_keys(
     tables: &[&[Field]],
     path: &str,
 ) -> Result<(), ApiError> {
-    for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+    for (key, value) in map {
         let name = format!("{path}{key}");
         match tables
             .iter()

@@ -43,7 +43,7 @@ impl Framing {
             }
             check_keys(&options, &[STREAM_OPTIONS], "stream_options.")?;
             let flag = |key: &str| match options.get(key) {
-                None | Some(Value::Null) => Ok(false),
+                None => Ok(false),
                 Some(value) => typed::<bool>(&format!("stream_options.{key}"), value.clone()),
             };
             framing.include_usage = flag("include_usage")?;

@@ -102,11 +102,7 @@ fn response_format(map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
     check_keys(&map, &[RESPONSE_FORMAT], "response_format.")?;
     let kind = map.get("type").and_then(Value::as_str);
     match kind {
-        Some("text" | "json_object")
-            if map
-                .get("json_schema")
-                .is_some_and(|schema| !schema.is_null()) =>
-        {
+        Some("text" | "json_object") if map.contains_key("json_schema") => {
             let param = "response_format.json_schema";
             let message = format!("{param} needs the type \"json_schema\"");
             Err(ApiError::field(param, message))
@@ -138,7 +134,6 @@ fn response_format(map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
 }
 
 fn structured_outputs(mut map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
-    map.retain(|_, value| !value.is_null());
     check_keys(&map, &[STRUCTURED_OUTPUTS], "structured_outputs.")?;
     let mut all = Vec::new();
     for key in ["json", "json_object", "regex", "choice", "grammar"] {

@@ -206,12 +206,11 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Translated, ApiError> {
     }
     if let Some(text) = fields.opt::<Map<String, Value>>("text")? {
         check_keys(&text, &[TEXT], "text.")?;
-        if let Some(format) = text.get("format").filter(|format| !format.is_null()) {
+        if let Some(format) = text.get("format") {
             chat.insert("response_format".into(), response_format(format)?);
         }
     }
     if let Some(mut reasoning) = fields.opt::<Map<String, Value>>("reasoning")? {
-        reasoning.retain(|_, value| !value.is_null());
         check_keys(&reasoning, &[EFFORT], "reasoning.")?;
         let effort = reasoning.remove("effort");
         chat.extend(effort.map(|effort| ("reasoning_effort".into(), effort)));
@@ -250,7 +249,7 @@ fn tool(map: Map<String, Value>, i: usize) -> Result<Value, ApiError> {
     }
     check_keys(&map, &[TOOL], &path)?;
     let mut function = map;
-    function.retain(|key, value| key != "type" && !value.is_null());
+    function.remove("type");
     Ok(json!({"type": "function", "function": function}))
 }
 
@@ -300,7 +299,7 @@ fn item(
         }
         Some("reasoning") => {
             keys(REASONING)?;
-            if map.get("content").is_some_and(|content| !content.is_null()) {
+            if map.contains_key("content") {
                 thoughts.push_str(&content("content")?);
             }
             return Ok(());

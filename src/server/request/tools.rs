@@ -119,7 +119,7 @@ fn function(tool: &Value, path: &str) -> Result<(String, Value), ApiError> {
         return Err(ApiError::field(&path, format!("{path} {message}")));
     }
     let schema = match function.get("parameters") {
-        None | Some(Value::Null) => {
+        None => {
             json!({"type": "object", "properties": {}, "additionalProperties": false})
         }
         Some(schema @ Value::Object(_)) => schema.clone(),

@@ -48,6 +48,7 @@ pub(crate) const FIELDS: &[Field] = &[
 /// All fields of this endpoint.
 pub(crate) const TABLES: &[&[Field]] = &[
     SHARED,
+    chat_prompt::MESSAGES,
     chat_prompt::FIELDS,
     tools::FIELDS,
     thinking::FIELDS,

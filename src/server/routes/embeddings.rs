@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
-use crate::engine::{EncodeError, SubmitError};
+use crate::engine::{EncodeError, SubmitError, normalised};
 use crate::server::answer::account::{Account, Received, TIER, Timings};
 use crate::server::answer::respond::provenance;
 use crate::server::error::ApiError;
@@ -193,14 +193,6 @@ fn shortened(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
     }
     vector.truncate(dimensions);
     normalised(vector)
-}
-
-fn normalised(mut vector: Vec<f32>) -> Vec<f32> {
-    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    if norm > 0.0 {
-        vector.iter_mut().for_each(|x| *x /= norm);
-    }
-    vector
 }
 
 impl From<EncodeError> for ApiError {

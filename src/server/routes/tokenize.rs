@@ -13,13 +13,15 @@ use crate::server::request::fields::{Field, Fields, Support::Honoured, Support::
 use crate::server::request::form::Form::{Bool, Text};
 use crate::server::request::form::TOKEN_IDS;
 use crate::server::request::sampling::token_ids;
-use crate::server::request::{thinking, tools};
+use crate::server::request::{conversation, thinking, tools};
 use crate::server::state::AppState;
 use crate::text::Specials;
 
 pub(crate) const TOKENIZE: &[Field] = &[
     ("model", Honoured(Text)),
+    // One of the two must be there.
     ("prompt", Honoured(Text)),
+    ("messages", Honoured(conversation::MESSAGES)),
     ("add_special_tokens", Honoured(Bool)),
     ("return_token_strs", Honoured(Bool)),
 ];
@@ -47,7 +49,12 @@ pub(crate) async fn tokenize(
     let with_strings = fields.opt("return_token_strs")?.unwrap_or(false);
     let ids = match prompt {
         Some(text) => {
-            let of_chats = [chat_prompt::FIELDS, tools::FIELDS, thinking::FIELDS];
+            let of_chats = [
+                chat_prompt::MESSAGES,
+                chat_prompt::FIELDS,
+                tools::FIELDS,
+                thinking::FIELDS,
+            ];
             for (name, _) in of_chats.into_iter().flatten() {
                 if fields.opt::<Value>(name)?.is_some() {
                     let message = format!("{name} has no meaning beside prompt");

@@ -21,7 +21,7 @@ use thiserror::Error;
 use spelling::Spelling;
 
 use super::tokenizer::Tokenizer;
-use crate::constraint::{Constraint, TokenMask};
+use crate::constraint::{Constraint, ConstraintError, TokenMask};
 
 /// Bytes of a schema or grammar.
 const MAX_BYTES: usize = 256 << 10;
@@ -222,16 +222,21 @@ impl Grammars {
 struct Guided(Matcher);
 
 impl Constraint for Guided {
-    fn mask(&mut self) -> Result<TokenMask, String> {
-        let mask = self.0.compute_mask_or_eos();
-        mask.map(|mask| TokenMask::new(mask.into()))
-            .map_err(|error| culprit::first_line(&error.to_string()))
+    fn mask(&mut self) -> Result<TokenMask, ConstraintError> {
+        let mask = self.0.compute_mask_or_eos().map_err(|error| {
+            let message = culprit::first_line(&error.to_string());
+            ConstraintError::Rule(match message.as_str() {
+                "NoExtensionBias" => "no token of the model goes on with it".into(),
+                _ => message,
+            })
+        })?;
+        Ok(TokenMask::new(mask.into()))
     }
 
-    fn accept(&mut self, token_id: u32) -> Result<(), String> {
+    fn accept(&mut self, token_id: u32) -> Result<(), ConstraintError> {
         self.0
             .consume_token(token_id)
-            .map_err(|error| culprit::first_line(&error.to_string()))
+            .map_err(|error| ConstraintError::Failed(culprit::first_line(&error.to_string())))
     }
 
     fn boxed_clone(&self) -> Box<dyn Constraint> {

@@ -36,8 +36,9 @@ impl Spelling {
     }
 
     fn missing_in(&self, text: &str) -> Option<char> {
-        let rare: HashSet<char> = text.chars().filter(|c| !c.is_ascii()).collect();
-        rare.into_iter().find(|c| !self.spells(*c))
+        // White space may stand between the parts of a rule.
+        let all: HashSet<char> = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        all.into_iter().find(|c| !self.spells(*c))
     }
 
     fn spells(&self, c: char) -> bool {
@@ -63,6 +64,7 @@ impl Spelling {
 mod tests {
     use super::super::Grammars;
     use super::*;
+    use crate::constraint::ConstraintError;
     use crate::text::test_vocab::byte_level_vocab;
 
     #[test]
@@ -89,5 +91,23 @@ mod tests {
             whole.check(&rule).unwrap();
         }
         poor.check(&Rule::Regex("é[a-z]+".into())).unwrap();
+        assert!(poor.check(&Rule::Choice(vec!["a\u{1}".into()])).is_ok());
+    }
+
+    #[test]
+    fn a_rule_that_leads_where_no_token_goes_says_so_when_it_is_there() {
+        let mut vocab = byte_level_vocab();
+        let byte = vocab.tokens.iter_mut().find(|token| *token == "ñ").unwrap();
+        *byte = "qqqq".into();
+        let tokenizer = Arc::new(Tokenizer::from_gguf(vocab).unwrap());
+        let grammars = Grammars::new(&tokenizer).unwrap();
+        // The character stands there in ASCII.
+        let mut rule = grammars
+            .compile(&Rule::Regex(r"a\u{58dc8}".into()))
+            .unwrap();
+        let a = tokenizer.encode("a", Specials::Plain).unwrap()[0];
+        assert!(rule.mask().unwrap().allows(a));
+        rule.accept(a).unwrap();
+        assert!(matches!(rule.mask(), Err(ConstraintError::Rule(_))));
     }
 }

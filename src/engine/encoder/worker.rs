@@ -1,70 +1,20 @@
-//! Texts to vectors, on a thread of its own beside the engine's.
-//!
-//! Requests share steps: each gives one text in turn until a step is full, so that a short request is done soon whatever long
-//! ones are before it. A request that its client left is dropped before the next step.
+//! The encoder's thread: jobs take turns, text by text, until a step is full.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{ExecutorError, SubmitError};
+use super::{Encoded, Encoder, Load, Place};
+use crate::engine::ExecutorError;
 
-/// What computes vectors.
-pub trait Encoder: Send {
-    /// Tokens of all texts of a step, at most.
-    fn max_batch_tokens(&self) -> usize;
-
-    /// A vector for each text, which is the same whatever other texts there are.
-    ///
-    /// # Errors
-    /// If it fails; nothing is remembered of the texts.
-    fn encode(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ExecutorError>;
-}
-
-/// What became of a request's texts.
+/// A request's texts.
 #[derive(Debug)]
-pub struct Encoded {
-    /// A vector for each text.
-    pub vectors: Vec<Vec<f32>>,
-    /// From submission to the step of its first text.
-    pub queue: Duration,
-}
-
-/// Why texts have no vectors.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// They were not accepted.
-    #[error(transparent)]
-    Refused(#[from] SubmitError),
-    /// The encoder failed.
-    #[error("the embedding model failed: {0}")]
-    Failed(#[from] ExecutorError),
-}
-
-/// Submits texts to an encoder's thread, which ends with the last handle. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct EncoderHandle {
-    jobs: mpsc::Sender<Job>,
-    load: Arc<Load>,
-}
-
-/// What waits, and how fast it goes.
-#[derive(Debug, Default)]
-struct Load {
-    num_tokens: AtomicUsize,
-    tokens_a_second: AtomicU64,
-}
-
-/// Tokens that may wait, of all requests together.
-pub const MAX_WAITING_TOKENS: usize = 1 << 19;
-
-#[derive(Debug)]
-struct Job {
+pub(super) struct Job {
     texts: Vec<Vec<u32>>,
     /// As far as they are computed.
     vectors: Vec<Option<Vec<f32>>>,
@@ -77,96 +27,13 @@ struct Job {
     place: Place,
 }
 
-/// Tokens among those that wait, until it is dropped.
-#[derive(Debug)]
-struct Place {
-    load: Arc<Load>,
-    num_tokens: usize,
-}
-
-impl Place {
-    fn take(load: &Arc<Load>, num_tokens: usize) -> Option<Self> {
-        let add = |waiting: usize| {
-            let sum = waiting.saturating_add(num_tokens);
-            (sum <= MAX_WAITING_TOKENS).then_some(sum)
-        };
-        let taken = load
-            .num_tokens
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.is_ok().then(|| Self {
-            load: Arc::clone(load),
-            num_tokens,
-        })
-    }
-}
-
-impl Place {
-    /// Some of its tokens wait no more.
-    fn give_back(&mut self, num_tokens: usize) {
-        let num_tokens = num_tokens.min(self.num_tokens);
-        self.num_tokens -= num_tokens;
-        self.load
-            .num_tokens
-            .fetch_sub(num_tokens, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.give_back(self.num_tokens);
-    }
-}
-
-impl EncoderHandle {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// If the system has none left.
-    pub fn spawn(encoder: Box<dyn Encoder>) -> std::io::Result<Self> {
-        let (jobs, inbox) = mpsc::channel();
-        let load = Arc::new(Load::default());
-        let worker = Worker {
-            encoder,
-            load: Arc::clone(&load),
-            jobs: HashMap::new(),
-            turns: VecDeque::new(),
-            next_id: 0,
-        };
-        std::thread::Builder::new()
-            .name("encoder".into())
-            .spawn(move || worker.run(&inbox))?;
-        Ok(Self { jobs, load })
-    }
-
-    /// Refuses, before the work of tokenising it, what there is no room for.
-    ///
-    /// # Errors
-    /// If too much waits already.
-    pub fn check_room(&self) -> Result<(), SubmitError> {
-        match self.load.num_tokens.load(Ordering::Relaxed) < MAX_WAITING_TOKENS {
-            true => Ok(()),
-            false => Err(self.queue_full()),
-        }
-    }
-
-    fn queue_full(&self) -> SubmitError {
-        SubmitError::QueueFull {
-            retry_after: self.retry_after(),
-        }
-    }
-
-    /// Waits for the vectors of `texts`, each of which has 1 to [`Encoder::max_batch_tokens`] tokens and all together at most
-    /// [`MAX_WAITING_TOKENS`]. Dropping the future drops the request.
-    ///
-    /// # Errors
-    /// If too much waits already, or the encoder fails.
-    pub async fn encode(&self, texts: Vec<Vec<u32>>) -> Result<Encoded, EncodeError> {
-        let num_tokens = texts.iter().map(Vec::len).sum();
-        let Some(place) = Place::take(&self.load, num_tokens) else {
-            return Err(self.queue_full().into());
-        };
-        let (reply, answer) = oneshot::channel();
-        let job = Job {
+impl Job {
+    pub fn new(
+        texts: Vec<Vec<u32>>,
+        place: Place,
+        reply: oneshot::Sender<Result<Encoded, ExecutorError>>,
+    ) -> Self {
+        Self {
             vectors: vec![None; texts.len()],
             num_open: texts.len(),
             texts,
@@ -175,20 +42,12 @@ impl EncoderHandle {
             queue: Duration::ZERO,
             reply,
             place,
-        };
-        self.jobs.send(job).map_err(|_| SubmitError::Stopped)?;
-        Ok(answer.await.map_err(|_| SubmitError::Stopped)??)
-    }
-
-    /// Until what waits now is done.
-    fn retry_after(&self) -> Duration {
-        let num_tokens = self.load.num_tokens.load(Ordering::Relaxed) as u64;
-        let rate = self.load.tokens_a_second.load(Ordering::Relaxed).max(1);
-        Duration::from_secs(num_tokens.div_ceil(rate).clamp(1, 60))
+        }
     }
 }
 
-struct Worker {
+/// What the thread owns.
+pub(super) struct Worker {
     encoder: Box<dyn Encoder>,
     load: Arc<Load>,
     jobs: HashMap<u64, Job>,
@@ -198,7 +57,18 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, inbox: &mpsc::Receiver<Job>) {
+    pub fn new(encoder: Box<dyn Encoder>, load: Arc<Load>) -> Self {
+        Self {
+            encoder,
+            load,
+            jobs: HashMap::new(),
+            turns: VecDeque::new(),
+            next_id: 0,
+        }
+    }
+
+    /// Until the last handle is gone.
+    pub fn run(mut self, inbox: &mpsc::Receiver<Job>) {
         loop {
             if self.jobs.is_empty() {
                 match inbox.recv() {
@@ -327,6 +197,7 @@ fn end(
 
 #[cfg(test)]
 mod tests {
+    use super::super::{EncodeError, EncoderHandle};
     use super::*;
 
     /// Tells the texts of each step, which waits until it may go on.
