@@ -72,7 +72,7 @@ serve --api-key "$FLAMBEAU_KEY" --max-model-len 96
 cd "$cache"
 "$cache/python/bin/st" run "$FLAMBEAU_BASE/openapi.json" --header "Authorization: Bearer $FLAMBEAU_KEY" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,negative_data_rejection \
-    --phases coverage,fuzzing --max-examples 10 --max-time 60 --seed 1 --no-shrink --continue-on-failure \
+    --phases coverage,fuzzing --max-examples 10 --max-time 120 --seed 1 --no-shrink --continue-on-failure \
     --request-timeout 60 --workers 2 --warnings off --no-color
 cd - >/dev/null
 stop
