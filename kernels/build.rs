@@ -1,0 +1,269 @@
+//! Builds the kernels: for the CPU with the feature `kernel-shim`, for GPUs with `cuda`. Without them there is nothing to do.
+//!
+//! For GPUs it wants `nvcc` of CUDA 12 or 13, in `$CUDA_HOME/bin` or the path, and gives `images.rs`: every kernel file compiled for
+//! the architectures in `FLAMBEAU_CUDA_ARCHS` (`80,90`; all that are known and that the compiler knows, by default), and as PTX for
+//! newer cards. What the kernels take of a multiprocessor goes to the file `FLAMBEAU_KERNEL_RESOURCES`, where that is set.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::{env, fs, thread};
+
+fn main() {
+    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    let (for_cpu, for_gpu) = (has("KERNEL_SHIM"), has("CUDA"));
+    let needed = if for_cpu || for_gpu {
+        "kernels"
+    } else {
+        "kernels/build.rs"
+    };
+    println!("cargo:rerun-if-changed={needed}");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    if for_cpu {
+        println!("cargo:rerun-if-env-changed=CXX");
+        shim(&out);
+    }
+    if for_gpu {
+        for name in [
+            "CUDA_HOME",
+            "FLAMBEAU_CUDA_ARCHS",
+            "FLAMBEAU_KERNEL_RESOURCES",
+        ] {
+            println!("cargo:rerun-if-env-changed={name}");
+        }
+        cuda(&out);
+    }
+}
+
+/// The files of a folder that end in `extension`, by name.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn stem(path: &Path) -> &str {
+    path.file_stem()
+        .and_then(|stem| stem.to_str())
+        .expect("kernels have plain names")
+}
+
+/// Runs commands, as many at once as cargo allows; a failing one ends the build with what it said.
+fn run_all(commands: Vec<Command>) -> Vec<Output> {
+    let num_jobs = env::var("NUM_JOBS")
+        .ok()
+        .and_then(|jobs| jobs.parse().ok())
+        .unwrap_or(1);
+    let mut outputs: Vec<Option<Output>> = commands.iter().map(|_| None).collect();
+    let jobs = Mutex::new(commands.into_iter().zip(&mut outputs));
+    thread::scope(|scope| {
+        for _ in 0..num_jobs {
+            scope.spawn(|| {
+                loop {
+                    let next = jobs.lock().expect("no job panics with the lock").next();
+                    let Some((mut command, output)) = next else {
+                        return;
+                    };
+                    *output = Some(run(&mut command));
+                }
+            });
+        }
+    });
+    outputs.into_iter().flatten().collect()
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{said}",
+        output.status
+    );
+    output
+}
+
+/// One library with all kernels for the CPU, which the tests load by the path in `FLAMBEAU_KERNEL_SHIM`.
+fn shim(out: &Path) {
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let mut objects = Vec::new();
+    let mut commands = Vec::new();
+    for source in [
+        files("kernels", "cu"),
+        files("kernels/shim", "cu"),
+        files("kernels/shim", "cpp"),
+    ]
+    .concat()
+    {
+        let object = out.join(stem(&source)).with_extension("o");
+        let mut command = Command::new(&compiler);
+        command.args(["-std=c++20", "-O2", "-ffp-contract=off", "-fPIC"]);
+        command.args([
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Wno-unknown-pragmas",
+            "-DKERNEL_SHIM",
+            "-Ikernels",
+        ]);
+        command
+            .args(["-x", "c++", "-c"])
+            .arg(&source)
+            .arg("-o")
+            .arg(&object);
+        commands.push(command);
+        objects.push(object);
+    }
+    run_all(commands);
+    let library = out.join("libkernel_shim.so");
+    run(Command::new(&compiler)
+        .arg("-shared")
+        .args(&objects)
+        .arg("-o")
+        .arg(&library));
+    println!("cargo:rustc-env=FLAMBEAU_KERNEL_SHIM={}", library.display());
+}
+
+/// Compute capabilities that kernels are compiled for.
+const ARCHITECTURES: [u32; 5] = [80, 86, 89, 90, 100];
+
+fn cuda(out: &Path) {
+    let nvcc = env::var_os("CUDA_HOME")
+        .map_or_else(|| "nvcc".into(), |home| Path::new(&home).join("bin/nvcc"));
+    let sources = files("kernels", "cu");
+    let architectures = architectures(&nvcc);
+    let mut images = Vec::new();
+    let mut commands = Vec::new();
+    for source in &sources {
+        for &architecture in &architectures {
+            let image = out.join(format!("{}.sm_{architecture}.cubin", stem(source)));
+            let mut command = Command::new(&nvcc);
+            command.args(["-std=c++17", "-O3", "-cubin", "-Xptxas", "-v"]);
+            command
+                .arg(format!("-arch=sm_{architecture}"))
+                .arg(source)
+                .arg("-o")
+                .arg(&image);
+            commands.push(command);
+            images.push((stem(source), architecture, image));
+        }
+    }
+    let outputs = run_all(commands);
+    if let Some(path) = env::var_os("FLAMBEAU_KERNEL_RESOURCES") {
+        let said = images.iter().zip(&outputs);
+        let said = said.map(|((_, architecture, _), output)| {
+            (*architecture, String::from_utf8_lossy(&output.stderr))
+        });
+        fs::write(&path, resources(said))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    // Newer cards compile the PTX of the oldest: it names no instruction that they lack.
+    let ptx = sources.iter().map(|source| {
+        let image = out.join(stem(source)).with_extension("ptx");
+        let mut command = Command::new(&nvcc);
+        command
+            .args(["-std=c++17", "-O3", "-ptx", "-arch=compute_80"])
+            .arg(source)
+            .arg("-o")
+            .arg(&image);
+        (command, (stem(source), image))
+    });
+    let (commands, ptx): (Vec<_>, Vec<_>) = ptx.unzip();
+    run_all(commands);
+
+    let mut code =
+        "/// Files of kernels for one compute capability (major · 10 + minor) each.\n".to_owned();
+    code += "pub(super) static CUBINS: &[(&str, u32, &[u8])] = &[\n";
+    for (stem, architecture, image) in &images {
+        writeln!(
+            code,
+            "    ({stem:?}, {architecture}, include_bytes!({image:?})),"
+        )
+        .expect("strings take all");
+    }
+    code += "];\n/// The same as text for the driver's compiler.\npub(super) static PTX: &[(&str, &str)] = &[\n";
+    for (stem, image) in &ptx {
+        writeln!(code, "    ({stem:?}, include_str!({image:?})),").expect("strings take all");
+    }
+    code += "];\n";
+    fs::write(out.join("images.rs"), code).expect("OUT_DIR is there to write to");
+}
+
+/// Those asked for; else all that this compiler knows.
+fn architectures(nvcc: &Path) -> Vec<u32> {
+    if let Ok(list) = env::var("FLAMBEAU_CUDA_ARCHS") {
+        let parse = |name: &str| {
+            let known = name
+                .trim()
+                .parse()
+                .ok()
+                .filter(|number| ARCHITECTURES.contains(number));
+            known.unwrap_or_else(|| {
+                panic!("FLAMBEAU_CUDA_ARCHS: {name} is none of {ARCHITECTURES:?}")
+            })
+        };
+        return list.split(',').map(parse).collect();
+    }
+    let known = Command::new(nvcc)
+        .arg("--list-gpu-code")
+        .output()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}. The feature cuda needs nvcc: scripts/cuda_toolchain.sh installs it",
+                nvcc.display()
+            )
+        });
+    let known = String::from_utf8_lossy(&known.stdout).into_owned();
+    let is_known = |number: &u32| {
+        known
+            .lines()
+            .any(|line| line.trim() == format!("sm_{number}"))
+    };
+    ARCHITECTURES.into_iter().filter(is_known).collect()
+}
+
+/// A table of what `ptxas` says of each kernel.
+fn resources<S: AsRef<str>>(said: impl Iterator<Item = (u32, S)>) -> String {
+    let mut rows = Vec::new();
+    for (architecture, said) in said {
+        let mut kernel = String::new();
+        let mut spills = [0; 2];
+        for line in said.as_ref().lines() {
+            if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+                kernel = rest.split('\'').next().unwrap_or_default().to_owned();
+            } else if line.contains("bytes spill stores") {
+                let number = |part: &str| {
+                    part.split_whitespace()
+                        .next()
+                        .and_then(|word| word.parse().ok())
+                };
+                let mut numbers = line.split(',').skip(1).filter_map(number);
+                spills = [0; 2].map(|_: u32| numbers.next().unwrap_or_default());
+            } else if let Some((_, rest)) = line.split_once("Used ") {
+                let number = |unit: &str| -> u32 {
+                    let before = rest
+                        .split(',')
+                        .find_map(|part| part.trim().strip_suffix(unit));
+                    before
+                        .and_then(|number| number.trim().parse().ok())
+                        .unwrap_or_default()
+                };
+                let [stores, loads] = spills;
+                let (registers, shared) = (number("registers"), number("bytes smem"));
+                rows.push(format!(
+                    "| {kernel} | {architecture} | {registers} | {shared} | {stores} | {loads} |"
+                ));
+            }
+        }
+    }
+    rows.sort();
+    let head = "| kernel | sm | registers | static shared memory, bytes | spill stores, bytes | spill loads, bytes |\n|---|---|---|---|---|---|\n";
+    format!("{head}{}\n", rows.join("\n"))
+}
