@@ -36,6 +36,7 @@ pub use glu::{Glu, gated_activation};
 pub use kv_cache::{KvCache, KvDtype, Slots};
 pub use layer_norm::layer_norm;
 pub use linear::{LinearGroup, LinearPart, PackedWeight, WeightFormat, matmul, matmul_groups};
+pub use linear::{TileFormat, TiledWeight};
 pub use low_rank::{LowRank, LowRankGroup, add_low_rank};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeStyle, RopeTable};

@@ -7,6 +7,7 @@ mod attention;
 mod cache;
 mod embedding;
 mod glu;
+mod linear;
 mod rms_norm;
 mod rope_store;
 mod shim;

@@ -14,6 +14,7 @@ mod quants;
 mod scales;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod tiling;
 
 use std::cell::RefCell;
@@ -24,6 +25,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use matrix::{Rows, Task};
 pub use packed::{PackedWeight, WeightFormat};
 use quantise::QuantisedRows;
+pub use tiles::{TileFormat, TiledWeight};
 use tiling::Tiling;
 
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
