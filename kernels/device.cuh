@@ -53,6 +53,19 @@ DEVICE uint32_t pack_bits(bf16 low, bf16 high) {
     return __bfloat16_as_ushort(low) | uint32_t(__bfloat16_as_ushort(high)) << 16;
 }
 
+/// Without a fused product before or behind it.
+DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+DEVICE float rounded_sum(float a, float b) { return __fadd_rn(a, b); }
+DEVICE int count_bits(uint32_t x) { return __popc(x); }
+/// Of a number that is not zero.
+DEVICE int first_bit(uint32_t x) { return __ffs(x) - 1; }
+DEVICE int leading_ones(uint64_t x) { return __clzll(~x); }
+/// What was there before.
+DEVICE uint32_t atomic_add(uint32_t* p, uint32_t x) { return atomicAdd(p, x); }
+DEVICE void atomic_add(uint64_t* p, uint64_t x) { atomicAdd(reinterpret_cast<unsigned long long*>(p), x); }
+DEVICE void atomic_or(uint32_t* p, uint32_t x) { atomicOr(p, x); }
+
+DEVICE uint32_t float_to_bits(float x) { return __float_as_uint(x); }
 DEVICE float bits_to_float(uint32_t bits) { return __uint_as_float(bits); }
 
 template <class U, class T>

@@ -143,10 +143,14 @@ DEVICE void linear_many(Global<T> out, Global<float> float_out, Global<const T> 
         copy_commit();
     };
     // Tiles of outputs beyond the last are computed as the last, and not written.
-    const auto load_tile = [&](int m, int tile) {
+    int strips[WARP_TILES];
+#pragma unroll
+    for (int m = 0; m < WARP_TILES; m++) {
         const int tile_n = first_output + m < tiles_n ? first_output + m : tiles_n - 1;
-        const int64_t at = (int64_t(rows.weight) * tiles_n + tile_n) * slices.num_tiles +
-                           (tile < slices.num_tiles ? tile : slices.num_tiles - 1);
+        strips[m] = (rows.weight * tiles_n + tile_n) * slices.num_tiles;
+    }
+    const auto load_tile = [&](int m, int tile) {
+        const int64_t at = strips[m] + (tile < slices.num_tiles ? tile : slices.num_tiles - 1);
         return Format::load_tile(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES);
     };
 

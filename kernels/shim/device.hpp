@@ -95,6 +95,25 @@ DEVICE uint32_t pack_bits(T low, T high) {
     return bits[0] | uint32_t(bits[1]) << 16;
 }
 
+// The compiler is told to fuse nothing.
+DEVICE float rounded_product(float a, float b) { return a * b; }
+DEVICE float rounded_sum(float a, float b) { return a + b; }
+DEVICE int count_bits(uint32_t x) { return __builtin_popcount(x); }
+DEVICE int first_bit(uint32_t x) { return __builtin_ctz(x); }
+DEVICE int leading_ones(uint64_t x) { return x == ~uint64_t(0) ? 64 : __builtin_clzll(~x); }
+template <class T>
+DEVICE T atomic_add(shim::Pointer<T> p, T x) {
+    return p.update([&](T old) { return T(old + x); });
+}
+DEVICE void atomic_or(shim::Pointer<uint32_t> p, uint32_t x) {
+    p.update([&](uint32_t old) { return old | x; });
+}
+
+DEVICE uint32_t float_to_bits(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
 DEVICE float bits_to_float(uint32_t bits) {
     float x;
     std::memcpy(&x, &bits, 4);

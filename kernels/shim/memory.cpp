@@ -12,6 +12,8 @@ namespace {
 
 /// A thread's number in stamps: that of the thread, or one that stands for several.
 constexpr uint32_t LANES_OF = 1 << 16, SEVERAL = 1 << 20;
+/// Wrote atomically.
+constexpr uint32_t ATOMIC = 1 << 21;
 
 uint32_t warp_of(uint32_t thread) { return thread >= LANES_OF ? thread - LANES_OF : thread / 32; }
 
@@ -21,7 +23,7 @@ bool is_unordered(const Region& region, const Stamp& earlier) {
     if (earlier.clock < std::max(region.since, now.launch_start)) return false;
     if (earlier.clock < now.block_start) return true;
     if (earlier.clock < now.clock || earlier.thread == self->linear) return false;
-    if (earlier.thread == SEVERAL || warp_of(earlier.thread) != self->linear / 32) return true;
+    if (earlier.thread >= SEVERAL || warp_of(earlier.thread) != self->linear / 32) return true;
     return earlier.warp_clock == now.warps[self->linear / 32].clock;
 }
 
@@ -72,6 +74,18 @@ void Region::check_write(ptrdiff_t offset, size_t len) {
         if (is_unordered(*this, write)) fail_race(*this, "write of", unit, "wrote", write);
         if (is_unordered(*this, read)) fail_race(*this, "write of", unit, "read", read);
         write = stamp(self->linear);
+    }
+}
+
+void Region::check_atomic(ptrdiff_t offset, size_t len) {
+    check_bounds("atomic", offset, len);
+    for (size_t unit = offset / unit_bytes; unit * unit_bytes < offset + len; unit++) {
+        auto& [write, read] = units[unit];
+        if (!is_initialised && write.clock < std::max<uint64_t>(since, 1))
+            fail("atomic on %s[%zu], which nobody wrote", name, unit);
+        if (write.thread != ATOMIC && is_unordered(*this, write)) fail_race(*this, "atomic on", unit, "wrote", write);
+        if (is_unordered(*this, read)) fail_race(*this, "atomic on", unit, "read", read);
+        write = stamp(ATOMIC);
     }
 }
 

@@ -40,6 +40,7 @@ struct Region {
     /// Fails the launch, and does not return, unless the thread at work may read or write here.
     void check_read(ptrdiff_t offset, size_t len);
     void check_write(ptrdiff_t offset, size_t len);
+    void check_atomic(ptrdiff_t offset, size_t len);
     void check_bounds(const char* what, ptrdiff_t offset, size_t len);
 };
 
@@ -83,6 +84,17 @@ class Pointer {
     void put(const V& value) const {
         region->check_write(offset, sizeof(V));
         __builtin_memcpy(region->data + offset, &value, sizeof(V));
+    }
+    /// Atomically: gives what was there.
+    template <class F>
+    T update(F change) const {
+        check_alignment(sizeof(T));
+        region->check_atomic(offset, sizeof(T));
+        T old;
+        __builtin_memcpy(&old, region->data + offset, sizeof(T));
+        const T now = change(old);
+        __builtin_memcpy(region->data + offset, &now, sizeof(T));
+        return old;
     }
     template <class V>
     V aligned_get() const {

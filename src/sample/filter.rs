@@ -40,23 +40,29 @@ pub(super) fn candidates(logits: &[f32], params: &SamplingParams) -> Option<Vec<
     Some(ids)
 }
 
+/// A weight of one. Of 2^18 tokens, all sums fit 64 bits.
+const ONE: f64 = (1u64 << 44) as f64;
+
 /// Keeps the smallest set of likeliest ids whose probability among `ids` reaches `top_p`.
+///
+/// Weights are rounded to integers, whose sums are the same in any order: so are the sets, wherever they are computed.
 fn keep_top_p(
     ids: &mut Vec<u32>,
     top_p: f64,
     relative: &impl Fn(u32) -> f64,
     by_rank: impl Fn(&u32, &u32) -> Ordering,
 ) {
-    let weight = |id: u32| relative(id).exp();
-    let total: f64 = ids.iter().map(|&id| weight(id)).sum();
-    // All tokens below this share together have less than 1 - top_p: none is in the set, and none needs sorting.
-    let negligible = (1.0 - top_p) * total / ids.len() as f64;
-    ids.retain(|&id| weight(id) >= negligible);
+    let weight = |id: u32| (relative(id).exp() * ONE) as u64;
+    let total: u64 = ids.iter().map(|&id| weight(id)).sum();
+    let target = ((top_p * total as f64).ceil() as u64).max(1);
+    // All tokens below half of this share together have less than what is not wanted: none is in the set, and none needs sorting.
+    let negligible = (1.0 - top_p) * total as f64 / ids.len() as f64;
+    ids.retain(|&id| weight(id) as f64 >= negligible / 2.0);
     ids.sort_unstable_by(by_rank);
-    let mut sum = 0.0;
+    let mut sum = 0;
     let reached = ids.iter().position(|&id| {
         sum += weight(id);
-        sum >= top_p * total
+        sum >= target
     });
     if let Some(last) = reached {
         ids.truncate(last + 1);

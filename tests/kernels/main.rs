@@ -10,5 +10,6 @@ mod glu;
 mod linear;
 mod rms_norm;
 mod rope_store;
+mod sample;
 mod shim;
 mod values;
