@@ -29,7 +29,7 @@ extern "C" void linear_reference(float* out, const float* x, const float* w, con
 
 constexpr int SLICES = 4;
 
-/// Neighbouring rows that meet the same weight.
+/// Neighbouring rows that meet the same weight; none in a tile that is there to fill a launch.
 struct RowTile {
     int first_row, num_rows, weight;
 };
@@ -82,6 +82,7 @@ DEVICE void linear_few(Global<T> out, Global<float> float_out, Global<const T> x
                        Global<const uint8_t> scales, Global<const float> bias, Global<const RowTile> row_tiles, Params params) {
     SHARED(float, partials, (SLICES - 1) * NUM_EIGHTS * 4 * WARP);
     const RowTile rows = row_tiles[blockIdx.y];
+    if (rows.num_rows == 0) return;
     const Slices slices{ceil_div(params.k, TILE_K)};
     const int slice = warp_idx();
     const int64_t first_tile = (int64_t(rows.weight) * ceil_div(params.n, TILE_N) + blockIdx.x) * slices.num_tiles;
@@ -126,6 +127,7 @@ DEVICE void linear_many(Global<T> out, Global<float> float_out, Global<const T> 
     DYNAMIC_SHARED(shared);
     const Shared<T> stages = carve<T>(shared, 0, STAGES * STAGE);
     const RowTile rows = row_tiles[blockIdx.y];
+    if (rows.num_rows == 0) return;
     const Slices slices{ceil_div(params.k, TILE_K)};
     const int tiles_n = ceil_div(params.n, TILE_N);
     const int first_output = blockIdx.x * OUTPUTS / TILE_N + warp_idx() / 2 * WARP_TILES;

@@ -6,10 +6,13 @@
 mod attention;
 mod cache;
 mod embedding;
+mod experts;
+mod fragments;
 mod glu;
 mod linear;
 mod rms_norm;
 mod rope_store;
 mod sample;
 mod shim;
+mod small;
 mod values;

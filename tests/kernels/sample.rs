@@ -166,7 +166,7 @@ fn on_shim(rows: &[Row], seed: u32) -> Vec<Option<SampledToken>> {
 /// Rows of every kind, also with logits that tie or are no numbers.
 fn rows(num: usize, vocab_size: usize, seed: u64) -> Vec<Row> {
     let mut random = Random::new(seed);
-    let mut tokens = |random: &mut Random, most: usize| -> Vec<u32> {
+    let tokens = |random: &mut Random, most: usize| -> Vec<u32> {
         (0..random.below(most + 1))
             .map(|_| random.below(vocab_size) as u32)
             .collect()
@@ -187,7 +187,7 @@ fn rows(num: usize, vocab_size: usize, seed: u64) -> Vec<Row> {
             temperature: [0.0, 0.3, 1.0, 1.7][random.below(4)],
             ..SamplingParams::greedy()
         };
-        let mut pick = |random: &mut Random| random.below(2) == 0;
+        let pick = |random: &mut Random| random.below(2) == 0;
         if pick(random) {
             params.top_k = [1, 2, 17, 300, u32::MAX >> 1][random.below(5)];
         }

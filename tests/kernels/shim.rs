@@ -175,6 +175,10 @@ impl<'a> Kernel<'a> {
         self.arg(&(value as i32).to_ne_bytes())
     }
 
+    pub fn long(self, value: usize) -> Self {
+        self.arg(&(value as i64).to_ne_bytes())
+    }
+
     pub fn float(self, value: f32) -> Self {
         self.arg(&value.to_ne_bytes())
     }
