@@ -1,12 +1,13 @@
 // Token embedding, and picking the rows that go on to the head.
 //
-//   embedding    out[i] = scale · table[ids[i]]
-//   gather_rows  out[i] = x[rows[i]]
+//   embedding        out[i] = scale · table[ids[i]]
+//   embedding_tiles  the same of a table in tiles, as it is for a head that shares it: weights.cuh
+//   gather_rows      out[i] = x[rows[i]]
 //
-// out `[T, H]` f32; table `[V, H]` of f32 or 16 bits; x `[S, H]` f32; ids and rows `[T]` below V and S (the caller checks); H a
-// multiple of 8. Must move 2 or 4 bytes in and 4 out an element.
+// out `[T, H]` f32; table `[V, H]` of f32 or 16 bits, or tiles; x `[S, H]` f32; ids and rows `[T]` below V and S (the caller checks); H
+// a multiple of 8. Must move 2 or 4 bytes in and 4 out an element; of tiles those of 16 rows.
 // Launch: a block of 256 threads a row.
-#include "common.cuh"
+#include "weights.cuh"
 
 #ifdef KERNEL_SHIM
 extern "C" void embedding_reference(float* out, const uint32_t* ids, const float* table, int rows, int width, float scale) {
@@ -44,3 +45,38 @@ KERNEL(gather_rows, THREADS)(Global<float> out, Global<const uint32_t> rows, Glo
     embedding<float>(out, rows, x, width, 1);
 }
 EXPORT(gather_rows)
+
+/// A tile of the row's strip a warp. Values are rounded as the head's are.
+template <class T, class Format>
+DEVICE void embedding_tiles(Global<float> out, Global<const uint32_t> ids, Global<const uint8_t> codes,
+                            Global<const uint8_t> scales, int width, float scale) {
+    const int64_t id = ids[blockIdx.x];
+    const int num_tiles = ceil_div(width, TILE_K), in_strip = id % TILE_N;
+    for (int tile = warp_idx(); tile < num_tiles; tile += THREADS / WARP) {
+        const int64_t at = id / TILE_N * num_tiles + tile;
+        const TileFragments values =
+            Format::decode(Format::load_tile(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES));
+        // The row is that of four lanes, 16 inputs each.
+        if (lane_idx() / 4 != in_strip % 8) continue;
+#pragma unroll
+        for (int s = 0; s < 4; s++) {
+#pragma unroll
+            for (int pair = 0; pair < 2; pair++) {
+                const int i = tile * TILE_K + lane_idx() % 4 * 16 + s * 4 + pair * 2;
+                float2 v;
+                unpack<T>(in_strip < 8 ? values.a[s][pair * 2] : values.a[s][pair * 2 + 1], v.x, v.y);
+                if (i < width) store(out + int64_t(blockIdx.x) * width + i, float2{v.x * scale, v.y * scale});
+            }
+        }
+    }
+}
+
+#define TILES(T, Format, NAME)                                                                                          \
+    KERNEL(embedding_tiles_##NAME, THREADS)                                                                             \
+    (Global<float> out, Global<const uint32_t> ids, Global<const uint8_t> codes, Global<const uint8_t> scales, int width, \
+     float scale) {                                                                                                     \
+        embedding_tiles<T, Format>(out, ids, codes, scales, width, scale);                                              \
+    }                                                                                                                   \
+    EXPORT(embedding_tiles_##NAME)
+
+FOR_ALL_FORMATS(TILES)

@@ -215,16 +215,4 @@ DEVICE void linear_many(Global<T> out, Global<float> float_out, Global<const T> 
     KERNEL_FOR(linear_##NAME##_32, SLICES * WARP, T, (linear_few<T, Format, 4>))           \
     KERNEL_FOR(linear_##NAME##_many, MANY_THREADS, T, (linear_many<T, Format>))
 
-KERNELS(f16, Dense<f16>, f16)
-KERNELS(bf16, Dense<bf16>, bf16)
-KERNELS(bf16, Q4, q4)
-KERNELS(bf16, Q4Min, q4_min)
-KERNELS(bf16, Q5, q5)
-KERNELS(bf16, Q5Min, q5_min)
-KERNELS(bf16, Q8, q8)
-KERNELS(bf16, Q6Of16, q6_of_16)
-KERNELS(bf16, Q4Of16, q4_of_16)
-KERNELS(bf16, Q4MinOf16, q4_min_of_16)
-KERNELS(bf16, Iq4, iq4)
-KERNELS(bf16, Mxfp4, mxfp4)
-KERNELS(bf16, Fp8, fp8)
+FOR_ALL_FORMATS(KERNELS)

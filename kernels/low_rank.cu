@@ -58,7 +58,7 @@ DEVICE void add_low_rank(Global<T> out, Global<const T> x, Global<const T> matri
 }
 
 #define KERNELS(T)                                                                                               \
-    KERNEL(add_low_rank_##T, THREADS)                                                                            \
+    KERNEL_OF(add_low_rank_##T, THREADS, 4)                                                                      \
     (Global<T> out, Global<const T> x, Global<const T> matrices, Global<const Group> groups, int k, int out_len) { \
         add_low_rank<T>(out, x, matrices, groups, k, out_len);                                                   \
     }                                                                                                            \

@@ -164,7 +164,8 @@ DEVICE Last select(Global<const float> logits, int vocab_size, uint64_t target, 
     return {key, id};
 }
 
-/// Writes the logits as they are drawn from to `to`.
+/// Writes the logits as they are drawn from to `to`. In the end each thread has written what it goes on to read: every pass gives it
+/// the same tokens.
 DEVICE void adjust(Global<float> to, Global<const float> logits, int vocab_size, const Row& row, Global<const uint32_t> pool,
                    Global<const float> pool_values, Global<const uint32_t> counts, Global<const uint32_t> masks,
                    const Scratch& scratch) {
@@ -202,7 +203,6 @@ DEVICE void adjust(Global<float> to, Global<const float> logits, int vocab_size,
         }
         to[i] = logit;
     }
-    sync_block();
 }
 
 /// The id that is drawn at this row's temperature, or NONE if no logit is finite.
@@ -288,13 +288,12 @@ DEVICE double likeliest(Global<float> top_logprobs, Global<uint32_t> top_ids, Gl
         top_ids[rank] = own.id;
         top_logprobs[rank] = float(double(logits[own.id]) - log_sum);
     }
-    sync_block();
     return log_sum;
 }
 
 /// tokens `[B]`, NONE where nothing can be drawn; chosen_logprobs and ranks `[B]`; top_ids and top_logprobs `[B, 20]`; masks `[masks,
 /// ceil(V / 32)]`, a bit a token.
-KERNEL(sample, THREADS)
+KERNEL_OF(sample, THREADS, 1)
 (Global<uint32_t> tokens, Global<float> chosen_logprobs, Global<uint32_t> ranks, Global<uint32_t> top_ids,
  Global<float> top_logprobs, Global<const float> logits, Global<float> work, Global<const Row> rows,
  Global<const uint32_t> pool, Global<const float> pool_values, Global<const uint32_t> counts, Global<const uint32_t> masks,

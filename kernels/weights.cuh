@@ -141,3 +141,19 @@ using Q4MinOf16 = Quantised<4, 0, 16, true>;                              // Q2_
 using Iq4 = Quantised<4, 0, 32, false, f16, Levels::IQ4>;                 // IQ4_NL, IQ4_XS
 using Mxfp4 = Quantised<4, 0, 32, false, bf16, Levels::E2M1>;             // MXFP4
 using Fp8 = Quantised<8, 0, 32, false, float, Levels::E4M3>;              // FP8
+
+/// `DO(type of activations, format, its name in names of kernels)`.
+#define FOR_ALL_FORMATS(DO)           \
+    DO(f16, Dense<f16>, f16)          \
+    DO(bf16, Dense<bf16>, bf16)       \
+    DO(bf16, Q4, q4)                  \
+    DO(bf16, Q4Min, q4_min)           \
+    DO(bf16, Q5, q5)                  \
+    DO(bf16, Q5Min, q5_min)           \
+    DO(bf16, Q8, q8)                  \
+    DO(bf16, Q6Of16, q6_of_16)        \
+    DO(bf16, Q4Of16, q4_of_16)        \
+    DO(bf16, Q4MinOf16, q4_min_of_16) \
+    DO(bf16, Iq4, iq4)                \
+    DO(bf16, Mxfp4, mxfp4)            \
+    DO(bf16, Fp8, fp8)

@@ -175,13 +175,15 @@ impl<T: Half> Layer<T> {
 }
 
 fn weights(format: WeightFormat, n: usize, k: usize, seed: u64) -> (TiledWeight, Vec<f32>) {
-    let cpu = Cpu::new(2).unwrap();
+    let cpu = Cpu::new(2).expect("two threads");
     let data = encoded(format, n, k, &mut Random::new(seed));
-    let tiled = TiledWeight::new(format, n, k, &data, &cpu).unwrap();
-    let packed = PackedWeight::new(format, n, k, &data, &cpu).unwrap();
+    let tiled = TiledWeight::new(format, n, k, &data, &cpu).expect("a weight of the shape");
+    let packed = PackedWeight::new(format, n, k, &data, &cpu).expect("a weight of the shape");
     let mut values = vec![0.0; n * k];
     for (row, values) in values.chunks_exact_mut(k).enumerate() {
-        packed.dequantise_row(row, values).unwrap();
+        packed
+            .dequantise_row(row, values)
+            .expect("a row of the shape");
     }
     (tiled, values)
 }
@@ -350,5 +352,50 @@ fn shim_linear_gives_each_expert_its_rows() {
             got[49 * (n + 2)..].iter().all(|x| x.is_nan()),
             "a row of no group is left alone"
         );
+    }
+}
+
+#[test]
+fn shim_embedding_of_tiles_is_the_row_of_the_weight_as_products_round_it() {
+    for format in WeightFormat::ALL {
+        let (n, k) = (
+            40,
+            if format == WeightFormat::Q8_0 {
+                96
+            } else {
+                512
+            },
+        );
+        let (tiled, values) = weights(format, n, k, 5);
+        let ids: Vec<u32> = vec![0, 7, 8, 15, 16, 39, 39];
+        let buffers = (
+            Buffer::new("ids", &ids),
+            Buffer::new("codes", &tiled.codes),
+            Buffer::new("scales", &tiled.scales),
+        );
+        let out = Buffer::<f32>::output("out", ids.len() * k);
+        let name = format!("embedding_tiles_{}", tiled.format.name);
+        let kernel = Kernel::new(&name, [ids.len(), 1, 1], 256)
+            .buffer(&out)
+            .buffer(&buffers.0)
+            .buffer(&buffers.1);
+        kernel.buffer(&buffers.2).int(k).float(2.0).run();
+        let out = out.to_vec();
+        let error = if format == WeightFormat::F16 {
+            0.0
+        } else {
+            bf16::EPSILON.to_f32() / 2.0 + 1.0 / 2048.0
+        };
+        for (row, id) in out.chunks_exact(k).zip(&ids) {
+            let largest = values[*id as usize * k..][..k]
+                .iter()
+                .fold(0.0f32, |a, x| a.max(x.abs()));
+            for (got, want) in row.iter().zip(&values[*id as usize * k..]) {
+                assert!(
+                    (got - 2.0 * want).abs() <= 2.0 * error * largest,
+                    "{format:?}: {got} {want}"
+                );
+            }
+        }
     }
 }

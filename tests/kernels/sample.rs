@@ -28,8 +28,8 @@ struct Row {
 
 fn on_cpu(rows: &[Row]) -> Vec<Option<SampledToken>> {
     let logits: Vec<f32> = rows.iter().flat_map(|row| row.logits.clone()).collect();
-    let logits =
-        Tensor::from_vec(logits, (rows.len(), rows[0].logits.len()), &Device::Cpu).unwrap();
+    let logits = Tensor::from_vec(logits, (rows.len(), rows[0].logits.len()), &Device::Cpu)
+        .expect("a tensor of the shape");
     let contexts: Vec<RowContext<'_>> = (rows.iter())
         .map(|row| RowContext {
             params: &row.params,
@@ -41,7 +41,7 @@ fn on_cpu(rows: &[Row]) -> Vec<Option<SampledToken>> {
             known: row.known,
         })
         .collect();
-    sample(&logits, &contexts, &Cpu::new(2).unwrap()).unwrap()
+    sample(&logits, &contexts, &Cpu::new(2).expect("two threads")).expect("rows that fit")
 }
 
 /// The tokens and log-probabilities of the kernel, as the CPU's sampler gives them.

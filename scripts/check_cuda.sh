@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The kernels compiled for GPUs, and the code for them: no warning, and no more registers, shared memory or spills than written in
+# kernels/RESOURCES.md. Compiles for sm_80 and sm_90, and for all architectures when kernels have changed since that last passed here.
+# Needs no GPU. candle's own kernels take some ten minutes the first time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+environment="$(scripts/cuda_toolchain.sh)"
+eval "$environment"
+target="${CARGO_TARGET_DIR:-target}"
+mkdir -p "$target"
+target="$(cd "$target" && pwd)"
+
+kernels="$(find kernels -type f -name '*.cu*' -o -path kernels/build.rs | sort | xargs cat | sha256sum)"
+passed="$target/kernels-passed.txt"
+if [ "$(cat "$passed" 2>/dev/null)" = "$kernels" ]; then
+    export FLAMBEAU_CUDA_ARCHS=80,90
+fi
+
+export FLAMBEAU_KERNEL_RESOURCES="$target/kernel-resources.md"
+cargo clippy --release --locked --features cuda --all-targets -- -D warnings
+if nvcc --version | grep -q 'release 13\.0'; then
+    python3 scripts/kernel_table.py --check --resources "$FLAMBEAU_KERNEL_RESOURCES"
+else
+    echo 'kernels/RESOURCES.md is of CUDA 13.0; not compared with another compiler'
+fi
+printf '%s' "$kernels" >"$passed"
