@@ -47,6 +47,15 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// A call of the compiler that gives what `ptxas` and drivers are to see, whatever flags are set for other crates' kernels.
+fn nvcc(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .env_remove("NVCC_APPEND_FLAGS")
+        .args(["-std=c++17", "-O3"]);
+    command
+}
+
 fn stem(path: &Path) -> &str {
     path.file_stem()
         .and_then(|stem| stem.to_str())
@@ -135,29 +144,27 @@ fn shim(out: &Path) {
 const ARCHITECTURES: [u32; 5] = [80, 86, 89, 90, 100];
 
 fn cuda(out: &Path) {
-    let nvcc = env::var_os("CUDA_HOME")
+    let compiler = env::var_os("CUDA_HOME")
         .map_or_else(|| "nvcc".into(), |home| Path::new(&home).join("bin/nvcc"));
     let sources = files("kernels", "cu");
-    let architectures = architectures(&nvcc);
-    let mut images = Vec::new();
-    let mut commands = Vec::new();
+    let architectures = architectures(&compiler);
+    let compile = |source: &Path, image: &Path, flags: &[&str]| {
+        let mut command = nvcc(&compiler);
+        command.args(flags).arg(source).arg("-o").arg(image);
+        command
+    };
+    let (mut cubins, mut commands) = (Vec::new(), Vec::new());
     for source in &sources {
-        for &architecture in &architectures {
+        for architecture in &architectures {
             let image = out.join(format!("{}.sm_{architecture}.cubin", stem(source)));
-            let mut command = Command::new(&nvcc);
-            command.args(["-std=c++17", "-O3", "-cubin", "-Xptxas", "-v"]);
-            command
-                .arg(format!("-arch=sm_{architecture}"))
-                .arg(source)
-                .arg("-o")
-                .arg(&image);
-            commands.push(command);
-            images.push((stem(source), architecture, image));
+            let of = format!("-arch=sm_{architecture}");
+            commands.push(compile(source, &image, &["-cubin", "-Xptxas", "-v", &of]));
+            cubins.push((stem(source), *architecture, image));
         }
     }
     let outputs = run_all(commands);
     if let Some(path) = env::var_os("FLAMBEAU_KERNEL_RESOURCES") {
-        let said = images.iter().zip(&outputs);
+        let said = cubins.iter().zip(&outputs);
         let said = said.map(|((_, architecture, _), output)| {
             (*architecture, String::from_utf8_lossy(&output.stderr))
         });
@@ -165,39 +172,46 @@ fn cuda(out: &Path) {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     // Newer cards compile the PTX of the oldest: it names no instruction that they lack.
-    let ptx = sources.iter().map(|source| {
-        let image = out.join(stem(source)).with_extension("ptx");
-        let mut command = Command::new(&nvcc);
-        command
-            .args(["-std=c++17", "-O3", "-ptx", "-arch=compute_80"])
-            .arg(source)
-            .arg("-o")
-            .arg(&image);
-        (command, (stem(source), image))
-    });
-    let (commands, ptx): (Vec<_>, Vec<_>) = ptx.unzip();
+    let (commands, ptx): (Vec<_>, Vec<_>) = (sources.iter())
+        .map(|source| {
+            let image = out.join(stem(source)).with_extension("ptx");
+            let command = compile(source, &image, &["-ptx", "-arch=compute_80"]);
+            (command, (stem(source), image))
+        })
+        .unzip();
     run_all(commands);
-
-    let mut code =
-        "/// Files of kernels for one compute capability (major · 10 + minor) each.\n".to_owned();
-    code += "pub(super) static CUBINS: &[(&str, u32, &[u8])] = &[\n";
-    for (stem, architecture, image) in &images {
-        writeln!(
-            code,
-            "    ({stem:?}, {architecture}, include_bytes!({image:?})),"
-        )
-        .expect("strings take all");
-    }
-    code += "];\n/// The same as text for the driver's compiler.\npub(super) static PTX: &[(&str, &str)] = &[\n";
-    for (stem, image) in &ptx {
-        writeln!(code, "    ({stem:?}, include_str!({image:?})),").expect("strings take all");
-    }
-    code += "];\n";
+    let code = images(&cubins, &ptx).expect("a string takes all that is written");
     fs::write(out.join("images.rs"), code).expect("OUT_DIR is there to write to");
 }
 
+/// The tables that `backend/cuda` includes.
+fn images(
+    cubins: &[(&str, u32, PathBuf)],
+    ptx: &[(&str, PathBuf)],
+) -> Result<String, std::fmt::Error> {
+    let mut code = String::new();
+    writeln!(
+        code,
+        "/// Files of kernels for one compute capability (major · 10 + minor) each."
+    )?;
+    writeln!(code, "static CUBINS: &[(&str, u32, &[u8])] = &[")?;
+    for (stem, architecture, image) in cubins {
+        writeln!(
+            code,
+            "    ({stem:?}, {architecture}, include_bytes!({image:?})),"
+        )?;
+    }
+    writeln!(code, "];\n/// The same as text for the driver's compiler.")?;
+    writeln!(code, "static PTX: &[(&str, &str)] = &[")?;
+    for (stem, image) in ptx {
+        writeln!(code, "    ({stem:?}, include_str!({image:?})),")?;
+    }
+    writeln!(code, "];")?;
+    Ok(code)
+}
+
 /// Those asked for; else all that this compiler knows.
-fn architectures(nvcc: &Path) -> Vec<u32> {
+fn architectures(compiler: &Path) -> Vec<u32> {
     if let Ok(list) = env::var("FLAMBEAU_CUDA_ARCHS") {
         let parse = |name: &str| {
             let known = name
@@ -211,13 +225,13 @@ fn architectures(nvcc: &Path) -> Vec<u32> {
         };
         return list.split(',').map(parse).collect();
     }
-    let known = Command::new(nvcc)
+    let known = nvcc(compiler)
         .arg("--list-gpu-code")
         .output()
         .unwrap_or_else(|error| {
             panic!(
                 "{}: {error}. The feature cuda needs nvcc: scripts/cuda_toolchain.sh installs it",
-                nvcc.display()
+                compiler.display()
             )
         });
     let known = String::from_utf8_lossy(&known.stdout).into_owned();

@@ -1,23 +1,40 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands; CI runs exactly this.
 # Needs Rust (rust-toolchain.toml says which), a C compiler, and, the first time, a network for the crates and the
-# default model (98 MB, kept in the user's cache).
+# default model (98 MB, kept in the user's cache). What else it checks with, it passes over where it is not there: a C++ compiler,
+# CUDA's, Python, Node.js.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
+# With a C++ compiler, the kernels of GPUs run on the CPU.
+features=()
+if command -v c++ >/dev/null; then
+    features=(--features kernel-shim)
+elif [ "${FLAMBEAU_KERNELS:-}" = required ]; then
+    echo 'there is no C++ compiler for the kernels' >&2
+    exit 1
+fi
+
 step format
 cargo fmt --all --check
 
 step clippy
-cargo clippy --release --all-targets --locked -- -D warnings
+cargo clippy --release --all-targets --locked "${features[@]}" -- -D warnings
 
 step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --locked --quiet
 
 step tests
-cargo test --release --locked
+cargo test --release --locked "${features[@]}"
+
+step kernels for GPUs
+if [ "${FLAMBEAU_KERNELS:-}" = required ] || scripts/cuda_toolchain.sh --is-there; then
+    scripts/check_cuda.sh
+else
+    echo 'there is no CUDA compiler; skipped (scripts/check_cuda.sh fetches one)'
+fi
 
 step clients
 # The program that the tests have built.
