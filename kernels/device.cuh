@@ -55,6 +55,7 @@ DEVICE uint32_t pack_bits(bf16 low, bf16 high) {
 
 /// Without a fused product before or behind it.
 DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+DEVICE double rounded_product(double a, double b) { return __dmul_rn(a, b); }
 DEVICE float rounded_sum(float a, float b) { return __fadd_rn(a, b); }
 DEVICE int count_bits(uint32_t x) { return __popc(x); }
 /// Of a number that is not zero.

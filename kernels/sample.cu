@@ -246,7 +246,7 @@ DEVICE uint32_t draw(Global<const float> logits, int vocab_size, const Row& row,
     for (int i = threadIdx.x; i < vocab_size; i += THREADS) {
         const float logit = logits[i];
         if (is_filtered && !(relative(logit) >= floor && last.includes(key_of(logit), i))) continue;
-        const double scaled = double(logit) * inverse;
+        const double scaled = rounded_product(double(logit), inverse);
         const uint64_t bits = mix(noise ^ i * 0x9e3779b97f4a7c15);
         // The noise is at most this: with k leading ones, -ln u is at least 2^-(k + 1).
         const int ones = leading_ones(bits);

@@ -97,6 +97,7 @@ DEVICE uint32_t pack_bits(T low, T high) {
 
 // The compiler is told to fuse nothing.
 DEVICE float rounded_product(float a, float b) { return a * b; }
+DEVICE double rounded_product(double a, double b) { return a * b; }
 DEVICE float rounded_sum(float a, float b) { return a + b; }
 DEVICE int count_bits(uint32_t x) { return __builtin_popcount(x); }
 DEVICE int first_bit(uint32_t x) { return __builtin_ctz(x); }

@@ -90,10 +90,15 @@ void Region::check_atomic(ptrdiff_t offset, size_t len) {
 }
 
 Region* region_of(const void* address) {
-    const std::lock_guard lock(buffers_lock);
+    static Region null("a null pointer", nullptr, 0, 1, false);
+    if (address == nullptr) return &null;
     const char* at = static_cast<const char*>(address);
-    for (Region& region : buffers())
-        if (region.data <= at && at < region.data + region.num_bytes) return &region;
+    {
+        const std::lock_guard lock(buffers_lock);
+        for (Region& region : buffers())
+            if (region.data <= at && at < region.data + region.num_bytes) return &region;
+    }
+    // Not with the lock: it does not return.
     fail("argument: %p lies in no buffer", address);
 }
 

@@ -59,7 +59,6 @@ struct Argument<Pointer<T>> {
     static Pointer<T> read(const void* at) {
         char* address;
         std::memcpy(&address, at, sizeof(address));
-        if (address == nullptr) return {nullptr, 0};
         Region* region = region_of(address);
         return {region, address - region->data};
     }

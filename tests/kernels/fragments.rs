@@ -206,6 +206,11 @@ fn shim_refuses_launches_that_no_gpu_takes() {
     assert!(message.contains("no such kernel"), "{message}");
     let message = refused(Kernel::new("blocks_that_meet", [1, 1, 1], 33).buffer(&out));
     assert!(message.contains("whole warps"), "{message}");
+    let message = refused(Kernel::new("blocks_that_meet", [1, 1, 1], 32).null());
+    assert!(
+        message.contains("write outside of a null pointer"),
+        "{message}"
+    );
     let message = refused(
         Kernel::new("blocks_that_meet", [1, 1, 1], 32)
             .buffer(&out)
