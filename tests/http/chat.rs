@@ -146,7 +146,7 @@ async fn null_is_absent_in_every_field() {
         min_p presence_penalty frequency_penalty repetition_penalty seed stop stop_token_ids ignore_eos logit_bias \
         skip_special_tokens include_stop_str_in_output return_tokens_as_token_ids return_token_ids user metadata \
         logprobs top_logprobs n response_format tools tool_choice functions reasoning_effort guided_json \
-        prompt_logprobs deadline_ms priority service_tier store";
+        prompt_logprobs deadline_ms priority service_tier store a_field_that_nobody_knows";
     let nulls = names
         .split_whitespace()
         .map(|name| (name.to_owned(), Value::Null));

@@ -10,10 +10,10 @@ use utoipa::openapi::{RefOr, Schema};
 use crate::server::request::fields::{Field, Support};
 use crate::server::request::form::Form;
 
-/// The schema of an object with the fields of `tables`, and no others.
+/// The schema of an object with the fields of `tables`, and no others but such as are null, which counts as absent.
 pub(super) fn object<'a>(tables: impl IntoIterator<Item = &'a [Field]>) -> Schema {
     let mut builder = ObjectBuilder::new()
-        .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(null()))));
     for (name, support) in tables.into_iter().flatten() {
         let schema = match support {
             Support::Required(form) => {
@@ -95,13 +95,17 @@ fn typeless() -> Schema {
     Object::builder().schema_type(SchemaType::AnyValue).into()
 }
 
+fn null() -> Schema {
+    let null = Object::builder().schema_type(SchemaType::new(Type::Null));
+    null.into()
+}
+
 /// `null` counts as absent.
 fn or_null(schema: Schema) -> Schema {
-    let null = Object::builder().schema_type(SchemaType::new(Type::Null));
     let is_anything =
         matches!(&schema, Schema::Object(object) if object.schema_type == SchemaType::AnyValue);
     match is_anything {
         true => schema,
-        false => AnyOfBuilder::new().item(schema).item(null).into(),
+        false => AnyOfBuilder::new().item(schema).item(null()).into(),
     }
 }
