@@ -4,7 +4,9 @@
 //
 // with scores `cap · tanh(score / cap)` where there is a cap, and a sink's part in the softmax's sum where there are sinks.
 // qkv `[T, row_len]` of 16 bits, of each row the query heads first; out `[T, Hq · D]` of 16 bits; cache as in kv_cache.cuh.
-// Query head h reads key-value head h / G, with G = Hq / Hkv up to 64. D is 64, 96, 128 or 256.
+// Query head h reads key-value head h / G, with G = Hq / Hkv up to 64 (32 where D is 256). D is 64, 96, 128 or 256. A token whose
+// values are not all finite has keys that are no numbers and values of zero (rope_store.cu): whoever sees it gets no number, and in an
+// `mma` nobody else does.
 //
 // A context is cut at absolute multiples of 256 tokens. A span is computed tile by tile, with one running softmax; spans merge
 // in ascending order, by `merge`, each on its own from nothing. Whether one block goes through all spans of its rows or
@@ -12,8 +14,8 @@
 //
 // Work is cut into `Tile`s: up to ROWS / G rows of one sequence. Must move each sequence's keys and values once for each tile, 4 D
 // bytes a token and key-value head (int8: 2 D + 8), and computes 4 D operations a row, head and visible token.
-// Launch: WARPS · 32 threads, `[tiles, Hkv, 1 or spans]`, dynamic shared memory as in `Shape`; to merge: a warp a row and head,
-// in blocks of 4: `[ceil(Hq / 4), T]`.
+// Launch: WARPS · 32 threads, `[tiles, Hkv, 1 or spans]`, dynamic shared memory as in `Shape`, without TOTAL where no block goes through
+// more than one span; to merge: a warp a row and head, in blocks of 4: `[T, ceil(Hq / 4)]`.
 #include "kv_cache.cuh"
 
 #ifdef KERNEL_SHIM
@@ -50,6 +52,9 @@ extern "C" void attention_reference(float* out, const float* q, const float* k, 
 
 constexpr int SPAN = 256;
 constexpr float LOG2_E = 1.44269504f;
+/// Values of int8 count as so much less, and their scales as so much more: a weight times a scale is then of a weight's size, so that
+/// 16 bits hold it as well.
+constexpr float VALUE_SCALE = 128;
 
 /// Rows of one sequence that share a block.
 struct Tile {
@@ -83,7 +88,8 @@ DEVICE float merged(float total, float span, float2 weights) { return fmaf(span,
 /// What the sums of values are divided by, in the end.
 DEVICE float inverse_sum(State total, bool has_sinks, Global<const float> sinks, int head) {
     if (!has_sinks) return 1 / total.sum;
-    const float sink = sinks[head] * LOG2_E, max = fmaxf(total.max, sink);
+    // Not part of a fused product: two kernels do this, with the same bits.
+    const float sink = rounded_product(sinks[head], LOG2_E), max = fmaxf(total.max, sink);
     const float weight = exp2_fast(total.max - max);
     return weight / fmaf(total.sum, weight, exp2_fast(sink - max));
 }
@@ -170,7 +176,10 @@ struct Block {
                 const uint2 bits = load<uint2>(raw[which] + i);
                 float x[8];
 #pragma unroll
-                for (int j = 0; j < 8; j++) x[j] = float(int8_t((j < 4 ? bits.x : bits.y) >> j % 4 * 8));
+                for (int j = 0; j < 8; j++) {
+                    x[j] = float(int8_t((j < 4 ? bits.x : bits.y) >> j % 4 * 8));
+                    if constexpr (which == 1) x[j] *= 1 / VALUE_SCALE;
+                }
                 store8(wide[0] + i / D * STRIDE + i % D, x);
             }
             sync_block();
@@ -241,7 +250,7 @@ struct Block {
             const float y = exp2_fast(score * (2 * LOG2_E / params.cap));
             score = params.cap * (1 - 2 / (1 + y));
         }
-        return token < seen && token >= seen - params.window ? score * LOG2_E : -INFINITY;
+        return token < seen && token >= seen - params.window ? rounded_product(score, LOG2_E) : -INFINITY;
     }
 };
 
@@ -347,7 +356,8 @@ DEVICE void attention(Global<T> out, Global<const T> qkv, Global<const Unit> cac
 #pragma unroll
                     for (int i = 0; i < 4; i++)
                         // What no row sees may have any scale, also none that is a number.
-                        if (scores[n][i] != 0) scores[n][i] *= block.scales[1][n * 8 + lane_idx() % 4 * 2 + i % 2];
+                        if (scores[n][i] != 0)
+                            scores[n][i] *= block.scales[1][n * 8 + lane_idx() % 4 * 2 + i % 2] * VALUE_SCALE;
             }
             block.multiply_values(sums, scores);
         }
@@ -396,7 +406,7 @@ DEVICE void attention(Global<T> out, Global<const T> qkv, Global<const Unit> cac
 template <class T>
 DEVICE void attention_merge(Global<T> out, Global<const float> partials, Global<const int> rows, Global<const float> sinks,
                             int has_sinks, int num_heads, int head_dim) {
-    const int head = blockIdx.x * 4 + warp_idx(), row = blockIdx.y;
+    const int head = blockIdx.y * 4 + warp_idx(), row = blockIdx.x;
     if (head >= num_heads) return;
     const int first = rows[row * 3], step = rows[row * 3 + 1], num_spans = rows[row * 3 + 2];
     State total = {-INFINITY, 0};

@@ -1,5 +1,7 @@
 //! Builds the kernels: for the CPU with the feature `kernel-shim`, for GPUs with `cuda`. Without them there is nothing to do.
 //!
+//! For the CPU that is one library, which is also a driver with one card: tests load it in the driver's place.
+//!
 //! For GPUs it wants `nvcc` of CUDA 12 or 13, in `$CUDA_HOME/bin` or the path, and gives `images.rs`: every kernel file compiled for
 //! the architectures in `FLAMBEAU_CUDA_ARCHS` (`80,90`; all that are known and that the compiler knows, by default), and as PTX for
 //! newer cards. What the kernels take of a multiprocessor goes to the file `FLAMBEAU_KERNEL_RESOURCES`, where that is set.
@@ -23,6 +25,9 @@ fn main() {
     if for_cpu {
         println!("cargo:rerun-if-env-changed=CXX");
         shim(&out);
+    }
+    if for_cpu && !for_gpu {
+        shim_images(&out);
     }
     if for_gpu {
         for name in [
@@ -52,7 +57,8 @@ fn nvcc(path: &Path) -> Command {
     let mut command = Command::new(path);
     command
         .env_remove("NVCC_APPEND_FLAGS")
-        .args(["-std=c++17", "-O3"]);
+        .env_remove("NVCC_PREPEND_FLAGS")
+        .args(["-std=c++17", "-O3", "-Werror", "all-warnings"]);
     command
 }
 
@@ -87,9 +93,9 @@ fn run_all(commands: Vec<Command>) -> Vec<Output> {
 }
 
 fn run(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{command:?}: {error}. kernels/build.rs says what the features need")
+    });
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -99,9 +105,14 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// One library with all kernels for the CPU, which the tests load by the path in `FLAMBEAU_KERNEL_SHIM`.
+/// One library with all kernels for the CPU, which the tests load by the path in `FLAMBEAU_KERNEL_SHIM`. The folder `driver` beside it
+/// has it by the name of the driver's library.
 fn shim(out: &Path) {
+    // As make has it: a program and, maybe, flags.
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let mut words = compiler.split_whitespace();
+    let program = words.next().expect("CXX names a compiler");
+    let flags: Vec<&str> = words.collect();
     let mut objects = Vec::new();
     let mut commands = Vec::new();
     for source in [
@@ -112,7 +123,8 @@ fn shim(out: &Path) {
     .concat()
     {
         let object = out.join(stem(&source)).with_extension("o");
-        let mut command = Command::new(&compiler);
+        let mut command = Command::new(program);
+        command.args(&flags);
         command.args(["-std=c++20", "-O2", "-ffp-contract=off", "-fPIC"]);
         command.args([
             "-Wall",
@@ -132,12 +144,33 @@ fn shim(out: &Path) {
     }
     run_all(commands);
     let library = out.join("libkernel_shim.so");
-    run(Command::new(&compiler)
-        .arg("-shared")
+    run(Command::new(program)
+        .args(&flags)
+        .args(["-shared", "-Wl,-soname,libcuda.so", "-Wl,-z,defs"])
         .args(&objects)
         .arg("-o")
         .arg(&library));
+    let driver = out.join("driver");
+    fs::create_dir_all(&driver).expect("OUT_DIR is there to write to");
+    fs::copy(&library, driver.join("libcuda.so")).expect("it was just linked");
     println!("cargo:rustc-env=FLAMBEAU_KERNEL_SHIM={}", library.display());
+}
+
+/// What stands for the files' images where the driver is the shim, which has the kernels itself.
+fn shim_images(out: &Path) {
+    let ptx: Vec<_> = (files("kernels", "cu").into_iter())
+        .map(|source| {
+            let placeholder = out.join(stem(&source)).with_extension("shim");
+            fs::write(&placeholder, format!("shim:{}", stem(&source)))
+                .expect("OUT_DIR is there to write to");
+            (source, placeholder)
+        })
+        .collect();
+    let ptx: Vec<_> = (ptx.iter())
+        .map(|(source, placeholder)| (stem(source), placeholder.clone()))
+        .collect();
+    let code = images(&[], &ptx).expect("a string takes all that is written");
+    fs::write(out.join("images.rs"), code).expect("OUT_DIR is there to write to");
 }
 
 /// Compute capabilities that kernels are compiled for.

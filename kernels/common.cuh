@@ -25,16 +25,16 @@ DEVICE int warp_idx() { return threadIdx.x / WARP; }
 constexpr HOST_DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 /// The sum over a warp in a fixed order; every lane gets it.
-DEVICE float warp_sum(float x) {
+DEVICE float warp_sum(float x AND_PLACE) {
 #pragma unroll
-    for (int mask = WARP / 2; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
+    for (int mask = WARP / 2; mask > 0; mask /= 2) x += shuffle_xor(x, mask SAME_PLACE);
     return x;
 }
 
 /// The largest value of a warp; every lane gets it. A NaN is passed over unless all are.
-DEVICE float warp_max(float x) {
+DEVICE float warp_max(float x AND_PLACE) {
 #pragma unroll
-    for (int mask = WARP / 2; mask > 0; mask /= 2) x = fmaxf(x, shuffle_xor(x, mask));
+    for (int mask = WARP / 2; mask > 0; mask /= 2) x = fmaxf(x, shuffle_xor(x, mask SAME_PLACE));
     return x;
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <cuda_fp8.h>
 #include <cstdint>
 #include <type_traits>
 
@@ -63,7 +62,6 @@ DEVICE int first_bit(uint32_t x) { return __ffs(x) - 1; }
 DEVICE int leading_ones(uint64_t x) { return __clzll(~x); }
 /// What was there before.
 DEVICE uint32_t atomic_add(uint32_t* p, uint32_t x) { return atomicAdd(p, x); }
-DEVICE void atomic_add(uint64_t* p, uint64_t x) { atomicAdd(reinterpret_cast<unsigned long long*>(p), x); }
 DEVICE void atomic_or(uint32_t* p, uint32_t x) { atomicOr(p, x); }
 
 DEVICE uint32_t float_to_bits(float x) { return __float_as_uint(x); }
@@ -77,7 +75,7 @@ template <class V, class T>
 DEVICE V load(const T* p) {
     return *reinterpret_cast<const V*>(p);
 }
-/// Past the first-level cache: for weights, which a launch reads once.
+/// First to go from the caches: for what a launch reads once.
 template <class V, class T>
 DEVICE V load_once(const T* p) {
     return __ldcs(reinterpret_cast<const V*>(p));
@@ -86,6 +84,10 @@ template <class V, class T>
 DEVICE void store(T* p, V value) {
     *reinterpret_cast<V*>(p) = value;
 }
+
+// Where a caller stands is the shim's business.
+#define AND_PLACE
+#define SAME_PLACE
 
 DEVICE void sync_block() { __syncthreads(); }
 DEVICE void sync_warp() { __syncwarp(); }

@@ -55,7 +55,7 @@ DEVICE void embedding_tiles(Global<float> out, Global<const uint32_t> ids, Globa
     for (int tile = warp_idx(); tile < num_tiles; tile += THREADS / WARP) {
         const int64_t at = id / TILE_N * num_tiles + tile;
         const TileFragments values =
-            Format::decode(Format::load_tile(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES));
+            Format::decode(Format::template load_tile<true>(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES));
         // The row is that of four lanes, 16 inputs each.
         if (lane_idx() / 4 != in_strip % 8) continue;
 #pragma unroll

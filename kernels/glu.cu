@@ -6,7 +6,7 @@
 //
 // gate_up `[T, 2 I]`, of each row the gates before the ups; out `[T, I]`; both of 16 bits, I a multiple of 8. Must move 4 bytes in
 // and 2 out an element, and computes 8 to 14 operations on it.
-// Launch: blocks of 256 threads, each thread eight values: `[ceil(I / 2048), T]`.
+// Launch: blocks of 256 threads, each thread eight values: `[T, ceil(I / 2048)]`.
 #include "common.cuh"
 
 enum Glu : int { SILU, GELU_TANH, CLAMPED };
@@ -45,9 +45,9 @@ DEVICE float gated(float gate, float up, int glu, float limit) {
 
 template <class T>
 DEVICE void gated_activation(Global<T> out, Global<const T> gate_up, int width, int glu, float limit) {
-    const int i = (blockIdx.x * THREADS + threadIdx.x) * 8;
+    const int i = (blockIdx.y * THREADS + threadIdx.x) * 8;
     if (i >= width) return;
-    const int64_t row = blockIdx.y;
+    const int64_t row = blockIdx.x;
     float gate[8], up[8];
     load8(gate_up + row * 2 * width + i, gate);
     load8(gate_up + row * 2 * width + width + i, up);

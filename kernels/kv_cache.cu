@@ -3,7 +3,7 @@
 // `moves` has pairs of a block of `from` and one of `to`, none of which is written twice or written and read: copies that depend on
 // each other are launches of their own. block_len is a block's bytes, a multiple of 16.
 // Must move the bytes in and out.
-// Launch: blocks of 256 threads, each thread four pieces of 16 bytes: `[ceil(block_len / 16384), moves]`.
+// Launch: blocks of 256 threads, each thread four pieces of 16 bytes: `[moves, ceil(block_len / 16384)]`.
 #include "common.cuh"
 
 #ifdef KERNEL_SHIM
@@ -17,8 +17,8 @@ constexpr int THREADS = 256, PIECES = 4;
 
 KERNEL(copy_blocks, THREADS)
 (Global<uint8_t> to, Global<const uint8_t> from, Global<const uint2> moves, int64_t block_len) {
-    const uint2 move = moves[blockIdx.y];
-    const int64_t first = (int64_t(blockIdx.x) * PIECES * THREADS + threadIdx.x) * 16;
+    const uint2 move = moves[blockIdx.x];
+    const int64_t first = (int64_t(blockIdx.y) * PIECES * THREADS + threadIdx.x) * 16;
     uint4 pieces[PIECES];
     // All loads are under way before the first store.
 #pragma unroll

@@ -31,9 +31,9 @@ struct KvLayout {
 DEVICE float larger(float a, float b) { return a != a || a > b ? a : b; }
 
 /// The largest of a warp, or NaN if one is; every lane gets it.
-DEVICE float warp_larger(float x) {
+DEVICE float warp_larger(float x AND_PLACE) {
 #pragma unroll
-    for (int mask = WARP / 2; mask > 0; mask /= 2) x = larger(x, shuffle_xor(x, mask));
+    for (int mask = WARP / 2; mask > 0; mask /= 2) x = larger(x, shuffle_xor(x, mask SAME_PLACE));
     return x;
 }
 

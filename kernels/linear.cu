@@ -5,14 +5,15 @@
 // x `[T, K]` of 16 bits, K a multiple of 8; w as in weights.cuh, whose values are rounded to 16 bits where they are quantised; out
 // `[T, out_len]` of 16 bits or f32; bias `[N]` f32 or absent.
 //
-// Each output's K is cut into four slices of whole tiles, by K alone. A slice is one chain of `mma` in ascending K; slices are added
+// Each output's K is cut into eight slices of whole tiles, by K alone. A slice is one chain of `mma` in ascending K; slices are added
 // in ascending order. `linear_few` gives each slice a warp, `linear_many` goes through them one after the other: the same bits, so
 // that a row's result depends neither on the other rows nor on how many they are.
 //
 // Rows come in `RowTile`s with a weight each, so that experts are one launch. Must move the weights once for each row tile (few: up to
 // ROWS rows; many: 128), and computes 2 N K operations a row.
-// Launch, few: 128 threads, `[N / 16, row tiles]`; many: 256 threads, `[ceil(N / 128), row tiles]`, 3 · 128 · 144 bytes of dynamic shared
-// memory.
+// Launch, few: 256 threads, `[row tiles, ceil(N / 16)]`; many: 256 threads, `[row tiles, ceil(N / 128)]`, 3 · 128 · 144 bytes of dynamic
+// shared memory. Blocks that meet the same weights are neighbours. Without row tiles (null) all rows meet the first weight, in tiles as
+// large as the kernel takes.
 #include "weights.cuh"
 
 #ifdef KERNEL_SHIM
@@ -27,7 +28,7 @@ extern "C" void linear_reference(float* out, const float* x, const float* w, con
 }
 #endif
 
-constexpr int SLICES = 4;
+constexpr int SLICES = 8;
 
 /// Neighbouring rows that meet the same weight; none in a tile that is there to fill a launch.
 struct RowTile {
@@ -36,7 +37,16 @@ struct RowTile {
 
 struct Params {
     int n, k, out_len, column, has_bias, is_float;
+    /// Without row tiles: how many rows there are.
+    int num_rows;
 };
+
+/// The rows of this block.
+DEVICE RowTile own_rows(Global<const RowTile> row_tiles, const Params& params, int max_rows) {
+    if (params.num_rows == 0) return row_tiles[blockIdx.x];
+    const int first = blockIdx.x * max_rows, left = params.num_rows - first;
+    return {first, left < max_rows ? left : max_rows, 0};
+}
 
 struct Slices {
     int num_tiles;
@@ -81,23 +91,36 @@ template <class T, class Format, int NUM_EIGHTS>
 DEVICE void linear_few(Global<T> out, Global<float> float_out, Global<const T> x, Global<const uint8_t> codes,
                        Global<const uint8_t> scales, Global<const float> bias, Global<const RowTile> row_tiles, Params params) {
     SHARED(float, partials, (SLICES - 1) * NUM_EIGHTS * 4 * WARP);
-    const RowTile rows = row_tiles[blockIdx.y];
+    const RowTile rows = own_rows(row_tiles, params, NUM_EIGHTS * 8);
     if (rows.num_rows == 0) return;
     const Slices slices{ceil_div(params.k, TILE_K)};
-    const int slice = warp_idx();
-    const int64_t first_tile = (int64_t(rows.weight) * ceil_div(params.n, TILE_N) + blockIdx.x) * slices.num_tiles;
-    float sums[NUM_EIGHTS][4] = {};
-#pragma unroll 4
-    for (int tile = slices.start(slice); tile < slices.start(slice + 1); tile++) {
-        const auto raw = Format::load_tile(codes + (first_tile + tile) * Format::CODE_BYTES,
-                                           scales + (first_tile + tile) * Format::SCALE_BYTES);
-        const TileFragments w = Format::decode(raw);
+    const int slice = warp_idx(), start = slices.start(slice), end = slices.start(slice + 1);
+    const int64_t first_tile = (int64_t(rows.weight) * ceil_div(params.n, TILE_N) + blockIdx.y) * slices.num_tiles;
+    // Tiles of weights that are under way, so that a warp alone keeps the memory busy.
+    constexpr int AHEAD = sizeof(typename Format::Raw) > 32 ? 2 : 4;
+    typename Format::Raw raw[AHEAD];
+    const auto fetch = [&](int tile) {
+        const int64_t at = first_tile + tile;
+        return Format::template load_tile<true>(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES);
+    };
 #pragma unroll
-        for (int e = 0; e < NUM_EIGHTS; e++) {
-            const int row = e * 8 + lane_idx() / 4;
-            uint4 inputs[2];
-            load_inputs(inputs, x + int64_t(rows.first_row + row) * params.k, tile, params.k, row < rows.num_rows);
-            multiply<T>(sums[e], w, inputs);
+    for (int i = 0; i < AHEAD; i++)
+        if (start + i < end) raw[i] = fetch(start + i);
+    float sums[NUM_EIGHTS][4] = {};
+    for (int first = start; first < end; first += AHEAD) {
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            const int tile = first + i;
+            if (tile >= end) continue;
+            const TileFragments w = Format::decode(raw[i]);
+            if (tile + AHEAD < end) raw[i] = fetch(tile + AHEAD);
+#pragma unroll
+            for (int e = 0; e < NUM_EIGHTS; e++) {
+                const int row = e * 8 + lane_idx() / 4;
+                uint4 inputs[2];
+                load_inputs(inputs, x + int64_t(rows.first_row + row) * params.k, tile, params.k, row < rows.num_rows);
+                multiply<T>(sums[e], w, inputs);
+            }
         }
     }
 #pragma unroll
@@ -112,7 +135,7 @@ DEVICE void linear_few(Global<T> out, Global<float> float_out, Global<const T> x
 #pragma unroll
         for (int i = 0; i < 4; i++)
             for (int s = 0; s < SLICES - 1; s++) sums[e][i] += partials[((s * NUM_EIGHTS + e) * 4 + i) * WARP + lane_idx()];
-        write<T>(out, float_out, bias, params, rows, blockIdx.x * TILE_N, e * 8, sums[e]);
+        write<T>(out, float_out, bias, params, rows, blockIdx.y * TILE_N, e * 8, sums[e]);
     }
 }
 
@@ -126,11 +149,11 @@ DEVICE void linear_many(Global<T> out, Global<float> float_out, Global<const T> 
                         Global<const uint8_t> scales, Global<const float> bias, Global<const RowTile> row_tiles, Params params) {
     DYNAMIC_SHARED(shared);
     const Shared<T> stages = carve<T>(shared, 0, STAGES * STAGE);
-    const RowTile rows = row_tiles[blockIdx.y];
+    const RowTile rows = own_rows(row_tiles, params, ROWS);
     if (rows.num_rows == 0) return;
     const Slices slices{ceil_div(params.k, TILE_K)};
     const int tiles_n = ceil_div(params.n, TILE_N);
-    const int first_output = blockIdx.x * OUTPUTS / TILE_N + warp_idx() / 2 * WARP_TILES;
+    const int first_output = blockIdx.y * OUTPUTS / TILE_N + warp_idx() / 2 * WARP_TILES;
     const int first_row = warp_idx() % 2 * WARP_EIGHTS * 8;
 
     const auto fetch = [&](int tile) {
@@ -153,7 +176,7 @@ DEVICE void linear_many(Global<T> out, Global<float> float_out, Global<const T> 
     }
     const auto load_tile = [&](int m, int tile) {
         const int64_t at = strips[m] + (tile < slices.num_tiles ? tile : slices.num_tiles - 1);
-        return Format::load_tile(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES);
+        return Format::template load_tile<false>(codes + at * Format::CODE_BYTES, scales + at * Format::SCALE_BYTES);
     };
 
     float total[WARP_TILES][WARP_EIGHTS][4] = {}, sums[WARP_TILES][WARP_EIGHTS][4] = {};

@@ -3,7 +3,7 @@
 //   out[t, column + n] += Σ_j b[j, n] · (Σ_k a[j, k] · x[t, k])      for the rows t of a group
 //
 // x `[T, K]` and out `[T, out_len]` of 16 bits; a `[r, K]` and b `[r, N]` (B's columns, times the adapter's scale) of 16 bits, all
-// groups' in one array; K a multiple of 8, r up to 256. The inner sums are f32, by warps in a fixed order; the outer ones ascend.
+// groups' in one array, each from a multiple of 8 on; K a multiple of 8, r up to 256. The inner sums are f32, by warps in a fixed order; the outer ones ascend.
 // Must move a and b once for each row, r (K + N) · 2 bytes, mostly from the second-level cache, and computes 2 r (K + N) operations.
 // Launch: a block of 256 threads a row: `[most rows of a group, groups]`.
 #include "common.cuh"
@@ -23,7 +23,7 @@ constexpr int THREADS = 256, MAX_RANK = 256;
 
 struct Group {
     int first_row, num_rows, column, rank, n;
-    /// Where its matrices begin, in values.
+    /// Where its matrices begin, in eights of values.
     int a, b;
 };
 
@@ -40,7 +40,7 @@ DEVICE void add_low_rank(Global<T> out, Global<const T> x, Global<const T> matri
         for (int i = lane_idx() * 8; i < k; i += WARP * 8) {
             float v[8], w[8];
             load8(x + row * k + i, v);
-            load8(matrices + group.a + int64_t(j) * k + i, w);
+            load8(matrices + int64_t(group.a) * 8 + int64_t(j) * k + i, w);
 #pragma unroll
             for (int e = 0; e < 8; e++) sum = fmaf(v[e], w[e], sum);
         }
@@ -51,7 +51,7 @@ DEVICE void add_low_rank(Global<T> out, Global<const T> x, Global<const T> matri
     for (int i = threadIdx.x; i < group.n; i += THREADS) {
         float sum = 0;
         for (int j = 0; j < group.rank; j++)
-            sum = fmaf(inner[j], to_float(T(matrices[group.b + int64_t(j) * group.n + i])), sum);
+            sum = fmaf(inner[j], to_float(T(matrices[int64_t(group.b) * 8 + int64_t(j) * group.n + i])), sum);
         const auto to = out + (row * out_len + group.column + i);
         to[0] = from_float<T>(to_float(T(to[0])) + sum);
     }

@@ -7,9 +7,11 @@
 // interleaved, else `(i, i + R / 2)`. q_norm and k_norm `[D]` f32 or absent: `x / sqrt(mean x² + eps) · weight` of each head.
 //
 // The cache is `[num_blocks, 2 (K, V), Hkv, head part]`. A head's part is `[block_size, D]` values and, of int8, `[block_size]` f32
-// scales behind: largest magnitude / 127, and NaN if a value is not finite.
+// scales behind: largest magnitude / 127, and NaN if a value is not finite. Of 16 bits, where a value of a token's head is not finite
+// once it is rounded, its values are zeros and its keys NaN: what sees the token is to be NaN, but zero times infinity is not to be
+// added where it is not seen.
 // Must move 2 bytes in an element, 2 out of queries, and 2 (1) out of keys and values; a dozen operations each.
-// Launch: a warp a head, in blocks of 4: `[ceil((Hq + 2 Hkv) / 4), T]`.
+// Launch: a warp a head, in blocks of 4: `[T, ceil((Hq + 2 Hkv) / 4)]`.
 #include "kv_cache.cuh"
 
 #ifdef KERNEL_SHIM
@@ -59,7 +61,7 @@ template <class T, class Unit>
 DEVICE void rope_store(Global<T> qkv, Global<Unit> cache, Global<const uint32_t> positions, Global<const uint32_t> slots,
                        Global<const float2> turns, Global<const float> q_norm, Global<const float> k_norm, int has_norm,
                        int num_heads, int num_kv_heads, int block_size, Rope rope, float eps) {
-    const int head = blockIdx.x * HEADS + warp_idx(), row = blockIdx.y;
+    const int head = blockIdx.y * HEADS + warp_idx(), row = blockIdx.x;
     // Whole warps leave.
     if (head >= num_heads + 2 * num_kv_heads) return;
     const bool is_query = head < num_heads, is_value = head >= num_heads + num_kv_heads;
@@ -108,11 +110,16 @@ DEVICE void rope_store(Global<T> qkv, Global<Unit> cache, Global<const uint32_t>
     const auto part = cache + layout.part<Unit>(slot / block_size, is_value, kv_head);
     const int offset = slot % block_size;
     float inverse = 1;
+    bool is_bad = false;
     if constexpr (sizeof(Unit) == 1) {
         largest = warp_larger(largest);
         inverse = largest >= SMALLEST_SCALED ? 127 / largest : 0;
         if (lane_idx() == 0)
             layout.scales(part)[offset] = largest < INFINITY ? largest / 127 : NAN;
+    } else {
+        const auto own = qkv + (int64_t(row) * (num_heads + 2 * num_kv_heads) + num_heads + num_kv_heads + kv_head) * rope.head_dim;
+        for (int i = lane_idx(); i < rope.head_dim; i += WARP) is_bad |= !(fabsf(to_float(from_float<Unit>(to_float(T(own[i]))))) < INFINITY);
+        is_bad = vote(is_bad) != 0;
     }
 #pragma unroll
     for (int j = 0; j < PAIRS; j++) {
@@ -120,8 +127,10 @@ DEVICE void rope_store(Global<T> qkv, Global<Unit> cache, Global<const uint32_t>
         if (i >= rope.head_dim / 2) continue;
         int a, b;
         rope.pair(i, a, b);
-        part[offset * rope.head_dim + a] = to_unit<Unit>(pairs[j].x, inverse);
-        part[offset * rope.head_dim + b] = to_unit<Unit>(pairs[j].y, inverse);
+        float2 pair = pairs[j];
+        if (is_bad) pair = is_value ? float2{0, 0} : float2{NAN, NAN};
+        part[offset * rope.head_dim + a] = to_unit<Unit>(pair.x, inverse);
+        part[offset * rope.head_dim + b] = to_unit<Unit>(pair.y, inverse);
     }
 }
 

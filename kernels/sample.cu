@@ -68,10 +68,18 @@ struct Best {
 struct Scratch {
     Shared<double> doubles;
     Shared<uint32_t> words;
-    /// Sums of weights by digit.
-    Shared<uint64_t> bins;
+    /// Sums of weights by digit, by halves: cards add to words of 64 bits by trying until it fits.
+    Shared<uint32_t> low, high;
     /// What a warp has found for all: the digit, whether there was one, and what is still to be reached.
     Shared<uint64_t> found;
+
+    /// Adds to a digit's weight. A half's overflow goes to the other one, whoever else adds meanwhile.
+    DEVICE_MEMBER void add(uint32_t digit, uint64_t weight) const {
+        if (weight == 0) return;
+        const uint32_t before = atomic_add(low + digit, uint32_t(weight));
+        const uint32_t more = uint32_t(weight >> 32) + (before + uint32_t(weight) < before);
+        if (more != 0) atomic_add(high + digit, more);
+    }
 };
 
 /// The same in every thread. The scratch may be used again.
@@ -105,13 +113,14 @@ DEVICE uint32_t best_over_block(Best best, const Scratch& scratch) {
     return best.id;
 }
 
-/// In bins, which hold weights by digit, finds the digit where the sum from one end reaches `target`; takes off it what
+/// In low and high, which hold weights by digit, finds the digit where the sum from one end reaches `target`; takes off it what
 /// comes before. False if it is not reached. The first warp does it for all. The scratch may be used again.
 DEVICE bool find_digit(const Scratch& scratch, bool is_from_top, uint64_t& target, uint32_t& digit) {
     sync_block();
     if (warp_idx() == 0) {
         constexpr int EACH = 256 / WARP;
-        const auto bin = [&](int i) { return uint64_t(scratch.bins[is_from_top ? 255 - i : i]); };
+        const auto weight_of = [&](int digit) { return scratch.low[digit] | uint64_t(scratch.high[digit]) << 32; };
+        const auto bin = [&](int i) { return weight_of(is_from_top ? 255 - i : i); };
         uint64_t own = 0;
         for (int i = 0; i < EACH; i++) own += bin(lane_idx() * EACH + i);
         uint64_t sum = own;
@@ -146,8 +155,10 @@ DEVICE Last select(Global<const float> logits, int vocab_size, uint64_t target, 
     for (int round = 0; round < 7; round++) {
         const bool is_key = round < 4;
         const int shift = is_key ? 24 - 8 * round : 48 - 8 * round;
-        for (int i = threadIdx.x; i < 256; i += THREADS) scratch.bins[i] = 0;
+        for (int i = threadIdx.x; i < 256; i += THREADS) scratch.low[i] = 0, scratch.high[i] = 0;
         sync_block();
+        uint32_t held_digit = 0;
+        uint64_t held = 0;
         for (int i = threadIdx.x; i < vocab_size; i += THREADS) {
             const float logit = logits[i];
             const uint32_t k = key_of(logit);
@@ -155,8 +166,12 @@ DEVICE Last select(Global<const float> logits, int vocab_size, uint64_t target, 
             const bool is_here = is_key ? round == 0 || (k ^ key) >> (shift + 8) == 0 : k == key && (i ^ id) >> (shift + 8) == 0;
             if (!is_here) continue;
             const uint64_t w = weight(k, uint32_t(i), logit);
-            if (w != 0) atomic_add(scratch.bins + ((is_key ? k : i) >> shift & 255), w);
+            const uint32_t its = (is_key ? k : i) >> shift & 255;
+            // Neighbours often share a digit: one addition for all.
+            if (its != held_digit) scratch.add(held_digit, held), held_digit = its, held = 0;
+            held += w;
         }
+        scratch.add(held_digit, held);
         if (!find_digit(scratch, is_key, target, digit)) return ALL;
         if (is_key) key |= digit << shift;
         else id |= digit << shift;
@@ -197,9 +212,10 @@ DEVICE void adjust(Global<float> to, Global<const float> logits, int vocab_size,
             uint32_t num_output = count & ~IN_PROMPT;
             for (int d = row.drafted; d < row.drafted_end; d++) num_output += pool[d] == uint32_t(i);
             if (row.repetition != 1 && (num_output > 0 || (count & IN_PROMPT) != 0))
-                logit = logit > 0 ? logit / row.repetition : logit * row.repetition;
-            // Without a fused product, as the CPU does it.
-            if (num_output > 0) logit = logit - rounded_sum(rounded_product(row.frequency, float(num_output)), row.presence);
+                logit = logit > 0 ? logit / row.repetition : rounded_product(logit, row.repetition);
+            // Without fused products, as the CPU does it.
+            if (num_output > 0)
+                logit = rounded_sum(logit, -rounded_sum(rounded_product(row.frequency, float(num_output)), row.presence));
         }
         to[i] = logit;
     }
@@ -232,7 +248,9 @@ DEVICE uint32_t draw(Global<const float> logits, int vocab_size, const Row& row,
     if (has_top_p) {
         const auto weight = [&](uint32_t key, uint32_t id, float logit) -> uint64_t {
             const double nats = relative(logit);
-            return nats >= floor && last.includes(key, id) ? uint64_t(exp(nats) * ONE) : 0;
+            // Below it the weight is zero; and cards for graphics are slow at doubles.
+            constexpr double SMALLEST = -30.6;
+            return nats >= SMALLEST && nats >= floor && last.includes(key, id) ? uint64_t(exp(nats) * ONE) : 0;
         };
         uint64_t total = 0;
         for (int i = threadIdx.x; i < vocab_size; i += THREADS) total += weight(key_of(logits[i]), i, logits[i]);
@@ -300,9 +318,10 @@ KERNEL_OF(sample, THREADS, 1)
  int vocab_size) {
     SHARED(double, doubles, WARPS);
     SHARED(uint32_t, words, WARPS);
-    SHARED(uint64_t, bins, 256);
+    SHARED(uint32_t, low, 256);
+    SHARED(uint32_t, high, 256);
     SHARED(uint64_t, found, WARPS);
-    const Scratch scratch = {doubles, words, bins, found};
+    const Scratch scratch = {doubles, words, low, high, found};
     const Row row = rows[blockIdx.x];
     logits += int64_t(blockIdx.x) * vocab_size;
     work += int64_t(blockIdx.x) * vocab_size;

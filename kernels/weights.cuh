@@ -8,11 +8,18 @@
 // `codes` has of each tile the lanes' codes of 4 bits (`[32 lanes, 4 steps, 8]`: outputs and inputs in the order of a fragment), and
 // behind them those of further bits; 8 bits come as two such planes `[2, 32 lanes, 2 steps, 8]`, 16 bits as four.
 // `scales` has of each tile `[groups, 8, 2]` values for the outputs g and g + 8, where a group is 32 inputs or 16, and of formats
-// with a minimum pairs of them.
+// with a minimum, or with a code of their own for zero, pairs of them.
 #pragma once
 #include "common.cuh"
 
 constexpr int TILE_N = 16, TILE_K = 64;
+
+/// What a launch reads once leaves the caches first.
+template <class V, bool IS_ONCE, class P>
+DEVICE V load_weight(P p) {
+    if constexpr (IS_ONCE) return load_once<V>(p);
+    else return load<V>(p);
+}
 
 /// The fragments of four steps.
 struct TileFragments {
@@ -26,10 +33,11 @@ struct Dense {
     struct Raw {
         uint4 steps[4];
     };
+    template <bool IS_ONCE>
     DEVICE_MEMBER static Raw load_tile(Global<const uint8_t> codes, Global<const uint8_t>) {
         Raw raw;
 #pragma unroll
-        for (int s = 0; s < 4; s++) raw.steps[s] = load_once<uint4>(codes + (s * WARP + lane_idx()) * 16);
+        for (int s = 0; s < 4; s++) raw.steps[s] = load_weight<uint4, IS_ONCE>(codes + (s * WARP + lane_idx()) * 16);
         return raw;
     }
     DEVICE_MEMBER static TileFragments decode(const Raw& raw) {
@@ -59,38 +67,43 @@ DEVICE float e4m3(uint32_t code) {
     return to_float(from_bits<f16>(uint16_t((code & 0x80) << 8 | (code & 0x7f) << 7))) * 256;
 }
 
-/// Codes of BITS bits, OFFSET of which count as zero, that are scaled by SCALE for GROUP inputs, and (HAS_MIN) a minimum added.
-template <int BITS, int OFFSET, int GROUP, bool HAS_MIN, class Scale = f16, Levels LEVELS = Levels::LINEAR>
+/// What a group has besides a scale: nothing; a minimum, which is added to scaled codes; or the code that counts as zero.
+enum class Beside { NONE, MIN, ZERO };
+
+/// Codes of BITS bits, OFFSET of which count as zero, that are scaled by SCALE for GROUP inputs.
+template <int BITS, int OFFSET, int GROUP, Beside BESIDE, class Scale = f16, Levels LEVELS = Levels::LINEAR>
 struct Quantised {
+    static constexpr bool HAS_PAIR = BESIDE != Beside::NONE;
     static constexpr int WORDS = BITS == 8 ? 2 : 1, MORE = BITS == 8 ? 0 : BITS - 4;
     static constexpr int CODE_BYTES = WARP * (16 * WORDS + 4 * MORE);
-    static constexpr int SCALE_BYTES = TILE_K / GROUP * TILE_N * sizeof(Scale) * (HAS_MIN ? 2 : 1);
-    using Pair = std::conditional_t<sizeof(Scale) == 4 || HAS_MIN, uint2, uint32_t>;
+    static constexpr int SCALE_BYTES = TILE_K / GROUP * TILE_N * sizeof(Scale) * (HAS_PAIR ? 2 : 1);
+    using Pair = std::conditional_t<sizeof(Scale) == 4 || HAS_PAIR, uint2, uint32_t>;
     struct Raw {
         uint4 words[WORDS];
         uint32_t more[MORE + 1];
         Pair scales;
     };
 
+    template <bool IS_ONCE>
     DEVICE_MEMBER static Raw load_tile(Global<const uint8_t> codes, Global<const uint8_t> scales) {
         Raw raw;
 #pragma unroll
-        for (int i = 0; i < WORDS; i++) raw.words[i] = load_once<uint4>(codes + (i * WARP + lane_idx()) * 16);
+        for (int i = 0; i < WORDS; i++) raw.words[i] = load_weight<uint4, IS_ONCE>(codes + (i * WARP + lane_idx()) * 16);
 #pragma unroll
         for (int i = 0; i < MORE; i++)
-            raw.more[i] = load_once<uint32_t>(codes + WARP * 16 * WORDS + (i * WARP + lane_idx()) * 4);
+            raw.more[i] = load_weight<uint32_t, IS_ONCE>(codes + WARP * 16 * WORDS + (i * WARP + lane_idx()) * 4);
         const int group = lane_idx() % 4 * 16 / GROUP;
-        raw.scales = load_once<Pair>(scales + (group * 8 + lane_idx() / 4) * int(sizeof(Pair)));
+        raw.scales = load_weight<Pair, IS_ONCE>(scales + (group * 8 + lane_idx() / 4) * int(sizeof(Pair)));
         return raw;
     }
 
     DEVICE_MEMBER static TileFragments decode(const Raw& raw) {
-        float scale[2], min[2] = {0, 0};
+        float scale[2], beside[2] = {0, 0};
         if constexpr (sizeof(Scale) == 4) {
             scale[0] = bits_to_float(raw.scales.x), scale[1] = bits_to_float(raw.scales.y);
-        } else if constexpr (HAS_MIN) {
-            unpack<Scale>(raw.scales.x, scale[0], min[0]);
-            unpack<Scale>(raw.scales.y, scale[1], min[1]);
+        } else if constexpr (HAS_PAIR) {
+            unpack<Scale>(raw.scales.x, scale[0], beside[0]);
+            unpack<Scale>(raw.scales.y, scale[1], beside[1]);
         } else {
             unpack<Scale>(raw.scales, scale[0], scale[1]);
         }
@@ -121,7 +134,9 @@ struct Quantised {
                         else code = level<LEVELS>(bits);
                     }
                     // Rows of a fragment's registers are g, g + 8, g, g + 8.
-                    x[i] = HAS_MIN ? fmaf(code, scale[r % 2], min[r % 2]) : code * scale[r % 2];
+                    if constexpr (BESIDE == Beside::MIN) x[i] = fmaf(code, scale[r % 2], beside[r % 2]);
+                    else if constexpr (BESIDE == Beside::ZERO) x[i] = (code - beside[r % 2]) * scale[r % 2];
+                    else x[i] = code * scale[r % 2];
                 }
                 tile.a[s][r] = pack<bf16>(x[0], x[1]);
             }
@@ -130,17 +145,18 @@ struct Quantised {
     }
 };
 
-using Q4 = Quantised<4, 8, 32, false>;                                    // Q4_0
-using Q4Min = Quantised<4, 0, 32, true>;                                  // Q4_1, Q4_K, AWQ, GPTQ
-using Q5 = Quantised<5, 16, 32, false>;                                   // Q5_0
-using Q5Min = Quantised<5, 0, 32, true>;                                  // Q5_1, Q5_K
-using Q8 = Quantised<8, 0, 32, false>;                                    // Q8_0
-using Q6Of16 = Quantised<6, 32, 16, false>;                               // Q6_K
-using Q4Of16 = Quantised<4, 8, 16, false>;                                // Q3_K, TQ1_0, TQ2_0
-using Q4MinOf16 = Quantised<4, 0, 16, true>;                              // Q2_K
-using Iq4 = Quantised<4, 0, 32, false, f16, Levels::IQ4>;                 // IQ4_NL, IQ4_XS
-using Mxfp4 = Quantised<4, 0, 32, false, bf16, Levels::E2M1>;             // MXFP4
-using Fp8 = Quantised<8, 0, 32, false, float, Levels::E4M3>;              // FP8
+using Q4 = Quantised<4, 8, 32, Beside::NONE>;                                    // Q4_0
+using Q4Min = Quantised<4, 0, 32, Beside::MIN>;                                  // Q4_1, Q4_K
+using Q4Zero = Quantised<4, 0, 32, Beside::ZERO>;                           // AWQ, GPTQ
+using Q5 = Quantised<5, 16, 32, Beside::NONE>;                                   // Q5_0
+using Q5Min = Quantised<5, 0, 32, Beside::MIN>;                                  // Q5_1, Q5_K
+using Q8 = Quantised<8, 0, 32, Beside::NONE>;                                    // Q8_0
+using Q6Of16 = Quantised<6, 32, 16, Beside::NONE>;                               // Q6_K
+using Q4Of16 = Quantised<4, 8, 16, Beside::NONE>;                                // Q3_K, TQ1_0, TQ2_0
+using Q4MinOf16 = Quantised<4, 0, 16, Beside::MIN>;                              // Q2_K
+using Iq4 = Quantised<4, 0, 32, Beside::NONE, f16, Levels::IQ4>;                 // IQ4_NL, IQ4_XS
+using Mxfp4 = Quantised<4, 0, 32, Beside::NONE, bf16, Levels::E2M1>;             // MXFP4
+using Fp8 = Quantised<8, 0, 32, Beside::NONE, float, Levels::E4M3>;              // FP8
 
 /// `DO(type of activations, format, its name in names of kernels)`.
 #define FOR_ALL_FORMATS(DO)           \
@@ -148,6 +164,7 @@ using Fp8 = Quantised<8, 0, 32, false, float, Levels::E4M3>;              // FP8
     DO(bf16, Dense<bf16>, bf16)       \
     DO(bf16, Q4, q4)                  \
     DO(bf16, Q4Min, q4_min)           \
+    DO(bf16, Q4Zero, q4_zero)         \
     DO(bf16, Q5, q5)                  \
     DO(bf16, Q5Min, q5_min)           \
     DO(bf16, Q8, q8)                  \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The kernels compiled for GPUs, and the code for them: no warning, and no more registers, shared memory or spills than written in
 # kernels/RESOURCES.md. Compiles for sm_80 and sm_90, and for all architectures when kernels have changed since that last passed here.
-# Needs no GPU. candle's own kernels take some ten minutes the first time.
+# Needs no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ target="${CARGO_TARGET_DIR:-target}"
 mkdir -p "$target"
 target="$(cd "$target" && pwd)"
 
-kernels="$(find kernels -type f -name '*.cu*' -o -path kernels/build.rs | sort | xargs cat | sha256sum)"
+kernels="$({ find kernels -type f -name '*.cu*' -o -path kernels/build.rs | sort | xargs cat; cat kernels/RESOURCES.md; nvcc --version; } | sha256sum)"
 passed="$target/kernels-passed.txt"
 if [ "$(cat "$passed" 2>/dev/null)" = "$kernels" ]; then
     export FLAMBEAU_CUDA_ARCHS=80,90

@@ -37,8 +37,7 @@ if [ -z "$home" ]; then
     is_fit "$home" || { echo "cuda_toolchain.sh: $home holds no compiler that runs" >&2; exit 1; }
 fi
 
-# candle's own kernels are compiled for one architecture, which newer cards run too: the oldest that ours are for.
 cat <<END
-export CUDA_HOME='$home' CUDA_PATH='$home' CUDA_ROOT='$home' CUDA_COMPUTE_CAP='${CUDA_COMPUTE_CAP:-80}'
+export CUDA_HOME='$home'
 export PATH='$home/bin':"\$PATH"
 END

@@ -46,10 +46,10 @@ TABLE = [
     ("attention_bf16_int8_128", 128, 64 * (D + 8) * 2 * 2 + 2 * 64 * (D + 4), "the same, int8 cache", attention(ROWS, CONTEXT, 1)),
     ("attention_bf16_bf16_128", 128, ATTENTION_SHARED + 64 * D * 4, f"a prompt of {PROMPT}, whole", prompt(PROMPT)),
     ("attention_merge_bf16", 128, 0, f"{ROWS} rows, {CONTEXT // 256} spans", (ROWS * HEADS * (D + 4) * 4 * CONTEXT / 256, 2 * ROWS * HEADS * D * CONTEXT / 256)),
-    ("linear_bf16_8", 128, 0, f"1 row, [{H}, {H}]", linear(1, H, H, 16)),
-    ("linear_q4_min_8", 128, 0, f"1 row, [{H}, {H}], 4 bits", linear(1, H, H, 5)),
-    ("linear_fp8_8", 128, 0, f"1 row, [{H}, {H}], FP8", linear(1, H, H, 9)),
-    ("linear_bf16_32", 128, 0, f"32 rows, [{2 * I}, {H}]", linear(32, 2 * I, H, 16)),
+    ("linear_bf16_8", 256, 0, f"1 row, [{H}, {H}]", linear(1, H, H, 16)),
+    ("linear_q4_min_8", 256, 0, f"1 row, [{H}, {H}], 4 bits", linear(1, H, H, 5)),
+    ("linear_fp8_8", 256, 0, f"1 row, [{H}, {H}], FP8", linear(1, H, H, 9)),
+    ("linear_bf16_32", 256, 0, f"32 rows, [{2 * I}, {H}]", linear(32, 2 * I, H, 16)),
     ("linear_bf16_many", 256, 3 * 128 * 144, f"{PROMPT} rows, [{2 * I}, {H}]", linear(PROMPT, 2 * I, H, 16)),
     ("linear_q4_min_many", 256, 3 * 128 * 144, f"{PROMPT} rows, [{2 * I}, {H}], 4 bits", linear(PROMPT, 2 * I, H, 5)),
     ("rope_store_bf16_bf16", 128, 0, f"{ROWS} rows", (ROWS * (HEADS + 2 * KV_HEADS) * D * 4, ROWS * (HEADS + KV_HEADS) * D * 3)),
@@ -111,6 +111,12 @@ def differences(built, known):
             yield f"{key[0]}, sm_{key[1]}: written {known.get(key)}, found {built.get(key)} (registers, shared memory, spill stores, spill loads)"
 
 
+def write(path, text):
+    """Not where nothing changes: what is newer is compiled again."""
+    if path.read_text() != text:
+        path.write_text(text)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
@@ -125,7 +131,7 @@ def main():
                 sys.exit("kernels/RESOURCES.md is not what the compiler says:\n" + "\n".join(wrong) + "\nscripts/kernel_table.py --resources takes it over")
         else:
             head = "# What kernels take of a multiprocessor\n\nBy `ptxas` of CUDA 13.0; `scripts/check_cuda.sh` compares it.\n\n"
-            path.write_text(head + built)
+            write(path, head + built)
     resources = read(path.read_text())
     # Products and attention live in registers: a spill there is a defect.
     spilled = [key for key, (_, _, *spills) in resources.items() if any(spills) and key[0].startswith(("attention", "linear"))]
@@ -135,7 +141,7 @@ def main():
     new = re.sub(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", lambda _: table(resources), text, flags=re.S)
     if arguments.check and new != text:
         sys.exit("kernels/README.md has another table than scripts/kernel_table.py gives")
-    readme.write_text(new)
+    write(readme, new)
 
 
 main()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Plants faults in the kernels, one at a time, and checks that the kernels' tests find each.
 
-In every kernel file, each barrier and each wait for a copy is removed, and each index of what is written is moved by one. The changed
-file is compiled for the CPU and the tests of its ops run over it. A fault that no test finds ends the script with an error.
+In every kernel file, each barrier and each wait for a copy is removed, and each index by which an array is assigned to is moved by one, as is
+each address that is stored to by name. The changed file is compiled for the CPU and the tests of its ops run over it. A fault that no test finds ends the script with an error.
 
 Usage: cargo test --release --features kernel-shim --test kernels --no-run    (which names the program)
        python scripts/plant_kernel_faults.py TEST_PROGRAM [FILE ...]
@@ -80,6 +80,12 @@ class Library:
         subprocess.run([*COMPILE, f"-I{KERNELS}", "-c", source, "-o", target], check=True)
         self.objects[source.stem] = target
 
+    def whole(self):
+        """A library without a fault."""
+        library = self.folder / "libkernel_shim.so"
+        subprocess.run([COMPILE[0], "-shared", *self.objects.values(), "-o", library], check=True)
+        return library
+
     def with_text(self, file, text, number):
         """A library in which the file has this text; None if it is no program."""
         folder = self.folder / str(number)
@@ -109,15 +115,24 @@ def main():
             path = library.with_text(file, text, number)
             stem = stem_of(file)
             if path is None:
-                return job, "no program"
+                return job, "NO PROGRAM"
             filters = [f"shim_{name}" for name in TESTS.get(stem, [stem])]
             environment = {**os.environ, "FLAMBEAU_KERNEL_SHIM": str(path), "RUST_BACKTRACE": "0"}
-            done = subprocess.run([program, *filters], capture_output=True, text=True, env=environment, timeout=300)
-            path.unlink()
+            try:
+                done = subprocess.run([program, *filters], capture_output=True, text=True, env=environment, timeout=300)
+            except subprocess.TimeoutExpired:
+                return job, "found"
+            finally:
+                path.unlink()
             ran = re.search(r"running (\d+) test", done.stdout)
             if done.returncode == 0 and ran and int(ran.group(1)) == 0:
                 return job, "NO TESTS"
             return job, "NOT FOUND" if done.returncode == 0 else "found"
+
+        # Without a fault nothing is found.
+        whole = library.whole()
+        environment = {**os.environ, "FLAMBEAU_KERNEL_SHIM": str(whole)}
+        subprocess.run([program], capture_output=True, env=environment, check=True)
 
         jobs = []
         for source in [*sorted(KERNELS.glob("*.cu")), *(KERNELS / header for header in HEADERS)]:
@@ -128,7 +143,7 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for (_, file, line, what, _), result in pool.map(try_one, jobs):
                 print(f"{file}:{line}: {what}: {result}", flush=True)
-                if result in ("NOT FOUND", "NO TESTS"):
+                if result != "found":
                     missed.append(f"{file}:{line}: {what}")
     print(f"{len(jobs)} faults, {len(missed)} not found")
     sys.exit(bool(missed) or not jobs)

@@ -2,12 +2,15 @@
 
 use std::hint::black_box;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
+use flambeau::backend::Device;
 use flambeau::backend::cpu::Cpu;
 use flambeau::ops::{
-    AttentionBatch, AttentionParams, KvCache, KvDtype, RopeStyle, RopeTable, Slots,
+    AttentionBatch, AttentionParams, KvCache, KvDtype, RopeStyle, RopeTable, Slots, Tensor,
     paged_attention, rope_store,
 };
+
+use super::normal;
 use half::f16;
 
 use crate::limits::{Limits, Numbers};
@@ -36,7 +39,7 @@ pub fn bench(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
         let device = Device::Cpu;
         let num_slots = num_blocks * block_size;
         let table = RopeTable::new(dim, dim, 1e4, None, 1.0, 1, RopeStyle::Interleaved)?;
-        let kv = Tensor::randn(0f32, 1.0, (num_slots, 2 * kv_heads * dim), &device)?;
+        let kv = normal((num_slots, 2 * kv_heads * dim))?;
         let slots: Vec<u32> = (0..num_slots as u32).collect();
         let slots = Slots::new(&slots, num_slots)?;
         let bytes = num_sequences * context_len * kv_heads * dim * 2 * size_of::<f16>();
@@ -59,8 +62,8 @@ pub fn bench(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let num_rows = q_len * num_sequences;
         let row_len = (heads + 2 * kv_heads) * dim;
-        let qkv = Tensor::randn(0f32, 1.0, (num_rows, row_len), &device)?;
-        let out = Tensor::zeros((num_rows, heads * dim), DType::F32, &device)?;
+        let qkv = normal((num_rows, row_len))?;
+        let out = Tensor::zeros((num_rows, heads * dim), DType::F32, &Device::Cpu)?;
         let steps =
             |step: usize| -> Vec<u32> { (0..=num_sequences).map(|s| (s * step) as u32).collect() };
         let block_tables: Vec<u32> = (0..num_blocks as u32).collect();

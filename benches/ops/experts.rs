@@ -2,12 +2,15 @@
 
 use std::hint::black_box;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
+use flambeau::backend::Device;
 use flambeau::backend::cpu::Cpu;
 use flambeau::ops::{
-    Glu, LinearGroup, LinearPart, PackedWeight, Routing, WeightFormat, combine_experts,
+    Glu, LinearGroup, LinearPart, PackedWeight, Routing, Tensor, WeightFormat, combine_experts,
     gated_activation, gather_rows, matmul_groups,
 };
+
+use super::normal;
 
 use crate::limits::{Limits, Numbers};
 use crate::{blocks, seconds};
@@ -41,8 +44,8 @@ pub fn bench(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
     );
     for num_rows in [1, 8, 64, 512] {
         let zeros = |rows, cols| Tensor::zeros((rows, cols), DType::F32, &Device::Cpu);
-        let x = Tensor::randn(0f32, 1.0, (num_rows, HIDDEN), &Device::Cpu)?;
-        let logits = Tensor::randn(0f32, 1.0, (num_rows, NUM_EXPERTS), &Device::Cpu)?;
+        let x = normal((num_rows, HIDDEN))?;
+        let logits = normal((num_rows, NUM_EXPERTS))?;
         let num_pairs = num_rows * TOP_K;
         let (gathered, gate_up) = (zeros(num_pairs, HIDDEN)?, zeros(num_pairs, 2 * INNER)?);
         let (activated, outputs) = (zeros(num_pairs, INNER)?, zeros(num_pairs, HIDDEN)?);

@@ -2,11 +2,14 @@
 
 use std::hint::black_box;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
+use flambeau::backend::Device;
 use flambeau::backend::cpu::Cpu;
 use flambeau::ops::{
-    LinearPart, LowRank, LowRankGroup, PackedWeight, WeightFormat, add_low_rank, matmul,
+    LinearPart, LowRank, LowRankGroup, PackedWeight, Tensor, WeightFormat, add_low_rank, matmul,
 };
+
+use super::normal;
 
 use crate::limits::{Limits, Numbers};
 use crate::{blocks, seconds};
@@ -29,7 +32,7 @@ pub fn bench(cpu: &Cpu, limits: &Limits) -> anyhow::Result<()> {
         (512, 1, 16),
         (512, 1, 64),
     ] {
-        let x = Tensor::randn(0f32, 1.0, (num_rows, SIZE), &Device::Cpu)?;
+        let x = normal((num_rows, SIZE))?;
         let out = Tensor::zeros((num_rows, SIZE), DType::F32, &Device::Cpu)?;
         let matrix = vec![1e-3; SIZE * rank];
         let adapters = (0..num_adapters)

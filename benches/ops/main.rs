@@ -8,9 +8,10 @@ mod low_rank;
 use std::hint::black_box;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
+use flambeau::backend::Device;
 use flambeau::backend::cpu::{Cpu, Isa};
-use flambeau::ops::{LinearPart, PackedWeight, WeightFormat, matmul};
+use flambeau::ops::{LinearPart, PackedWeight, Tensor, WeightFormat, matmul};
 use half::f16;
 
 use limits::{Limits, Numbers};
@@ -89,7 +90,7 @@ fn bench_matmul(cpu: &Cpu, limits: &Limits, only: Option<&str>) -> anyhow::Resul
             let raw = blocks(n * k / values, block_bytes, halves);
             let weight = &PackedWeight::new(format, n, k, &raw, cpu)?;
             for m in [1usize, 4, 16, 512].into_iter().filter(|m| n * m < 1 << 22) {
-                let x = Tensor::randn(0f32, 1.0, (m, k), &Device::Cpu)?;
+                let x = normal((m, k))?;
                 let out = Tensor::zeros((m, n), DType::F32, &Device::Cpu)?;
                 let part = [LinearPart { weight, bias: None }];
                 let time = seconds(|| matmul(black_box(&out), &x, &part, cpu).expect("shapes fit"));
@@ -110,6 +111,12 @@ fn bench_matmul(cpu: &Cpu, limits: &Limits, only: Option<&str>) -> anyhow::Resul
         }
     }
     Ok(())
+}
+
+/// Values of a normal distribution.
+fn normal(shape: (usize, usize)) -> candle_core::Result<Tensor> {
+    let values = candle_core::Tensor::randn(0f32, 1.0, shape, &candle_core::Device::Cpu)?;
+    Ok(values.into())
 }
 
 fn main() -> anyhow::Result<()> {

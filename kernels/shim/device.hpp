@@ -10,9 +10,12 @@
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
 #define HOST_DEVICE
-#define KERNEL(name, threads) static void name
-#define KERNEL_OF(name, threads, blocks) static void name
-#define EXPORT(name) [[maybe_unused]] static const bool name##_is_known = shim::add_kernel_of<name>(#name, name);
+#define KERNEL(name, threads)                        \
+    static constexpr uint32_t name##_threads = (threads); \
+    static void name
+#define KERNEL_OF(name, threads, blocks) KERNEL(name, threads)
+#define EXPORT(name) \
+    [[maybe_unused]] static const bool name##_is_known = shim::add_kernel_of<name>(#name, __FILE__, name##_threads, name);
 #define SHARED(T, name, n)                                                                                        \
     static const char name##_tag = 0;                                                                             \
     const Shared<T> name(shim::shared_array(&name##_tag, #name, (n) * sizeof(T), sizeof(T)), 0)
@@ -24,16 +27,16 @@
 #define gridDim (shim::self->grid_dim)
 #define __restrict__
 
-struct uint2 {
+struct alignas(8) uint2 {
     uint32_t x, y;
 };
-struct uint4 {
+struct alignas(16) uint4 {
     uint32_t x, y, z, w;
 };
-struct float2 {
+struct alignas(8) float2 {
     float x, y;
 };
-struct float4 {
+struct alignas(16) float4 {
     float x, y, z, w;
 };
 
@@ -140,6 +143,9 @@ DEVICE void store(P p, V value) {
 
 // Where the caller stands, so that threads which meet at different places are told apart.
 #define PLACE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+// The same behind other parameters, and handed on.
+#define AND_PLACE , PLACE
+#define SAME_PLACE , file, line
 
 DEVICE void sync_block(PLACE) { shim::wait_for_block(file, line); }
 DEVICE void sync_warp(PLACE) {
@@ -184,6 +190,8 @@ DEVICE uint32_t vote(bool is_true, PLACE) {
 
 template <class T, class S>
 DEVICE void copy_async(Shared<T> to, Global<S> from, bool is_valid) {
+    to.check_space(true);
+    from.check_space(false);
     to.check_alignment(16);
     if (is_valid) from.template aligned_get<uint4>();
     shim::copy_async(to.region, to.offset, from.region, from.offset, is_valid);
@@ -201,6 +209,7 @@ struct MatrixRows {
 template <bool IS_TRANSPOSED, class P>
 DEVICE void load_matrices_as(uint32_t (&r)[4], P row, const char* file, int line) {
     MatrixRows slot;
+    row.check_space(true);
     const uint4 bits = row.template aligned_get<uint4>();
     std::memcpy(slot.row, &bits, 16);
     const auto together = [](void* const(&slots)[32]) {

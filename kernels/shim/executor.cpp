@@ -1,6 +1,7 @@
 // Contexts begin as ucontext and switch by longjmp, which saves no signal mask and so makes no system call.
 #undef _FORTIFY_SOURCE
 #include "executor.hpp"
+#include "launch.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -15,16 +16,12 @@ thread_local Executor* executor = nullptr;
 
 namespace {
 
-constexpr size_t STACK_BYTES = 128 << 10;
 const void* const DYNAMIC = &DYNAMIC;
 
-struct Kernel {
-    Bind bind;
-    std::vector<size_t> arg_bytes;
-};
 std::map<std::string, Kernel>& kernels() {
-    static std::map<std::string, Kernel> all;
-    return all;
+    // Kept to the end: threads may still launch when the process ends.
+    static auto* all = new std::map<std::string, Kernel>();
+    return *all;
 }
 
 std::atomic<uint64_t> next_clock{1};
@@ -47,7 +44,7 @@ Region* array(const void* tag, const char* name, size_t num_bytes, size_t unit_b
         auto* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(data.get()) + 15) & ~uintptr_t(15));
         // What is read before it is written would be not a number.
         std::fill_n(aligned, num_bytes, char(0xff));
-        Region region(name, aligned, num_bytes, unit_bytes, false);
+        Region region(name, aligned, num_bytes, unit_bytes, false, true);
         at = executor->shared.emplace(tag, Executor::Array{std::move(data), std::move(region)}).first;
     }
     Region& region = at->second.region;
@@ -57,8 +54,17 @@ Region* array(const void* tag, const char* name, size_t num_bytes, size_t unit_b
 
 }  // namespace
 
-void add_kernel(const char* name, Bind bind, const size_t* arg_bytes, size_t num_args) {
-    kernels().emplace(name, Kernel{bind, {arg_bytes, arg_bytes + num_args}});
+void add_kernel(const char* name, const char* file, uint32_t num_threads, Bind bind, const size_t* arg_bytes, const size_t* arg_alignments,
+                size_t num_args) {
+    std::string stem = file;
+    stem = stem.substr(stem.find_last_of('/') + 1);
+    stem = stem.substr(0, stem.find('.'));
+    kernels().emplace(name, Kernel{name, stem, num_threads, bind, {arg_bytes, arg_bytes + num_args}, {arg_alignments, arg_alignments + num_args}});
+}
+
+Kernel* kernel_of(const char* name) {
+    const auto at = kernels().find(name);
+    return at == kernels().end() ? nullptr : &at->second;
 }
 
 void fail(const char* format, ...) {
@@ -89,11 +95,11 @@ void Executor::resume(Fibre& fibre) {
     if (_setjmp(scheduler) == 0) {
         if (fibre.has_started) longjmp(fibre.context, 1);
         fibre.has_started = true;
-        fibre.stack = std::make_unique_for_overwrite<char[]>(STACK_BYTES);
+        fibre.stack = std::make_unique<Stack>();
         ucontext_t context;
         getcontext(&context);
-        context.uc_stack.ss_sp = fibre.stack.get();
-        context.uc_stack.ss_size = STACK_BYTES;
+        context.uc_stack.ss_sp = fibre.stack->bottom();
+        context.uc_stack.ss_size = Stack::NUM_BYTES;
         makecontext(&context, fibre_main, 0);
         setcontext(&context);
     }
@@ -119,7 +125,9 @@ bool Executor::run_block() {
                 return std::count_if(fibres.begin(), fibres.begin() + num_threads,
                                      [&](const auto& fibre) { return fibre->state == state; });
             };
-            error = std::string(kernel) + ": threads wait for each other for ever: " +
+            const std::string block =
+                std::to_string(block_idx.x) + ", " + std::to_string(block_idx.y) + ", " + std::to_string(block_idx.z);
+            error = std::string(kernel) + ": in block (" + block + ") threads wait for each other for ever: " +
                     std::to_string(count(Fibre::AT_BARRIER)) + " at a barrier of the block, " +
                     std::to_string(count(Fibre::AT_WARP)) + " at one of their warp, " + std::to_string(num_done) + " done";
             return false;
@@ -134,28 +142,28 @@ bool Executor::launch(Dim3 grid, Dim3 block, size_t shared_bytes) {
     warps.assign(num_threads / 32, Warp{});
     shared.clear();
     launch_start = next_clock.fetch_add(1);
-    for (uint32_t z = 0; z < grid.z; z++) {
-        for (uint32_t y = 0; y < grid.y; y++) {
-            for (uint32_t x = 0; x < grid.x; x++) {
-                clock = block_start = next_clock.fetch_add(1);
-                num_at_barrier = 0;
-                if (shared_bytes > 0) array(DYNAMIC, "dynamic shared memory", shared_bytes, 2);
-                for (uint32_t i = 0; i < num_threads; i++) {
-                    Fibre& fibre = *fibres[i];
-                    fibre.state = Fibre::READY;
-                    fibre.thread_idx = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
-                    fibre.block_idx = {x, y, z};
-                    fibre.block_dim = block;
-                    fibre.grid_dim = grid;
-                    fibre.linear = i;
-                    fibre.copies.assign(1, {});
-                }
-                if (!run_block()) {
-                    // They stand in the middle of a kernel.
-                    fibres.clear();
-                    return false;
-                }
-            }
+    std::vector<uint64_t> order(uint64_t(grid.x) * grid.y * grid.z);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const uint64_t at : order) {
+        clock = block_start = next_clock.fetch_add(1);
+        num_at_barrier = 0;
+        if (shared_bytes > 0) array(DYNAMIC, "dynamic shared memory", shared_bytes, 2);
+        block_idx = {uint32_t(at % grid.x), uint32_t(at / grid.x % grid.y), uint32_t(at / (uint64_t(grid.x) * grid.y))};
+        for (uint32_t i = 0; i < num_threads; i++) {
+            Fibre& fibre = *fibres[i];
+            fibre.state = Fibre::READY;
+            fibre.thread_idx = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
+            fibre.block_idx = block_idx;
+            fibre.block_dim = block;
+            fibre.grid_dim = grid;
+            fibre.linear = i;
+            fibre.copies.assign(1, {});
+        }
+        if (!run_block()) {
+            // They stand in the middle of a kernel.
+            fibres.clear();
+            return false;
         }
     }
     return true;
@@ -189,7 +197,8 @@ void wait_for_warp(void* slot, Together together, bool orders_memory, const char
     if (warp.num_waiting == 0) {
         warp.file = file;
         warp.line = line;
-    } else if (warp.line != line || std::strcmp(warp.file, file) != 0) {
+        warp.together = together;
+    } else if (warp.line != line || std::strcmp(warp.file, file) != 0 || warp.together != together) {
         fail("lanes of a warp are at two places that need all of them: lines %d and %d", warp.line, line);
     }
     warp.slots[fibre.linear - first] = slot;
@@ -219,6 +228,7 @@ void copy_async(Region* to, ptrdiff_t to_offset, const Region* from, ptrdiff_t f
     PendingCopy copy{to, to_offset, {}};
     // The bytes may arrive at any time from now on.
     to->check_write(to_offset, 16);
+    to->set_pending(to_offset, 16, true);
     std::fill_n(to->data + to_offset, 16, char(0xff));
     if (is_valid) std::memcpy(copy.bytes, from->data + from_offset, 16);
     here().copies.back().push_back(copy);
@@ -230,6 +240,7 @@ void copy_wait(int num_pending) {
     auto& copies = here().copies;
     while (int(copies.size()) - 1 > num_pending) {
         for (const PendingCopy& copy : copies.front()) {
+            copy.to->set_pending(copy.to_offset, 16, false);
             copy.to->check_write(copy.to_offset, 16);
             std::memcpy(copy.to->data + copy.to_offset, copy.bytes, 16);
         }
@@ -241,7 +252,6 @@ void copy_wait(int num_pending) {
 
 using namespace shim;
 
-/// Runs a kernel on buffers of `shim_alloc`. Gives 0, or 1 and a message.
 extern "C" int shim_launch(const char* name, const uint32_t grid[3], const uint32_t block[3], size_t shared_bytes,
                            void* const* args, const size_t* arg_bytes, size_t num_args, uint32_t seed, char* message,
                            size_t message_len) {
@@ -251,20 +261,26 @@ extern "C" int shim_launch(const char* name, const uint32_t grid[3], const uint3
     here.has_failed = false;
     here.kernel = name;
     here.random.seed(seed);
-    const auto at = kernels().find(name);
+    const Kernel* kernel = kernel_of(name);
     const uint32_t num_threads = block[0] * block[1] * block[2];
-    if (at == kernels().end()) {
+    if (kernel == nullptr) {
         here.error = std::string(name) + ": no such kernel";
-    } else if (at->second.arg_bytes != std::vector<size_t>(arg_bytes, arg_bytes + num_args)) {
+    } else if (kernel->arg_bytes != std::vector<size_t>(arg_bytes, arg_bytes + num_args)) {
         here.error = std::string(name) + ": arguments of other number or sizes";
     } else if (num_threads == 0 || num_threads % 32 != 0 || num_threads > 1024) {
         here.error = std::string(name) + ": a block has whole warps, up to 32";
+    } else if (num_threads > kernel->num_threads) {
+        here.error = std::string(name) + ": a block has up to " + std::to_string(kernel->num_threads) + " threads";
+    } else if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0) {
+        here.error = std::string(name) + ": a grid of no blocks";
+    } else if (grid[1] > 65535 || grid[2] > 65535) {
+        here.error = std::string(name) + ": a grid has up to 65535 blocks in its second and third dimension";
     } else if (shared_bytes > 227 << 10) {
         here.error = std::string(name) + ": more shared memory than a block can have";
     } else {
         self = nullptr;
         std::unique_ptr<const Body> body;
-        if (_setjmp(here.scheduler) == 0) body.reset(at->second.bind(args));
+        if (_setjmp(here.scheduler) == 0) body.reset(kernel->bind(args));
         if (!here.has_failed) {
             here.body = body.get();
             here.launch({grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared_bytes);

@@ -36,10 +36,14 @@ KERNEL(faults, 64)(Global<float> out, Global<const float> x, int fault) {
     if (fault != 1) shared[i] = x[fault == 2 ? i + 1 : i];
     if (fault != 3) sync_block();
     if (fault == 4 && i < 32) sync_block();
-    if (fault == 5) shuffle(0, i < 32 ? 0 : 1);
     float value = shared[63 - i];
     if (fault == 6 && lane_idx() < 16) value += shuffle(value, 0);
+    if (fault == 5) {
+        if (lane_idx() < 16) value += warp_sum(value);
+        else value -= warp_sum(value);
+    }
     if (fault == 7) load<float4>(out + 1);
+    if (fault == 9) value += float2(at<const float2>(x + 1)[0]).x;
     out[fault == 8 ? 0 : i] = value;
 }
 EXPORT(faults)
@@ -50,11 +54,21 @@ KERNEL(blocks_that_meet, WARP)(Global<float> out) {
 }
 EXPORT(blocks_that_meet)
 
+/// Blocks that meet in other ways: one reads what another writes; one sets what others count in.
+KERNEL(blocks_in_company, WARP)(Global<uint32_t> x, int fault) {
+    if (threadIdx.x != 0) return;
+    if (fault == 1) x[blockIdx.x] = uint32_t(x[blockIdx.x]) + x[blockIdx.x + 1];
+    if (fault == 2 && blockIdx.x == 0) x[0] = 0;
+    if (fault == 0 || fault == 2) atomic_add(x, 1u);
+}
+EXPORT(blocks_in_company)
+
 /// What was copied is used without waiting for it, or without a barrier where another thread has copied it.
 KERNEL(copies, WARP)(Global<float> out, Global<const float> x, int fault) {
     SHARED(float, shared, 4 * WARP);
     copy_async(shared + lane_idx() * 4, x + lane_idx() * 4, true);
     copy_commit();
+    if (fault == 3) shared[lane_idx() * 4] = 0;
     if (fault != 1) copy_wait<0>();
     if (fault != 2) sync_warp();
     out[lane_idx()] = shared[(WARP - 1 - lane_idx()) * 4];

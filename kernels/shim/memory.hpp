@@ -1,14 +1,17 @@
 // Memory whose every access is checked: for its bounds and alignment, for being written before it is read, and for races.
 //
-// A unit of memory (an element, mostly) remembers who wrote it last and who read it last, and when: by a clock that each
-// barrier of a block advances, and by the barriers of the thread's warp. Two accesses by different threads, one of them a write,
-// need a barrier between them; accesses by different blocks of a launch never have one.
+// A unit of memory (an element, mostly) remembers who wrote it last, who read it last and who changed it atomically, and when: by a
+// clock that each barrier of a block advances, and by the barriers of the thread's warp. Two accesses by different threads, one of them
+// a write, need a barrier between them; accesses by different blocks of a launch never have one.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace shim {
+
+/// Set in addresses that the driver gives out: the host cannot dereference them.
+constexpr uintptr_t ON_CARD = uintptr_t(1) << 62;
 
 /// When and by whom.
 struct Stamp {
@@ -18,7 +21,11 @@ struct Stamp {
 };
 
 struct Unit {
-    Stamp write, read;
+    Stamp write, read, atomic;
+    /// When a block read it, before one that has read it since.
+    uint64_t earlier_read = 0;
+    /// When a copy to it began that has not arrived.
+    uint64_t pending = 0;
 };
 
 /// A buffer of global memory, or an array of shared memory.
@@ -31,17 +38,24 @@ struct Region {
     uint64_t since = 0;
     /// Whether what nobody has written may be read.
     bool is_initialised;
+    bool is_shared;
+    /// Empty where only bounds and alignment are checked.
     std::vector<Unit> units;
 
-    Region(const char* name, char* data, size_t num_bytes, size_t unit_bytes, bool is_initialised)
+    Region(const char* name, char* data, size_t num_bytes, size_t unit_bytes, bool is_initialised, bool is_shared = false)
         : name(name), data(data), num_bytes(num_bytes), unit_bytes(unit_bytes), is_initialised(is_initialised),
-          units((num_bytes + unit_bytes - 1) / unit_bytes) {}
+          is_shared(is_shared),
+          units(unit_bytes == 0 ? 0 : (num_bytes + unit_bytes - 1) / unit_bytes) {}
 
     /// Fails the launch, and does not return, unless the thread at work may read or write here.
     void check_read(ptrdiff_t offset, size_t len);
     void check_write(ptrdiff_t offset, size_t len);
     void check_atomic(ptrdiff_t offset, size_t len);
     void check_bounds(const char* what, ptrdiff_t offset, size_t len);
+    /// Fails unless a barrier stands between all reads so far and the thread at work.
+    void check_unread(size_t unit, const char* what);
+    /// A copy to it is under way, or has arrived.
+    void set_pending(ptrdiff_t offset, size_t len, bool is_pending);
 };
 
 /// Ends the launch with a message that names the kernel, block and thread.
@@ -75,6 +89,7 @@ class Pointer {
 
     template <class V>
     V get() const {
+        check_alignment(alignof(V));
         region->check_read(offset, sizeof(V));
         V value;
         __builtin_memcpy(&value, region->data + offset, sizeof(V));
@@ -82,6 +97,7 @@ class Pointer {
     }
     template <class V>
     void put(const V& value) const {
+        check_alignment(alignof(V));
         region->check_write(offset, sizeof(V));
         __builtin_memcpy(region->data + offset, &value, sizeof(V));
     }
@@ -105,6 +121,10 @@ class Pointer {
     void aligned_put(const V& value) const {
         check_alignment(sizeof(V));
         put(value);
+    }
+    /// Whether it lies in the block's memory, or in all blocks'.
+    void check_space(bool is_shared) const {
+        if (region->is_shared != is_shared) fail("%s: must %sbe shared memory", region->name, is_shared ? "" : "not ");
     }
     void check_alignment(size_t alignment) const {
         if (reinterpret_cast<uintptr_t>(region->data + offset) % alignment != 0)
@@ -131,6 +151,7 @@ class Pointer<const T> {
     V aligned_get() const {
         return Pointer<T>(region, offset).template aligned_get<V>();
     }
+    void check_space(bool is_shared) const { Pointer<T>(region, offset).check_space(is_shared); }
 
     Region* region;
     ptrdiff_t offset;

@@ -42,7 +42,9 @@ struct Body {
     virtual void run() const = 0;
 };
 using Bind = Body* (*)(void* const* args);
-void add_kernel(const char* name, Bind bind, const size_t* arg_bytes, size_t num_args);
+/// `file` is its source, `num_threads` those of a block, at most.
+void add_kernel(const char* name, const char* file, uint32_t num_threads, Bind bind, const size_t* arg_bytes, const size_t* arg_alignments,
+                size_t num_args);
 
 template <class A>
 struct Argument {
@@ -57,8 +59,9 @@ template <class T>
 struct Argument<Pointer<T>> {
     static constexpr size_t num_bytes = sizeof(void*);
     static Pointer<T> read(const void* at) {
-        char* address;
-        std::memcpy(&address, at, sizeof(address));
+        uintptr_t bits;
+        std::memcpy(&bits, at, sizeof(bits));
+        char* const address = reinterpret_cast<char*>(bits & ~ON_CARD);
         Region* region = region_of(address);
         return {region, address - region->data};
     }
@@ -73,14 +76,15 @@ struct BoundBody : Body {
 };
 
 template <auto kernel, class... A>
-bool add_kernel_of(const char* name, void (*)(A...)) {
+bool add_kernel_of(const char* name, const char* file, uint32_t num_threads, void (*)(A...)) {
     static const size_t arg_bytes[] = {Argument<A>::num_bytes...};
+    static const size_t arg_alignments[] = {alignof(A)...};
     add_kernel(
-        name,
+        name, file, num_threads,
         [](void* const* args) -> Body* {
             return new BoundBody<kernel, A...>(args, std::index_sequence_for<A...>());
         },
-        arg_bytes, sizeof...(A));
+        arg_bytes, arg_alignments, sizeof...(A));
     return true;
 }
 

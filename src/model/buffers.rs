@@ -1,9 +1,11 @@
 //! The decoder's memory for the activations of one step. Made once, written in place.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result};
 
 use super::ModelConfig;
 use super::decoder::Limits;
+use crate::backend::Device;
+use crate::ops::Tensor;
 
 /// Activations of one step, float32; a step of `T` rows uses the first `T` of each.
 pub(super) struct Buffers {

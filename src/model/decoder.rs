@@ -4,16 +4,17 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, bail};
 
 use super::adapters::AdapterRows;
 use super::buffers::Buffers;
 use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
 use super::{Divisors, ExpertsConfig, Importance, ModelConfig, Weights};
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::ops::{
     AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, QkNorm, RopeTable,
-    Routing, Slots, add_assign, add_low_rank, combine_experts, embedding, gated_activation,
+    Routing, Slots, Tensor, add_assign, add_low_rank, combine_experts, embedding, gated_activation,
     gather_rows, matmul, matmul_groups, paged_attention, rms_norm, rope_store, softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
@@ -143,7 +144,7 @@ impl Decoder {
         let sampled_batch = step.batch.select(&sampled_rows)?;
         let sampled_adapters = step.adapters.select(&sampled_rows);
         self.move_blocks(&plan.block_moves)?;
-        let hidden = self.buffers.hidden.narrow(0, 0, plan.num_tokens())?;
+        let hidden = self.buffers.hidden.narrow(0, plan.num_tokens())?;
         embedding(
             &hidden,
             &plan.token_ids,
@@ -228,8 +229,8 @@ impl Decoder {
         qkv: &Tensor,
         rows: &[u32],
     ) -> Result<(Tensor, Tensor)> {
-        let sampled_hidden = self.buffers.sampled_hidden.narrow(0, 0, rows.len())?;
-        let sampled_qkv = self.buffers.sampled_qkv.narrow(0, 0, rows.len())?;
+        let sampled_hidden = self.buffers.sampled_hidden.narrow(0, rows.len())?;
+        let sampled_qkv = self.buffers.sampled_qkv.narrow(0, rows.len())?;
         gather_rows(&sampled_hidden, hidden, rows)?;
         gather_rows(&sampled_qkv, qkv, rows)?;
         Ok((sampled_hidden, sampled_qkv))
@@ -300,14 +301,14 @@ impl Decoder {
         x: &Tensor,
         delta: &Tensor,
     ) -> Result<()> {
-        let (cpu, num_rows) = (&self.cpu, x.dim(0)?);
+        let (cpu, num_rows) = (&self.cpu, x.dims()?.0);
         let Some(buffers) = &self.buffers.experts else {
             bail!("the buffers are of a model without experts");
         };
         let logits = rows_for(x, &buffers.logits)?;
         self.linear(&logits, x, router, &AdapterRows::default())?;
         let routing = Routing::new(&logits, config.top_k, config.is_normalised)?;
-        let pairs = |buffer: &Tensor| buffer.narrow(0, 0, num_rows * config.top_k);
+        let pairs = |buffer: &Tensor| buffer.narrow(0, num_rows * config.top_k);
         let (gathered, gate_up) = (pairs(&buffers.gathered)?, pairs(&buffers.gate_up)?);
         let (activated, outputs) = (pairs(&buffers.activated)?, pairs(&buffers.outputs)?);
         let groups = |linear: fn(&Mlp) -> &Linear| {
@@ -346,7 +347,7 @@ impl Decoder {
                 };
                 if let Some(importance) = &self.importance {
                     let mut importance = importance.borrow_mut();
-                    importance.add("token_embd", 0, &normed, 0..normed.dim(0)?)?;
+                    importance.add("token_embd", 0, &normed, 0..normed.dims()?.0)?;
                 }
                 matmul(&logits, &normed, &[part], cpu)?;
             }
@@ -364,7 +365,7 @@ impl Decoder {
         linear: &Linear,
         adapters: &AdapterRows<'_>,
     ) -> Result<()> {
-        self.record(linear, 0, x, 0..x.dim(0)?)?;
+        self.record(linear, 0, x, 0..x.dims()?.0)?;
         matmul(out, x, &parts(linear), &self.cpu)?;
         match adapters.is_empty() {
             true => Ok(()),
@@ -393,5 +394,5 @@ fn parts(linear: &Linear) -> Vec<LinearPart<'_>> {
 
 /// As many of the buffer's first rows as `hidden` has.
 fn rows_for(hidden: &Tensor, buffer: &Tensor) -> Result<Tensor> {
-    buffer.narrow(0, 0, hidden.dim(0)?)
+    buffer.narrow(0, hidden.dims()?.0)
 }

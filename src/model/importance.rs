@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
+
+use crate::ops::Tensor;
 
 /// Mean squares of inputs by weight and column, over the rows that a decoder was shown.
 #[derive(Debug, Default)]
@@ -27,8 +29,8 @@ impl Importance {
         x: &Tensor,
         rows: Range<usize>,
     ) -> Result<()> {
-        let rows = x.narrow(0, rows.start, rows.len())?.to_vec2::<f32>()?;
-        let width = x.dim(1)?;
+        let rows = x.narrow(rows.start, rows.len())?.to_rows()?;
+        let (_, width) = x.dims()?;
         let sums = self.sums.entry((name.to_owned(), expert));
         let sums = sums.or_insert_with(|| Sums {
             squares: vec![0.0; width],
@@ -63,13 +65,12 @@ impl Importance {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
 
     use super::*;
 
     #[test]
     fn means_are_over_all_rows_that_were_added() {
-        let x = Tensor::new(&[[1f32, 2.0], [3.0, 0.0], [9.0, 9.0]], &Device::Cpu).unwrap();
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 0.0, 9.0, 9.0], (3, 2)).unwrap();
         let mut importance = Importance::default();
         importance.add("a", 1, &x, 0..2).unwrap();
         assert_eq!(importance.of("a", 1), Some(vec![5.0, 2.0]));

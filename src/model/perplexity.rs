@@ -68,7 +68,7 @@ pub fn perplexity(
         let Some(logits) = decoder.forward(&plan)? else {
             bail!("a step with samples gives logits: this is a bug");
         };
-        for (row, next) in logits.to_vec2::<f32>()?.iter().zip(&tokens[first + 1..]) {
+        for (row, next) in logits.to_rows()?.iter().zip(&tokens[first + 1..]) {
             let nll = negative_log_likelihood(row, *next);
             score.nll += nll;
             score.nll_squared += nll * nll;

@@ -1,8 +1,9 @@
 //! Token embedding.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 
 use super::PackedWeight;
+use super::Tensor;
 use super::view::{expect_dims, slice_mut};
 use crate::backend::cpu::Cpu;
 
@@ -80,7 +81,7 @@ mod tests {
             let packed = PackedWeight::from_f32(num_rows, width, &table, &cpu).unwrap();
             let (buffer, out) = view(&vec![0.0; 200 * width], (200, width));
             embedding(&out, &ids, &packed, 2.0, &cpu).unwrap();
-            for (row, &id) in out.to_vec2::<f32>().unwrap().iter().zip(&ids) {
+            for (row, &id) in out.to_rows().unwrap().iter().zip(&ids) {
                 let want = table[id as usize * width..][..width]
                     .iter()
                     .map(|x| 2.0 * x);

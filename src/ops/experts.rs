@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
+use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::Cpu;
 
@@ -36,7 +37,7 @@ impl Routing {
             bail!("routing: top_k must be in 1..={num_experts}, is {top_k}");
         }
         let mut chosen: Vec<(usize, f32)> = Vec::with_capacity(num_rows * top_k);
-        let (storage, layout) = logits.storage_and_layout();
+        let (storage, layout) = logits.cpu("routing: logits")?.storage_and_layout();
         let candle_core::Storage::Cpu(storage) = &*storage else {
             bail!("routing: logits must be on the CPU");
         };
@@ -213,7 +214,7 @@ mod tests {
             let whole = sum(0..num_rows, &cpu);
             for row in 0..num_rows {
                 let alone = sum(row..row + 1, &cpu);
-                assert_eq!(bits(&alone), bits(&whole.narrow(0, row, 1).unwrap()));
+                assert_eq!(bits(&alone), bits(&whole.narrow(row, 1).unwrap()));
                 let logits = &logits[row * num_experts..][..num_experts];
                 let mut order: Vec<usize> = (0..num_experts).collect();
                 order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
@@ -225,7 +226,7 @@ mod tests {
                         *want += exp(e) / total * f64::from(x);
                     }
                 }
-                for (got, want) in alone.to_vec2::<f32>().unwrap()[0].iter().zip(want) {
+                for (got, want) in alone.to_rows().unwrap()[0].iter().zip(want) {
                     assert!((f64::from(*got) - want).abs() <= 1e-5 * want.abs().max(1.0));
                 }
             }

@@ -1,7 +1,8 @@
 //! Picking rows.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
+use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 
 /// `out[i] = x[rows[i]]`: out `[B, H]`, x `[T, H]`, both f32; `rows` has B indices below T.
@@ -62,10 +63,7 @@ mod tests {
             &[2, 0, 2],
         )
         .unwrap();
-        assert_eq!(
-            out.to_vec2::<f32>().unwrap(),
-            [[20., 21.], [0., 1.], [20., 21.]]
-        );
+        assert_eq!(out.to_rows().unwrap(), [[20., 21.], [0., 1.], [20., 21.]]);
         buffer.assert_margins_untouched();
     }
 

@@ -1,7 +1,8 @@
 //! The gated activations of feed-forwards.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
+use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
@@ -164,7 +165,7 @@ mod tests {
                 let gate_up = tensor(&gate_up, (rows, 2 * columns));
                 gated_activation(&out, &gate_up, glu, &cpu).unwrap();
                 buffer.assert_margins_untouched();
-                let got = out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let got = out.to_vec().unwrap();
                 for ((got, gate), up) in got.iter().zip(&gate).zip(&up) {
                     let want = formula(glu, f64::from(*gate), f64::from(*up));
                     assert!(
@@ -187,7 +188,7 @@ mod tests {
             for gate_up in [[f32::NAN, 1.0], [1.0, f32::NAN]] {
                 let (_, out) = view(&[0.0], (1, 1));
                 gated_activation(&out, &tensor(&gate_up, (1, 2)), glu, &cpus()[0]).unwrap();
-                assert!(out.to_vec2::<f32>().unwrap()[0][0].is_nan());
+                assert!(out.to_rows().unwrap()[0][0].is_nan());
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Layer normalisation.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
+use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
@@ -148,7 +149,7 @@ mod tests {
                 let x_tensor = tensor(&x, (60, width));
                 layer_norm(&out, &x_tensor, (&weight, &bias), 1e-12, &cpu).unwrap();
                 buffer.assert_margins_untouched();
-                for (row, got) in out.to_vec2::<f32>().unwrap().iter().enumerate() {
+                for (row, got) in out.to_rows().unwrap().iter().enumerate() {
                     let want = naive(&x[row * width..][..width], &weight, &bias, 1e-12);
                     let bound = if row == 0 { 5e-5 } else { 3e-6 };
                     for (got, want) in got.iter().zip(want) {

@@ -21,6 +21,7 @@ mod rms_norm;
 mod rope;
 mod rope_store;
 mod softcap;
+mod tensor;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -42,3 +43,4 @@ pub use rms_norm::rms_norm;
 pub use rope::{RopeStyle, RopeTable};
 pub use rope_store::{QkNorm, rope_store};
 pub use softcap::softcap;
+pub use tensor::{CudaTensor, Tensor};

@@ -1,7 +1,8 @@
 //! Root-mean-square normalisation.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 
+use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
@@ -113,7 +114,7 @@ mod tests {
                 let (buffer, out) = view(&vec![0.0; x.len()], (60, width));
                 rms_norm(&out, &tensor(&x, (60, width)), &weight, 1e-5, &cpu).unwrap();
                 buffer.assert_margins_untouched();
-                for (row, got) in out.to_vec2::<f32>().unwrap().iter().enumerate() {
+                for (row, got) in out.to_rows().unwrap().iter().enumerate() {
                     for (got, want) in
                         got.iter()
                             .zip(naive(&x[row * width..][..width], &weight, 1e-5))

@@ -1,7 +1,6 @@
 //! What the tests of the ops share: devices, reproducible random data, views inside bigger buffers.
 
-use candle_core::{Device, Shape, Tensor};
-
+use super::Tensor;
 use crate::backend::cpu::{Cpu, Isa};
 
 /// All instructions that this machine has, each with one and with two threads.
@@ -39,17 +38,17 @@ impl Random {
     }
 }
 
-pub fn tensor(data: &[f32], shape: impl Into<Shape>) -> Tensor {
-    Tensor::from_slice(data, shape, &Device::Cpu).unwrap()
+pub fn tensor(data: &[f32], shape: (usize, usize)) -> Tensor {
+    Tensor::from_slice(data, shape).unwrap()
 }
 
 pub fn bits(tensor: &Tensor) -> Vec<u32> {
-    let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let values = tensor.to_vec().unwrap();
     values.into_iter().map(f32::to_bits).collect()
 }
 
 /// A buffer with a margin on both sides of a view.
-pub struct Buffer(Tensor);
+pub struct Buffer(candle_core::Tensor);
 
 const MARGIN: usize = 7;
 const FILL: f32 = -123.0;
@@ -59,13 +58,14 @@ pub fn view(data: &[f32], (rows, columns): (usize, usize)) -> (Buffer, Tensor) {
     let mut all = vec![FILL; MARGIN];
     all.extend_from_slice(data);
     all.extend([FILL; MARGIN]);
-    let buffer = tensor(&all, all.len());
+    let buffer =
+        candle_core::Tensor::from_slice(&all, all.len(), &candle_core::Device::Cpu).unwrap();
     let view = buffer
         .narrow(0, MARGIN, data.len())
         .unwrap()
         .reshape((rows, columns))
         .unwrap();
-    (Buffer(buffer), view)
+    (Buffer(buffer), view.into())
 }
 
 impl Buffer {

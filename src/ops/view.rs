@@ -1,7 +1,9 @@
 //! Slices and shape checks of candle storages, with errors that name the op and the argument.
 
-use candle_core::{CpuStorage, Layout, Result, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, Layout, Result, WithDType, bail};
 use half::{bf16, f16};
+
+use super::Tensor;
 
 /// Element types whose storage an op may write.
 pub(super) trait Element: WithDType {
@@ -87,15 +89,16 @@ pub(super) fn slice_mut<'a, T: Element>(
 /// The two dimensions of `tensor`.
 pub(super) fn rows_and_columns(what: &str, tensor: &Tensor) -> Result<(usize, usize)> {
     match tensor.dims() {
-        &[rows, columns] => Ok((rows, columns)),
-        dims => bail!("{what}: must have two dimensions, has {dims:?}"),
+        Ok(dims) => Ok(dims),
+        Err(error) => bail!("{what}: must have two dimensions: {error}"),
     }
 }
 
 /// Fails unless `tensor` has the dimensions `want`.
-pub(super) fn expect_dims(what: &str, tensor: &Tensor, want: &[usize]) -> Result<()> {
-    if tensor.dims() != want {
-        bail!("{what}: must have shape {want:?}, has {:?}", tensor.dims());
+pub(super) fn expect_dims(what: &str, tensor: &Tensor, want: &[usize; 2]) -> Result<()> {
+    let (rows, columns) = rows_and_columns(what, tensor)?;
+    if [rows, columns] != *want {
+        bail!("{what}: must have shape {want:?}, has [{rows}, {columns}]");
     }
     Ok(())
 }

@@ -45,7 +45,8 @@ const ONE: f64 = (1u64 << 44) as f64;
 
 /// Keeps the smallest set of likeliest ids whose probability among `ids` reaches `top_p`.
 ///
-/// Weights are rounded to integers, whose sums are the same in any order: so are the sets, wherever they are computed.
+/// Weights are rounded to integers, whose sums are the same in any order. (A device whose `exp` differs in its last place may round a
+/// weight differently, by one in 2^44.)
 fn keep_top_p(
     ids: &mut Vec<u32>,
     top_p: f64,

@@ -13,10 +13,11 @@ mod penalties;
 use std::cmp::Ordering;
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 
 use crate::backend::cpu::Cpu;
 use crate::constraint::TokenMask;
+use crate::ops::Tensor;
 use crate::request::{SampledToken, SamplingParams};
 
 /// What drawing one row's token depends on, besides its logits.

@@ -108,7 +108,7 @@ pub fn step_with(
         plan.block_table_offsets
             .push(plan.block_tables.len() as u32);
     }
-    decoder.forward(&plan).unwrap().unwrap().to_vec2().unwrap()
+    decoder.forward(&plan).unwrap().unwrap().to_rows().unwrap()
 }
 
 /// The logits of `tokens` computed alone and at once.

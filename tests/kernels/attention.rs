@@ -156,7 +156,7 @@ fn attention<T: Half, U: Unit>(
         2 * wide
     };
     let queries = num_warps * 16 * (head_dim + 8) * 2;
-    let totals = if is_split {
+    let totals = if is_split || most_spans == 1 {
         0
     } else {
         num_warps * 16 * head_dim * 4
@@ -193,7 +193,7 @@ fn attention<T: Half, U: Unit>(
     if is_split {
         let merges = Buffer::new("rows", &merges);
         let name = format!("attention_merge_{}", T::NAME);
-        let kernel = Kernel::new(&name, [num_heads.div_ceil(4), num_rows, 1], 128)
+        let kernel = Kernel::new(&name, [num_rows, num_heads.div_ceil(4), 1], 128)
             .buffer(&out)
             .buffer(&partials);
         kernel
@@ -385,5 +385,58 @@ fn shim_attention_of_a_row_is_the_same_alone_in_company_and_in_chunks() {
             }
         }
         first_row += sequence.rows;
+    }
+}
+
+#[test]
+fn shim_attention_counts_small_weights_of_int8_values_that_are_small() {
+    let model = Model {
+        num_heads: 1,
+        num_kv_heads: 1,
+        ..PLAIN
+    };
+    let (sequences, layout) = model.sequences(&[(1, 200)]);
+    // One token has all but 1e-5 of each other one's weight, and nothing to say.
+    let mut inputs = inputs::<f16, i8>(model, &sequences, &layout);
+    inputs.qkv = vec![f16::ONE; inputs.qkv.len()];
+    let slot = |token: usize| sequences[0].blocks[token / 16] as usize * 16 + token % 16;
+    for token in 0..200 {
+        let (key, value) = match token {
+            0 => (11.5 / model.scale() / 64.0, 0.0),
+            _ => (0.0, 0.25),
+        };
+        layout.write(&mut inputs.cache, slot(token), 0, 0, &[key; 64]);
+        layout.write(&mut inputs.cache, slot(token), 1, 0, &[value; 64]);
+    }
+    let want = reference(model, &sequences, &inputs, &layout);
+    assert!(want[0] > 4e-4, "{}", want[0]);
+    for got in widen(&attention(model, &sequences, &inputs, false)) {
+        assert!((got / want[0] - 1.0).abs() < 0.05, "{got} {}", want[0]);
+    }
+}
+
+#[test]
+fn shim_attention_is_no_number_just_where_a_token_without_numbers_is_seen() {
+    let (sequences, layout) = PLAIN.sequences(&[(30, 40)]);
+    let inputs = inputs::<f16, f16>(PLAIN, &sequences, &layout);
+    let good = attention(PLAIN, &sequences, &inputs, false);
+    let mut cache = inputs.cache.clone();
+    let token = 25;
+    let slot = sequences[0].blocks[token / 16] as usize * 16 + token % 16;
+    for head in 0..PLAIN.num_kv_heads {
+        // As rope_store leaves it.
+        layout.write(&mut cache, slot, 0, head, &[f32::NAN; 64]);
+        layout.write(&mut cache, slot, 1, head, &[0.0; 64]);
+    }
+    let inputs = Inputs { cache, ..inputs };
+    let width = PLAIN.num_heads * PLAIN.head_dim;
+    for is_split in [false, true] {
+        let bad = attention(PLAIN, &sequences, &inputs, is_split);
+        for (row, (bad, good)) in bad.chunks(width).zip(good.chunks(width)).enumerate() {
+            match 10 + row < token {
+                true => assert_eq!(bits(bad), bits(good), "row {row}"),
+                false => assert!(bad.iter().all(|x| x.is_nan()), "row {row}"),
+            }
+        }
     }
 }

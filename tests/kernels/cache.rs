@@ -15,6 +15,7 @@ pub trait Unit: Element {
     /// A scale as four units, or from them.
     fn scale_units(scale: f32) -> Vec<Self>;
     fn scale_of(units: &[Self]) -> f32;
+    fn is_poison(self) -> bool;
 }
 
 macro_rules! float_unit {
@@ -32,6 +33,9 @@ macro_rules! float_unit {
             }
             fn scale_of(_: &[Self]) -> f32 {
                 1.0
+            }
+            fn is_poison(self) -> bool {
+                self.to_bits() == Self::POISON.to_bits()
             }
         }
     };
@@ -55,6 +59,9 @@ impl Unit for i8 {
     }
     fn scale_of(units: &[Self]) -> f32 {
         f32::from_le_bytes([0, 1, 2, 3].map(|i| units[i].cast_unsigned()))
+    }
+    fn is_poison(self) -> bool {
+        self == Self::POISON
     }
 }
 
@@ -100,6 +107,14 @@ impl Layout {
         if let Some(scale) = scale {
             cache[scale_at..scale_at + 4].copy_from_slice(&U::scale_units(scale));
         }
+    }
+
+    /// Makes a slot's key or value what it was before anything was written.
+    pub fn erase<U: Unit>(&self, cache: &mut [U], slot: usize, which: usize, head: usize) {
+        let (at, scale_at) = self.place::<U>(slot, which, head);
+        let scale_len = U::scale_units(0.0).len();
+        cache[at..at + self.head_dim].fill(U::POISON);
+        cache[scale_at..scale_at + scale_len].fill(U::POISON);
     }
 
     pub fn read<U: Unit>(&self, cache: &[U], slot: usize, which: usize, head: usize) -> Vec<f32> {

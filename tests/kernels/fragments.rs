@@ -147,14 +147,19 @@ fn shim_finds_faults_and_says_where() {
         ),
         (
             4,
-            "threads wait for each other for ever: 32 at a barrier of the block",
+            "in block (0, 0, 0) threads wait for each other for ever: 32 at a barrier of the block",
+        ),
+        (
+            5,
+            "lanes of a warp are at two places that need all of them: lines",
         ),
         (
             6,
-            "threads wait for each other for ever: 0 at a barrier of the block, 32 at one of their warp",
+            "in block (0, 0, 0) threads wait for each other for ever: 0 at a barrier of the block, 32 at one of their warp",
         ),
         (7, "out: byte 4 is no multiple of 16"),
         (8, "race: write of out[0], which thread"),
+        (9, "x: byte 4 is no multiple of 8"),
     ] {
         let message = message(fault).unwrap_or_default();
         assert!(message.contains(part), "{fault}: {message}");
@@ -178,6 +183,26 @@ fn shim_finds_blocks_that_write_the_same() {
 }
 
 #[test]
+fn shim_finds_blocks_that_depend_on_each_other_in_whatever_order_they_run() {
+    for seed in 0..20 {
+        let message = |fault: usize| {
+            let x = Buffer::new("x", &[0u32; 9]);
+            let kernel = Kernel::new("blocks_in_company", [8, 1, 1], 32);
+            let done = kernel.buffer(&x).int(fault).try_run(seed);
+            done.err().unwrap_or_default()
+        };
+        assert_eq!(message(0), "");
+        for fault in [1, 2] {
+            let message = message(fault);
+            assert!(
+                message.contains("race: ") && message.contains("another block"),
+                "{fault}: {message}"
+            );
+        }
+    }
+}
+
+#[test]
 fn shim_finds_copies_that_nobody_waited_for() {
     let x: Vec<f32> = (0..128u8).map(f32::from).collect();
     let run = |fault: usize| {
@@ -191,10 +216,13 @@ fn shim_finds_copies_that_nobody_waited_for() {
     };
     let right: Vec<f32> = (0..32u8).map(|i| f32::from((31 - i) * 4)).collect();
     assert_eq!(run(0).as_ref(), Ok(&right));
-    assert!(
-        run(1).is_ok_and(|got| got.iter().all(|x| x.is_nan())),
-        "what has not arrived is no number"
-    );
+    for fault in [1, 3] {
+        assert!(
+            run(fault).is_err_and(|message| message.contains("to which a copy is under way")
+                || is_unordered(&message)),
+            "{fault}"
+        );
+    }
     assert!(run(2).is_err_and(|message| is_unordered(&message)));
 }
 
@@ -220,6 +248,12 @@ fn shim_refuses_launches_that_no_gpu_takes() {
         message.contains("arguments of other number or sizes"),
         "{message}"
     );
+    let message = refused(Kernel::new("blocks_that_meet", [1, 1, 1], 64).buffer(&out));
+    assert!(message.contains("up to 32 threads"), "{message}");
+    for grid in [[1, 0, 1], [1, 65_536, 1]] {
+        let message = refused(Kernel::new("blocks_that_meet", grid, 32).buffer(&out));
+        assert!(message.contains("a grid"), "{message}");
+    }
     let message = refused(
         Kernel::new("blocks_that_meet", [1, 1, 1], 32)
             .shared(1 << 20)

@@ -32,7 +32,7 @@ fn check<T: Half>(rows: usize, width: usize, glu: usize) {
         Buffer::<T>::output("out", rows * width),
     );
     let name = format!("gated_activation_{}", T::NAME);
-    Kernel::new(&name, [width.div_ceil(2048), rows, 1], 256)
+    Kernel::new(&name, [rows, width.div_ceil(2048), 1], 256)
         .buffer(&out)
         .buffer(&gate_up)
         .int(width)

@@ -138,22 +138,28 @@ impl<T: Half> Layer<T> {
             .flat_map(|&(first, rows, weight)| [first, rows, weight].map(|x| x as u32))
             .collect();
         let row_tiles = Buffer::new("row_tiles", &tile_values);
+        // Where all rows meet the first weight the kernel cuts them itself.
+        let is_plain = tiles == size.tiles(0..num_rows, 0);
         let name = self.tiled[0].format.name;
         let (suffix, columns, threads, shared) = match size {
-            Size::Eight => ("8", self.n.div_ceil(16), 128, 0),
-            Size::ThirtyTwo => ("32", self.n.div_ceil(16), 128, 0),
+            Size::Eight => ("8", self.n.div_ceil(16), 256, 0),
+            Size::ThirtyTwo => ("32", self.n.div_ceil(16), 256, 0),
             Size::Many => ("many", self.n.div_ceil(128), 256, 3 * 128 * 144),
         };
         let kernel_name = format!("linear_{name}_{suffix}");
-        Kernel::new(&kernel_name, [columns, tiles.len(), 1], threads)
+        let kernel = Kernel::new(&kernel_name, [tiles.len(), columns, 1], threads)
             .shared(shared)
             .buffer(&out)
             .buffer(&floats)
             .buffer(&x)
             .buffer(&codes)
             .buffer(&scales)
-            .buffer(&bias)
-            .buffer(&row_tiles)
+            .buffer(&bias);
+        let kernel = match is_plain {
+            true => kernel.null(),
+            false => kernel.buffer(&row_tiles),
+        };
+        kernel
             .fields(
                 &[
                     self.n,
@@ -162,6 +168,7 @@ impl<T: Half> Layer<T> {
                     1,
                     usize::from(!self.bias.is_empty()),
                     is_float.into(),
+                    if is_plain { num_rows } else { 0 },
                 ],
                 &[],
             )
@@ -215,11 +222,10 @@ fn check<T: Half>(format: WeightFormat, n: usize, k: usize, rows: usize) {
         );
     }
     // Each product is off by the rounding of its weight, and of a scale that is a product itself.
-    let is_exact = matches!(format, WeightFormat::F16 | WeightFormat::BF16);
-    let weight_error = if is_exact {
-        0.0
-    } else {
-        T::EPSILON + 1.0 / 2048.0
+    let weight_error = match format {
+        WeightFormat::F16 | WeightFormat::BF16 => 0.0,
+        WeightFormat::Int4 => T::EPSILON,
+        _ => T::EPSILON + 1.0 / 2048.0,
     };
     let mut first = None;
     for size in Size::ALL {
@@ -394,6 +400,75 @@ fn shim_embedding_of_tiles_is_the_row_of_the_weight_as_products_round_it() {
                 assert!(
                     (got - 2.0 * want).abs() <= 2.0 * error * largest,
                     "{format:?}: {got} {want}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn shim_linear_takes_codes_that_stand_for_zero_as_zero() {
+    let (n, k) = (16, 64);
+    // `d:f16 z:u8 qs:[u8; 16]` with all codes z.
+    let block: Vec<u8> = [&f16::from_f32(0.037).to_le_bytes()[..], &[11], &[0xbb; 16]].concat();
+    let data = block.repeat(n * k / 32);
+    let cpu = Cpu::new(1).expect("a thread");
+    let layer = Layer {
+        k,
+        n,
+        tiled: vec![TiledWeight::new(WeightFormat::Int4, n, k, &data, &cpu).expect("a weight")],
+        bias: Vec::new(),
+        x: Random::new(3).halves::<bf16>(3 * k, 100.0),
+    };
+    let got = layer.run(Size::Eight, &Size::Eight.tiles(0..3, 0), true);
+    for row in got.chunks_exact(n + 2) {
+        assert!(row[1..=n].iter().all(|x| *x == 0.0), "{row:?}");
+    }
+}
+
+#[test]
+fn shim_linear_meets_each_weight_alone_with_its_value() {
+    for format in WeightFormat::ALL {
+        let (n, k) = (24, 256);
+        let (tiled, values) = weights(format, n, k, 5);
+        let mut x = vec![bf16::ZERO; k * k];
+        x.iter_mut()
+            .step_by(k + 1)
+            .for_each(|value| *value = bf16::ONE);
+        // A kernel for half precision where the weight is of it.
+        let half: Vec<f16> = x.iter().map(|x| f16::from_f32(x.to_f32())).collect();
+        let is_half = tiled.format.name == "f16";
+        let (tiled, bias) = (vec![tiled], Vec::new());
+        let tiles = Size::Many.tiles(0..k, 0);
+        let got = match is_half {
+            true => Layer {
+                k,
+                n,
+                tiled,
+                bias,
+                x: half,
+            }
+            .run(Size::Many, &tiles, true),
+            false => Layer {
+                k,
+                n,
+                tiled,
+                bias,
+                x,
+            }
+            .run(Size::Many, &tiles, true),
+        };
+        let scale_error = match format {
+            WeightFormat::Q2K | WeightFormat::Q4K | WeightFormat::Q5K => 0.02,
+            _ => 1.0 / 2048.0,
+        };
+        for (at, got) in got.chunks_exact(n + 2).enumerate() {
+            for (output, got) in got[1..=n].iter().enumerate() {
+                let want = values[output * k + at];
+                let bound = want.abs() * (1.0 / 256.0 + 1.0 / 2048.0) + scale_error * 1e-2;
+                assert!(
+                    (got - want).abs() <= bound,
+                    "{format:?} [{output}, {at}]: {got} {want}"
                 );
             }
         }

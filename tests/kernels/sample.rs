@@ -1,8 +1,8 @@
 //! Drawing against the CPU's sampler, which has its own tests.
 
-use candle_core::{Device, Tensor};
 use flambeau::backend::cpu::Cpu;
 use flambeau::constraint::TokenMask;
+use flambeau::ops::Tensor;
 use flambeau::request::{SampledToken, SamplingParams};
 use flambeau::sample::{RowContext, sample};
 
@@ -28,7 +28,7 @@ struct Row {
 
 fn on_cpu(rows: &[Row]) -> Vec<Option<SampledToken>> {
     let logits: Vec<f32> = rows.iter().flat_map(|row| row.logits.clone()).collect();
-    let logits = Tensor::from_vec(logits, (rows.len(), rows[0].logits.len()), &Device::Cpu)
+    let logits = Tensor::from_slice(&logits, (rows.len(), rows[0].logits.len()))
         .expect("a tensor of the shape");
     let contexts: Vec<RowContext<'_>> = (rows.iter())
         .map(|row| RowContext {

@@ -49,10 +49,12 @@ fn check_low_rank<T: Half>() {
     for (first, rows, column, rank, n) in groups {
         let a = matrices.len();
         matrices.extend(random.halves::<T>(rank * k, 0.3));
-        fields.extend([first, rows, column, rank, n, a, matrices.len()].map(|x| x as u32));
-        matrices.extend(random.halves::<T>(rank * n, 0.3));
-        // Matrices begin at multiples of 16 bytes.
+        // Matrices begin at multiples of eight values.
         matrices.resize(matrices.len().next_multiple_of(8), T::POISON);
+        let b = matrices.len();
+        matrices.extend(random.halves::<T>(rank * n, 0.3));
+        matrices.resize(matrices.len().next_multiple_of(8), T::POISON);
+        fields.extend([first, rows, column, rank, n, a / 8, b / 8].map(|x| x as u32));
     }
     let buffers = (
         Buffer::new("x", &x),
@@ -75,6 +77,7 @@ fn check_low_rank<T: Half>() {
     for fields in fields.chunks_exact(7) {
         let [first, rows, column, rank, n, a, b] =
             [0, 1, 2, 3, 4, 5, 6].map(|i| fields[i] as usize);
+        let (a, b) = (a * 8, b * 8);
         for row in first..first + rows {
             // SAFETY: the type of the function, and arrays that hold the parts.
             unsafe {
@@ -119,7 +122,7 @@ fn shim_kv_cache_blocks_are_copied_whole_and_no_other_is_touched() {
             Buffer::new("moves", &moves),
         );
         let kernel =
-            Kernel::new("copy_blocks", [block_len.div_ceil(16384), 2, 1], 256).buffer(&buffers.0);
+            Kernel::new("copy_blocks", [2, block_len.div_ceil(16384), 1], 256).buffer(&buffers.0);
         kernel
             .buffer(&buffers.1)
             .buffer(&buffers.2)

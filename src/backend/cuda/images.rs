@@ -32,6 +32,14 @@ pub enum ImageError {
     },
 }
 
+/// All files of kernels.
+pub fn stems() -> impl Iterator<Item = &'static str> {
+    PTX.iter().map(|(stem, _)| *stem)
+}
+
+/// Cards that are part of a system on a chip: they run no machine code of cards that stand alone.
+const INTEGRATED: [u32; 2] = [87, 101];
+
 /// The file `kernels/{stem}.cu` for a card of this compute capability (major · 10 + minor): machine code of the same major and the
 /// nearest minor, which runs on every later minor, or else PTX.
 ///
@@ -42,7 +50,10 @@ pub fn image(stem: &str, capability: u32) -> Result<Image, ImageError> {
         return Err(ImageError::Old { capability });
     }
     let fits = |&&(name, of, _): &&(&str, u32, &[u8])| {
-        name == stem && of / 10 == capability / 10 && of <= capability
+        name == stem
+            && of / 10 == capability / 10
+            && of <= capability
+            && !INTEGRATED.contains(&capability)
     };
     let cubin = CUBINS.iter().filter(fits).max_by_key(|(_, of, _)| *of);
     if let Some((_, _, cubin)) = cubin {

@@ -1,5 +1,50 @@
-//! NVIDIA GPUs of compute capability 8.0 and later.
+//! NVIDIA GPUs of compute capability 8.0 and later, by the driver alone: its library is looked for when a card is asked for, so that
+//! one binary runs with and without one.
+//!
+//! [`Cuda`] is a card with one stream, on which everything happens in the order in which it was asked for. Kernels are those of
+//! `kernels/`, one image a file. Without the features `cuda` and `kernel-shim` the types are there and have no values, so that nothing
+//! above needs to know.
 
+#[cfg(feature = "cuda-driver")]
+mod context;
+mod error;
+#[cfg(feature = "cuda-driver")]
+mod graph;
+#[cfg(feature = "cuda-driver")]
 mod images;
+#[cfg(feature = "cuda-driver")]
+mod kernels;
+#[cfg(feature = "cuda-driver")]
+mod memory;
 
+#[cfg(not(feature = "cuda-driver"))]
+mod absent;
+
+#[cfg(not(feature = "cuda-driver"))]
+pub use absent::{Cuda, Graph, Launch, Readback, Slice, Staging, cards};
+#[cfg(feature = "cuda-driver")]
+pub use context::{Cuda, cards};
+pub use error::CudaError;
+#[cfg(feature = "cuda-driver")]
+pub use graph::Graph;
+#[cfg(feature = "cuda-driver")]
 pub use images::{Image, ImageError, image};
+#[cfg(feature = "cuda-driver")]
+pub use kernels::Launch;
+#[cfg(feature = "cuda-driver")]
+pub use memory::{Readback, Slice, Staging};
+
+/// What is known of a card before anything is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Its number among the driver's.
+    pub ordinal: usize,
+    /// As the driver calls it.
+    pub name: String,
+    /// Compute capability, major · 10 + minor.
+    pub capability: u32,
+    /// Bytes.
+    pub total_memory: usize,
+    /// Streaming multiprocessors.
+    pub num_multiprocessors: usize,
+}

@@ -10,15 +10,16 @@ mod weights;
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Result, bail};
 
 pub use config::{EmbedderConfig, Pooling};
 use weights::{Layer, Weights};
 
 use super::ModelError;
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::engine::{Encoder, ExecutorError, normalised};
-use crate::ops::{add_assign, embedding, encoder_attention, gelu, layer_norm, matmul};
+use crate::ops::{Tensor, add_assign, embedding, encoder_attention, gelu, layer_norm, matmul};
 
 /// Token rows a step: enough for the matrix products to be efficient, few enough for a short text not to wait long.
 const MAX_ROWS: usize = 512;
@@ -59,7 +60,7 @@ impl Buffers {
 
     /// Their first rows.
     fn rows(&self, num_rows: usize) -> Result<Self> {
-        let rows = |tensor: &Tensor| tensor.narrow(0, 0, num_rows);
+        let rows = |tensor: &Tensor| tensor.narrow(0, num_rows);
         Ok(Self {
             hidden: rows(&self.hidden)?,
             delta: rows(&self.delta)?,
@@ -125,7 +126,7 @@ impl Embedder {
         for layer in &weights.layers {
             self.layer(layer, &rows, &cu_seqlens)?;
         }
-        let hidden = rows.hidden.flatten_all()?.to_vec1::<f32>()?;
+        let hidden = rows.hidden.to_vec()?;
         let width = self.config.hidden_size;
         let text = |rows: &[usize]| self.pool(&hidden[rows[0] * width..rows[1] * width]);
         cu_seqlens.windows(2).map(text).collect()

@@ -16,10 +16,11 @@ mod tests;
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp3, Layout, Result, bail};
 
 pub use batch::AttentionBatch;
 
+use super::Tensor;
 use super::kv_cache::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat, TILE};
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, DisjointMut};
@@ -99,9 +100,9 @@ pub fn paged_attention(
             sinks.len()
         );
     }
-    out.inplace_op3(
-        qkv,
-        &cache.data,
+    out.cpu("paged_attention: out")?.inplace_op3(
+        qkv.cpu("paged_attention: qkv")?,
+        cache.data.cpu("paged_attention: cache")?,
         &Attention {
             batch,
             cache,

@@ -43,8 +43,8 @@ impl CopyBlock {
                 cache.num_blocks
             );
         }
-        let len = cache.data.elem_count() / cache.num_blocks;
-        if source.dtype != cache.dtype || source.data.elem_count() / source.num_blocks != len {
+        let (_, len) = cache.data.dims()?;
+        if source.dtype != cache.dtype || source.data.dims()?.1 != len {
             bail!("copy_block: blocks of the caches are not alike");
         }
         Ok(Self {
@@ -116,9 +116,10 @@ impl InplaceOp2 for CopyBlock {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device, Tensor};
+    use candle_core::{DType, Tensor};
 
     use super::*;
+    use crate::backend::Device;
 
     const FORMATS: [(KvDtype, usize); 3] = [
         (KvDtype::F16, 16 * 8),
@@ -133,9 +134,9 @@ mod tests {
         let numbers: Vec<u8> = (0..len)
             .map(|i| (first + i / (2 * num_units)) as u8)
             .collect();
-        let shape = cache.data.shape().clone();
-        let numbers = Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap();
-        cache.data = numbers.to_dtype(cache.data.dtype()).unwrap();
+        let (shape, unit) = (cache.data.dims().unwrap(), dtype.unit());
+        let numbers = Tensor::from_vec(numbers, shape, &candle_core::Device::Cpu).unwrap();
+        cache.data = numbers.to_dtype(unit).unwrap().into();
         cache
     }
 
@@ -143,6 +144,8 @@ mod tests {
     fn numbers(cache: &KvCache) -> Vec<u8> {
         let data = cache
             .data
+            .cpu("cache")
+            .unwrap()
             .to_dtype(DType::U8)
             .unwrap()
             .flatten_all()

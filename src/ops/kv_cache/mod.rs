@@ -1,6 +1,6 @@
 //! The paged key-value cache of one layer.
 //!
-//! A tensor `[num_blocks, 2 (K, V), num_kv_heads, head_len]`: of each block and head all keys, then all values. A head's
+//! Of each block `[2 (K, V), num_kv_heads, head_len]`: of each block and head all keys, then all values. A head's
 //! part is `block_size` tokens of D units and, in formats that have them, `block_size` scales behind. Keys lie in tiles of
 //! [`TILE`] tokens, `[block_size / TILE, D, TILE]`, so that 16 tokens' d are in a row for attention, which multiplies
 //! a query's d with all of them; values lie token by token, `[block_size, D]`.
@@ -11,12 +11,15 @@ mod slots;
 
 use std::fmt;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Result, bail};
 use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
 
 pub(super) use format::{Bf16, F16, Int8, KvFormat};
 pub use slots::Slots;
+
+use super::Tensor;
+use crate::backend::Device;
 
 /// Tokens that lie side by side in the keys.
 pub(super) const TILE: usize = 16;
@@ -43,6 +46,14 @@ impl fmt::Display for KvDtype {
 }
 
 impl KvDtype {
+    fn unit(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+            Self::Int8 => DType::U8,
+        }
+    }
+
     /// Bytes of one token's key or value in one head of width `head_dim`.
     pub fn bytes_per_head(self, head_dim: usize) -> usize {
         match self {
@@ -54,6 +65,7 @@ impl KvDtype {
 
 /// Keys and values of one layer for `num_blocks` blocks of `block_size` tokens.
 pub struct KvCache {
+    /// `[num_blocks, units of a block]`.
     pub(super) data: Tensor,
     pub(super) dtype: KvDtype,
     pub(super) num_blocks: usize,
@@ -63,7 +75,7 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// A cache of zeros, made from integers, which the allocator takes as untouched pages: memory is used as blocks are.
+    /// A cache of zeros.
     ///
     /// # Errors
     /// If `block_size` is no multiple of 16, `head_dim` no multiple of 8 up to 256, or another number zero.
@@ -84,23 +96,11 @@ impl KvCache {
         if num_blocks == 0 || num_kv_heads == 0 {
             bail!("KV cache: {num_blocks} blocks of {num_kv_heads} heads hold nothing");
         }
-        let unit = match dtype {
-            KvDtype::F16 | KvDtype::Bf16 => 2,
-            KvDtype::Int8 => 1,
-        };
-        let head_len = block_size * dtype.bytes_per_head(head_dim) / unit;
-        let shape = (num_blocks, 2, num_kv_heads, head_len);
-        let len = num_blocks * 2 * num_kv_heads * head_len;
-        let data = match dtype {
-            KvDtype::F16 => {
-                let zeros: Vec<f16> = vec![0u16; len].reinterpret_into();
-                Tensor::from_vec(zeros, shape, device)?
-            }
-            KvDtype::Bf16 => {
-                let zeros: Vec<bf16> = vec![0u16; len].reinterpret_into();
-                Tensor::from_vec(zeros, shape, device)?
-            }
-            KvDtype::Int8 => Tensor::zeros(shape, DType::U8, device)?,
+        let head_len = block_size * dtype.bytes_per_head(head_dim) / dtype.unit().size_in_bytes();
+        let shape = (num_blocks, 2 * num_kv_heads * head_len);
+        let data = match device {
+            Device::Cpu => untouched_zeros(shape, dtype)?,
+            Device::Cuda(_) => Tensor::zeros(shape, dtype.unit(), device)?,
         };
         Ok(Self {
             data,
@@ -128,6 +128,23 @@ impl KvCache {
     pub(super) fn head_len<F: KvFormat>(&self) -> usize {
         self.block_size * (self.head_dim + F::SCALE_UNITS)
     }
+}
+
+/// Zeros made from integers, which the allocator takes as untouched pages: memory is used as blocks are.
+fn untouched_zeros(shape: (usize, usize), dtype: KvDtype) -> Result<Tensor> {
+    let (device, len) = (&candle_core::Device::Cpu, shape.0 * shape.1);
+    let zeros = match dtype {
+        KvDtype::F16 => {
+            let zeros: Vec<f16> = vec![0u16; len].reinterpret_into();
+            candle_core::Tensor::from_vec(zeros, shape, device)
+        }
+        KvDtype::Bf16 => {
+            let zeros: Vec<bf16> = vec![0u16; len].reinterpret_into();
+            candle_core::Tensor::from_vec(zeros, shape, device)
+        }
+        KvDtype::Int8 => candle_core::Tensor::zeros(shape, DType::U8, device),
+    };
+    Ok(zeros?.into())
 }
 
 /// Values of a head, at most.

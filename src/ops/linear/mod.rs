@@ -20,7 +20,7 @@ mod tiling;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
 use matrix::{Rows, Task};
 pub use packed::{PackedWeight, WeightFormat};
@@ -28,6 +28,7 @@ use quantise::QuantisedRows;
 pub use tiles::{TileFormat, TiledWeight};
 use tiling::Tiling;
 
+use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, DisjointMut};
 

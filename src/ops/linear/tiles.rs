@@ -20,7 +20,7 @@ pub struct TileFormat {
     pub bits: usize,
     /// Inputs that share a scale; 0 where there are none.
     pub group: usize,
-    /// Bytes of a group's scale and minimum.
+    /// Bytes of a group's scale and of its minimum or zero.
     pub scale_bytes: usize,
 }
 
@@ -121,7 +121,7 @@ struct Source<'a> {
     cpu: &'a Cpu,
 }
 
-/// The scale and minimum of a group of a block: which block of 32, and which half of it.
+/// The scale of a group of a block, and its minimum or zero: which block of 32, and which half of it.
 type Scaling<const N: usize> = fn(&Decoded<N>, usize, usize) -> (f32, f32);
 
 fn format(name: &'static str, bits: usize, group: usize, scale_bytes: usize) -> TileFormat {
@@ -163,7 +163,7 @@ impl TiledWeight {
                 source.blocks(format("q4_min", 4, 32, 4), blocks::q4_1, 0, scale_min)
             }
             WeightFormat::Int4 => {
-                source.blocks(format("q4_min", 4, 32, 4), blocks::int4, 0, scale_zero)
+                source.blocks(format("q4_zero", 4, 32, 4), blocks::int4, 0, scale_zero)
             }
             WeightFormat::Q4K => {
                 source.blocks(format("q4_min", 4, 32, 4), blocks::q4_k, 0, scale_min_of_32)
@@ -215,8 +215,7 @@ fn scale_min(block: &Decoded<1>, _: usize, _: usize) -> (f32, f32) {
 
 /// `d (q - z)`.
 fn scale_zero(block: &Decoded<1>, _: usize, _: usize) -> (f32, f32) {
-    let d = block.d.to_f32();
-    (d, -d * f32::from(block.scales[0]))
+    (block.d.to_f32(), f32::from(block.scales[0]))
 }
 
 fn scale_min_of_32(block: &Decoded<8>, b: usize, _: usize) -> (f32, f32) {

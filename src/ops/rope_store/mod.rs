@@ -1,8 +1,9 @@
 //! From the projections of a step to what attention reads: queries turned, keys and values in the cache.
 #![allow(unsafe_code)]
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 
+use super::Tensor;
 use super::kv_cache::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat, MAX_HEAD_DIM, Slots, TILE};
 use super::rms_norm::normalise;
 use super::rope::RopeTable;

@@ -1,9 +1,9 @@
-use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::super::testing::{Random, bits, cpus, tensor, view};
-use super::super::{KvCache, KvDtype, RopeStyle, RopeTable, Slots};
+use super::super::{KvCache, KvDtype, RopeStyle, RopeTable, Slots, Tensor};
 use super::{QkNorm, rope_store};
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 
 const HEAD_DIM: usize = 16;
@@ -102,9 +102,10 @@ fn heads_are_normalised_and_turned_and_land_rounded_in_their_slots() {
             )
             .unwrap();
             buffer.assert_margins_untouched();
-            let stored = cache.data.flatten_all().unwrap().to_vec1::<f16>().unwrap();
+            let stored = cache.data.cpu("cache").unwrap();
+            let stored = stored.flatten_all().unwrap().to_vec1::<f16>().unwrap();
             let mut num_stored = 0;
-            for (row, got) in qkv.to_vec2::<f32>().unwrap().iter().enumerate() {
+            for (row, got) in qkv.to_rows().unwrap().iter().enumerate() {
                 let x = &x[row * WIDTH..][..WIDTH];
                 let (block, offset) = (
                     slots[row] as usize / BLOCK_SIZE,

@@ -1,11 +1,10 @@
 mod params;
 mod world;
 
-use candle_core::{Device, Tensor};
-
 use super::super::testing::{Random, bits, cpus, tensor};
-use super::super::{KvCache, KvDtype};
+use super::super::{KvCache, KvDtype, Tensor};
 use super::{AttentionBatch, AttentionParams, paged_attention};
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use world::{BLOCK_SIZE, Heads, World};
 
@@ -57,7 +56,7 @@ fn mixed_batches_are_within_a_hundred_thousandth_of_the_formula_and_the_same_eve
         let rows = parts
             .iter()
             .flat_map(|&(s, from, to)| (from..to).map(move |position| (s, position)));
-        let got = all[0].to_vec2::<f32>().unwrap();
+        let got = all[0].to_rows().unwrap();
         assert_eq!(got.len(), rows.clone().count());
         for ((s, position), got) in rows.zip(&got).step_by(7) {
             for (got, want) in got.iter().zip(world.naive(s, position)) {
@@ -90,7 +89,7 @@ fn chunks_batches_and_single_rows_give_the_bits_of_the_whole_prompt() {
             for pair in edges.windows(2) {
                 let (from, to) = (pair[0], pair[1]);
                 let part = world.attend(&[(1, 40, 90), (0, from, to), (1, 89, 90)], &cpu);
-                let part = part.narrow(0, 50, to - from).unwrap();
+                let part = part.narrow(50, to - from).unwrap();
                 assert!(
                     bits(&part) == whole[from * width..to * width],
                     "{dtype}, rows {from}..{to}"
@@ -125,7 +124,7 @@ fn a_window_hides_what_is_before_it_and_gives_the_same_bits_in_any_chunks() {
             .map(|cpu| world.attend(&[(0, 0, 600)], cpu))
             .collect();
         assert!(all.iter().all(|one| bits(one) == bits(&all[0])));
-        for (position, got) in all[0].to_vec2::<f32>().unwrap().iter().enumerate() {
+        for (position, got) in all[0].to_rows().unwrap().iter().enumerate() {
             if position % 37 != 0 && position != 599 {
                 continue;
             }
@@ -139,7 +138,7 @@ fn a_window_hides_what_is_before_it_and_gives_the_same_bits_in_any_chunks() {
         let (whole, cpu) = (bits(&all[0]), Cpu::new(2).unwrap());
         for (from, to) in [(0, 5), (5, 256), (256, 257), (257, 599), (599, 600)] {
             let part = world.attend(&[(1, 40, 90), (0, from, to), (1, 89, 90)], &cpu);
-            let part = part.narrow(0, 50, to - from).unwrap();
+            let part = part.narrow(50, to - from).unwrap();
             assert!(
                 bits(&part) == whole[from * width..to * width],
                 "{dtype}, window {window}, rows {from}..{to}"
@@ -205,7 +204,7 @@ fn large_scores_do_not_overflow() {
     );
     world.sequences[0].q.iter_mut().for_each(|q| *q *= 1e4);
     for cpu in cpus() {
-        let out = world.attend(&[(0, 0, 40)], &cpu).to_vec2::<f32>().unwrap();
+        let out = world.attend(&[(0, 0, 40)], &cpu).to_rows().unwrap();
         assert!(
             out.iter()
                 .flatten()
@@ -236,7 +235,7 @@ fn what_a_later_token_holds_changes_no_bit_of_a_row() {
                 bits(&whole)[..bad * width] == bits(&first),
                 "values of token {bad} show in an earlier row"
             );
-            let seeing = &whole.to_vec2::<f32>().unwrap()[bad..];
+            let seeing = &whole.to_rows().unwrap()[bad..];
             assert!(seeing.iter().all(|row| !row[3].is_finite()
                 && row[4].is_nan()
                 && row[5].is_finite()

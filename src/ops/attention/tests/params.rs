@@ -1,9 +1,8 @@
-use candle_core::{Device, Tensor};
-
 use super::super::super::testing::{Random, bits, cpus, tensor};
-use super::super::super::{KvCache, KvDtype};
+use super::super::super::{KvCache, KvDtype, Tensor};
 use super::super::{AttentionBatch, AttentionParams, paged_attention};
 use super::world::{Heads, World};
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 
 #[test]
@@ -27,7 +26,7 @@ fn caps_and_sinks_are_the_formula_and_give_the_same_bits_in_any_chunks() {
             .map(|cpu| world.attend(&[(0, 0, 600)], cpu))
             .collect();
         assert!(all.iter().all(|one| bits(one) == bits(&all[0])));
-        let rows = all[0].to_vec2::<f32>().unwrap();
+        let rows = all[0].to_rows().unwrap();
         for (position, got) in rows.iter().enumerate().step_by(37) {
             for (got, want) in got.iter().zip(world.naive(0, position)) {
                 assert!(

@@ -1,10 +1,9 @@
 //! Sequences with random queries, keys and values, their cache, and attention by the formula.
 
-use candle_core::{Device, Tensor};
-
 use super::super::super::testing::{Random, tensor, view};
-use super::super::super::{KvCache, KvDtype, Slots, rope_store};
+use super::super::super::{KvCache, KvDtype, Slots, Tensor, rope_store};
 use super::super::{AttentionBatch, AttentionParams, paged_attention};
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 
 pub const BLOCK_SIZE: usize = 32;

@@ -1,7 +1,5 @@
 //! Several weights in one call.
 
-use candle_core::Tensor;
-
 use super::super::super::testing::{Random, bits, cpus, tensor, view};
 use super::super::{LinearGroup, LinearPart, PackedWeight, matmul, matmul_groups};
 use super::{Weight, product};
@@ -26,12 +24,16 @@ fn parts_side_by_side_give_the_bits_of_each_alone() {
         let (buffer, out) = view(&vec![9.0; rows * 62], (rows, 62));
         matmul(&out, &tensor(&x, (rows, k)), &parts, &cpu).unwrap();
         buffer.assert_margins_untouched();
-        let alone: Vec<Tensor> = weights
+        let alone: Vec<candle_core::Tensor> = weights
             .iter()
             .zip(biases)
             .map(|(weight, bias)| product(&x, rows, weight, bias, &cpu))
+            .map(|alone| alone.cpu("alone").unwrap().clone())
             .collect();
-        assert_eq!(bits(&out), bits(&Tensor::cat(&alone, 1).unwrap()));
+        assert_eq!(
+            bits(&out),
+            bits(&candle_core::Tensor::cat(&alone, 1).unwrap().into())
+        );
     }
 }
 
@@ -66,17 +68,11 @@ fn groups_of_rows_give_the_bits_of_each_alone() {
         {
             let x = &x[rows.start * k..rows.end * k];
             let alone = product(x, rows.len(), &weights[i], None, &cpu);
-            let got = out.narrow(0, rows.start, rows.len()).unwrap();
+            let got = out.narrow(rows.start, rows.len()).unwrap();
             assert!(bits(&alone) == bits(&got), "group {i}");
         }
-        let gap = out.narrow(0, 270, 10).unwrap();
-        assert!(
-            gap.to_vec2::<f32>()
-                .unwrap()
-                .iter()
-                .flatten()
-                .all(|&x| x == 9.0)
-        );
+        let gap = out.narrow(270, 10).unwrap();
+        assert!(gap.to_rows().unwrap().iter().flatten().all(|&x| x == 9.0));
         let backwards: Vec<LinearGroup<'_>> = list.into_iter().rev().collect();
         let error = matmul_groups(&out, &x_tensor, &backwards, &cpu).unwrap_err();
         assert!(

@@ -1,8 +1,8 @@
 mod groups;
 
-use candle_core::Tensor;
 use half::f16;
 
+use super::super::Tensor;
 use super::super::testing::{Random, bits, cpus, tensor, view};
 use super::{LinearPart, PackedWeight, WeightFormat, matmul};
 use crate::backend::cpu::Cpu;
@@ -115,7 +115,7 @@ fn products_are_within_the_bound_of_the_format() {
             let values = weight.values();
             let (x, bias) = (random.floats(rows * k, 2.0), random.floats(n, 1.0));
             let got = product(&x, rows, &weight, Some(&bias), &cpu)
-                .to_vec2::<f32>()
+                .to_rows()
                 .unwrap();
             for (got, x) in got.iter().zip(x.chunks_exact(k)) {
                 for ((got, w), bias) in got.iter().zip(values.chunks_exact(k)).zip(&bias) {
@@ -163,9 +163,7 @@ fn quantised_activations_are_the_stated_rounding() {
             let step = [0.125, 1.0, 0.5, 0.25][i % 4];
             x.iter_mut().for_each(|x| *x *= step);
         }
-        let got = product(&x, 1, &weight, None, &cpu)
-            .to_vec2::<f32>()
-            .unwrap();
+        let got = product(&x, 1, &weight, None, &cpu).to_rows().unwrap();
         for (got, w) in got[0].iter().zip(weight.values().chunks_exact(k)) {
             let want: f64 = x
                 .iter()
@@ -196,7 +194,7 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_device() {
                 let alone = product(x, 1, &weight, None, &cpu);
                 assert_eq!(
                     bits(&alone),
-                    bits(&whole.narrow(0, row, 1).unwrap()),
+                    bits(&whole.narrow(row, 1).unwrap()),
                     "{format:?} row {row}"
                 );
             }
@@ -220,10 +218,7 @@ fn many_rows_split_into_row_tasks_keep_their_bits() {
         let cpu = Cpu::new(2).unwrap();
         let whole = product(&x, rows, &weight, None, &cpu);
         let tail = product(&x[301 * k..], rows - 301, &weight, None, &cpu);
-        assert_eq!(
-            bits(&tail),
-            bits(&whole.narrow(0, 301, rows - 301).unwrap())
-        );
+        assert_eq!(bits(&tail), bits(&whole.narrow(301, rows - 301).unwrap()));
     }
 }
 
@@ -264,7 +259,7 @@ fn extreme_activations_neither_overflow_nor_hide() {
                     let mut x = vec![1.0; k];
                     x[at] = value;
                     product(&x, 1, &weight, None, &cpu)
-                        .to_vec2::<f32>()
+                        .to_rows()
                         .unwrap()
                         .remove(0)
                 };
@@ -273,7 +268,7 @@ fn extreme_activations_neither_overflow_nor_hide() {
                 assert!(result(1e30).iter().all(|y| y.is_finite()));
             }
             let tiny = product(&vec![1e-40; k], 1, &weight, None, &cpu)
-                .to_vec2::<f32>()
+                .to_rows()
                 .unwrap();
             assert_eq!(tiny[0], [0.0; 8]);
         }
@@ -312,8 +307,8 @@ fn no_rows_is_no_work() {
     let buffer = tensor(&[0.0; 6], (2, 3));
     let out = tensor(&[0.0; 4], (2, 2));
     matmul(
-        &out.narrow(0, 0, 0).unwrap(),
-        &buffer.narrow(0, 0, 0).unwrap(),
+        &out.narrow(0, 0).unwrap(),
+        &buffer.narrow(0, 0).unwrap(),
         &[LinearPart {
             weight: &w,
             bias: None,

@@ -1,0 +1,58 @@
+//! What can go wrong with a card.
+
+/// Why a card did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CudaError {
+    /// This build has no code for GPUs.
+    #[error("this build computes on the CPU only; one with GPUs is built with --features cuda")]
+    NotBuilt,
+    /// The driver's library is nowhere to be found.
+    #[error(
+        "there is no NVIDIA driver: libcuda.so.1 cannot be loaded; install one, or use --device cpu"
+    )]
+    NoDriver,
+    /// There are fewer cards.
+    #[error("there is no cuda:{ordinal}: the driver knows {num_cards} cards")]
+    NoCard {
+        /// Which was asked for.
+        ordinal: usize,
+        /// How many there are.
+        num_cards: usize,
+    },
+    /// There is no code for it.
+    #[error("cuda:{ordinal}: {reason}")]
+    Unfit {
+        /// The card.
+        ordinal: usize,
+        /// Why.
+        reason: String,
+    },
+    /// There is no room.
+    #[error("the card has no room for {num_bytes} bytes more: {free} of its {total} are free")]
+    OutOfMemory {
+        /// What was asked for.
+        num_bytes: usize,
+        /// What was left.
+        free: usize,
+        /// What it has.
+        total: usize,
+    },
+    /// A launch that no card could do.
+    #[error("{kernel}: {reason}")]
+    Launch {
+        /// The kernel.
+        kernel: String,
+        /// Why.
+        reason: String,
+    },
+    /// Any other answer of the driver.
+    #[error("CUDA: {doing}: {name} ({text})")]
+    Driver {
+        /// The function of the driver, or the kernel that was launched.
+        doing: String,
+        /// The error's name.
+        name: String,
+        /// What the driver says of it.
+        text: String,
+    },
+}
