@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 
 use super::opened::{Opened, cpu, show_layers, tokens_of};
+use crate::backend::Device;
 use crate::config::Quantize;
 use crate::model::{Activations, LoadOptions, perplexity};
 use crate::ops::KvDtype;
@@ -68,6 +69,7 @@ impl EvalCommand {
             Kv::Int8 => KvDtype::Int8,
         };
         let options = LoadOptions {
+            device: Device::Cpu,
             activations: match self.reference {
                 true => Activations::Float,
                 false => Activations::Int8,

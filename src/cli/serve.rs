@@ -19,6 +19,7 @@ use super::load;
 use super::memory_plan::MemoryPlan;
 use super::opened;
 use super::system;
+use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
@@ -259,6 +260,7 @@ impl Loaded {
             self.checkpoint.tensors(),
             &self.model_config,
             LoadOptions {
+                device: Device::Cpu,
                 activations: Activations::Int8,
                 mix: self.mix,
                 progress: Some(opened::show_layers),

@@ -7,7 +7,8 @@ use super::decoder::Limits;
 use crate::backend::Device;
 use crate::ops::Tensor;
 
-/// Activations of one step, float32; a step of `T` rows uses the first `T` of each.
+/// Activations of one step; a step of `T` rows uses the first `T` of each. float32, but on a card all except the residual stream and
+/// logits are of 16 bits.
 pub(super) struct Buffers {
     /// Residual stream, `[max_tokens, H]`.
     pub hidden: Tensor,
@@ -19,6 +20,8 @@ pub(super) struct Buffers {
     pub attention: Tensor,
     /// Output of a block before it is added, `[max_tokens, H]`.
     pub delta: Tensor,
+    /// The same, normalised, of models that do so; else of no rows.
+    pub delta_normed: Tensor,
     /// `[max_tokens, 2 I]`.
     pub gate_up: Tensor,
     /// The gated activation, `[max_tokens, I]`.
@@ -48,27 +51,39 @@ pub(super) struct ExpertBuffers {
 }
 
 impl Buffers {
-    pub(super) fn new(config: &ModelConfig, limits: &Limits, device: &Device) -> Result<Self> {
-        let rows =
+    pub(super) fn new(
+        config: &ModelConfig,
+        limits: &Limits,
+        activation: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let floats =
             |num_rows: usize, width: usize| Tensor::zeros((num_rows, width), DType::F32, device);
-        let tokens = |width: usize| rows(limits.max_num_batched_tokens, width);
+        let rows =
+            |num_rows: usize, width: usize| Tensor::zeros((num_rows, width), activation, device);
+        let max_tokens = limits.max_num_batched_tokens;
+        let tokens = |width: usize| rows(max_tokens, width);
         let q_size = config.num_heads * config.head_dim;
         let qkv_size = q_size + 2 * config.num_kv_heads * config.head_dim;
         Ok(Self {
-            hidden: tokens(config.hidden_size)?,
+            hidden: floats(max_tokens, config.hidden_size)?,
             normed: tokens(config.hidden_size)?,
             qkv: tokens(qkv_size)?,
             attention: tokens(q_size)?,
             delta: tokens(config.hidden_size)?,
+            delta_normed: rows(
+                if config.has_post_norms { max_tokens } else { 0 },
+                config.hidden_size,
+            )?,
             gate_up: tokens(2 * config.intermediate_size)?,
             activated: tokens(config.intermediate_size)?,
             experts: match config.experts {
                 None => None,
                 Some(experts) => {
-                    let num_pairs = limits.max_num_batched_tokens * experts.top_k;
+                    let num_pairs = max_tokens * experts.top_k;
                     let pairs = |width: usize| rows(num_pairs, width);
                     Some(ExpertBuffers {
-                        logits: tokens(experts.num_experts)?,
+                        logits: floats(max_tokens, experts.num_experts)?,
                         gathered: pairs(config.hidden_size)?,
                         gate_up: pairs(2 * experts.intermediate_size)?,
                         activated: pairs(experts.intermediate_size)?,
@@ -76,9 +91,9 @@ impl Buffers {
                     })
                 }
             },
-            sampled_hidden: rows(limits.max_samples, config.hidden_size)?,
+            sampled_hidden: floats(limits.max_samples, config.hidden_size)?,
             sampled_qkv: rows(limits.max_samples, qkv_size)?,
-            logits: rows(limits.max_samples, config.vocab_size)?,
+            logits: floats(limits.max_samples, config.vocab_size)?,
         })
     }
 }

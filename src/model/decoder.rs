@@ -8,14 +8,16 @@ use candle_core::{Result, bail};
 
 use super::adapters::AdapterRows;
 use super::buffers::Buffers;
+use super::step::{CardSteps, Step};
 use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
 use super::{Divisors, ExpertsConfig, Importance, ModelConfig, Weights};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, QkNorm, RopeTable,
-    Routing, Slots, Tensor, add_assign, add_low_rank, combine_experts, embedding, gated_activation,
-    gather_rows, matmul, matmul_groups, paged_attention, rms_norm, rope_store, softcap,
+    AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, Numbers, QkNorm,
+    RopeTable, Routing, Tensor, Vector, add_low_rank, add_rms_norm, combine_experts, embedding,
+    gated_activation, gather_rows, matmul, matmul_groups, paged_attention, rms_norm, rope_store,
+    softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
 
@@ -45,6 +47,8 @@ pub struct Decoder {
     /// As the configuration numbers them.
     ropes: Vec<RopeTable>,
     buffers: Buffers,
+    /// Where a card computes.
+    card: Option<CardSteps>,
     /// One a layer.
     kv_caches: Vec<KvCache>,
     /// Where blocks go that are thrown out of the cache: one a layer, or none.
@@ -55,14 +59,6 @@ pub struct Decoder {
     importance: Option<RefCell<Importance>>,
 }
 
-/// A step's arrays that every layer uses, checked.
-struct Step<'a> {
-    positions: &'a [u32],
-    slots: Slots<'a>,
-    batch: AttentionBatch<'a>,
-    adapters: AdapterRows<'a>,
-}
-
 impl Decoder {
     /// Allocates buffers and cache. The weights are shared, so that a second decoder costs only those.
     pub fn new(
@@ -71,15 +67,21 @@ impl Decoder {
         limits: &Limits,
         cpu: Cpu,
     ) -> Result<Self> {
+        let device = &weights.device;
         let ropes = config.ropes.iter().enumerate().map(|(i, rope)| {
             let tensors = match i {
                 0 => &weights.rope_divisors,
                 _ => &Divisors::None,
             };
-            rope.table(config.head_dim, tensors, limits.max_model_len)
+            let table = rope.table(config.head_dim, tensors, limits.max_model_len)?;
+            table.on(device)
         });
         let ropes = ropes.collect::<Result<_>>()?;
-        let buffers = Buffers::new(&config, limits, &Device::Cpu)?;
+        let buffers = Buffers::new(&config, limits, weights.activation, device)?;
+        let card = match device {
+            Device::Cpu => None,
+            Device::Cuda(cuda) => Some(CardSteps::new(&config, limits, cuda)?),
+        };
         let kv_cache = |num_blocks: usize| {
             KvCache::new(
                 limits.kv_dtype,
@@ -87,7 +89,7 @@ impl Decoder {
                 config.num_kv_heads,
                 limits.block_size,
                 config.head_dim,
-                &Device::Cpu,
+                device,
             )
         };
         let arena = |num_blocks: usize| {
@@ -101,6 +103,7 @@ impl Decoder {
             weights,
             ropes,
             buffers,
+            card,
             kv_caches,
             host_caches,
             limits: *limits,
@@ -122,59 +125,43 @@ impl Decoder {
     /// Computes one step: stores the keys and values of its `T` rows and returns the logits of its `B` sample rows,
     /// `[B, V]` float32, in a buffer that the next step overwrites. `None` when no row is sampled.
     pub fn forward(&self, plan: &StepPlan) -> Result<Option<Tensor>> {
-        let &Limits {
-            num_blocks,
-            block_size,
-            ..
-        } = &self.limits;
-        let step = Step {
-            positions: &plan.positions,
-            slots: Slots::new(&plan.slot_mapping, num_blocks * block_size)?,
-            batch: AttentionBatch::new(
-                &plan.cu_seqlens_q,
-                &plan.context_lens,
-                &plan.block_tables,
-                &plan.block_table_offsets,
-                num_blocks,
-                block_size,
-            )?,
-            adapters: AdapterRows::of_step(plan)?,
-        };
         let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
-        let sampled_batch = step.batch.select(&sampled_rows)?;
-        let sampled_adapters = step.adapters.select(&sampled_rows);
+        let mut step = Step::new(plan, &sampled_rows, &self.limits)?;
+        let all_adapters = AdapterRows::of_step(plan)?;
+        let sampled_adapters = all_adapters.select(&sampled_rows);
+        if let Some(card) = &self.card {
+            card.send(&mut step, plan, &sampled_rows)?;
+        }
         self.move_blocks(&plan.block_moves)?;
-        let hidden = self.buffers.hidden.narrow(0, plan.num_tokens())?;
-        embedding(
-            &hidden,
-            &plan.token_ids,
-            &self.weights.embedding,
-            self.config.embedding_scale,
-            &self.cpu,
-        )?;
+        let mut hidden = self.buffers.hidden.narrow(0, plan.num_tokens())?;
+        let (table, scale) = (&self.weights.embedding, self.config.embedding_scale);
+        embedding(&hidden, step.token_ids.clone(), table, scale, &self.cpu)?;
 
-        let (mut hidden, mut batch, mut adapters) = (hidden, &step.batch, &step.adapters);
+        let (mut batch, mut adapters) = (&step.batch, &all_adapters);
+        // What is still to be added to the residual stream.
+        let mut delta = None;
         for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
             let rope = self.config.layers[i].rope_idx.map(|i| &self.ropes[i]);
-            let mut qkv = self.project_and_store(layer, kv_cache, rope, &hidden, &step)?;
+            let mut qkv = self.project(layer, &hidden, delta, adapters)?;
+            self.store(layer, kv_cache, rope, &qkv, &step)?;
             if i + 1 == self.weights.layers.len() {
                 // Every key and value is stored; of what is left, nobody reads the rows that are not sampled.
                 if sampled_rows.is_empty() {
                     return Ok(None);
                 }
-                (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &sampled_rows)?;
-                (batch, adapters) = (&sampled_batch, &sampled_adapters);
+                (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &step.sampled_rows)?;
+                (batch, adapters) = (&step.sampled_batch, &sampled_adapters);
             }
             let params = AttentionParams {
                 scale: self.config.attention_scale,
                 window: self.config.layers[i].window,
                 softcap: self.config.attention_softcap,
-                sinks: layer.sinks.as_deref(),
+                sinks: layer.sinks.as_ref(),
             };
-            self.attend(layer, kv_cache, params, &hidden, &qkv, (batch, adapters))?;
-            self.feed_forward(layer, &hidden, adapters)?;
+            let attended = self.attend(layer, kv_cache, params, &qkv, (batch, adapters))?;
+            delta = Some(self.feed_forward(layer, &hidden, &attended, adapters)?);
         }
-        self.lm_head(&hidden).map(Some)
+        self.lm_head(&hidden, delta.as_ref()).map(Some)
     }
 
     /// Copies blocks within the cache, and to and from the host's arena.
@@ -199,81 +186,91 @@ impl Decoder {
         Ok(())
     }
 
-    /// Projects the rows' queries, keys and values and stores the last two; the queries are ready for attention.
-    fn project_and_store(
+    /// Adds what is still to be added to the residual stream, and projects the rows' queries, keys and values.
+    fn project(
+        &self,
+        layer: &LayerWeights,
+        hidden: &Tensor,
+        delta: Option<Tensor>,
+        adapters: &AdapterRows<'_>,
+    ) -> Result<Tensor> {
+        let normed = rows_for(hidden, &self.buffers.normed)?;
+        let qkv = rows_for(hidden, &self.buffers.qkv)?;
+        let (norm, eps) = (&layer.attn_norm, self.config.rms_norm_eps);
+        add_rms_norm(&normed, hidden, delta.as_ref(), norm, eps, &self.cpu)?;
+        self.linear(&qkv, &normed, &layer.qkv, adapters)?;
+        Ok(qkv)
+    }
+
+    /// Stores the rows' keys and values; their queries are then ready for attention.
+    fn store(
         &self,
         layer: &LayerWeights,
         kv_cache: &KvCache,
         rope: Option<&RopeTable>,
-        hidden: &Tensor,
+        qkv: &Tensor,
         step: &Step<'_>,
-    ) -> Result<Tensor> {
-        let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
-        let normed = rows_for(hidden, &self.buffers.normed)?;
-        let qkv = rows_for(hidden, &self.buffers.qkv)?;
-        rms_norm(&normed, hidden, &layer.attn_norm, eps, cpu)?;
-        self.linear(&qkv, &normed, &layer.qkv, &step.adapters)?;
+    ) -> Result<()> {
         let norm = layer.qk_norm.as_ref().map(|weights| QkNorm {
             q: &weights.q,
             k: &weights.k,
-            eps,
+            eps: self.config.rms_norm_eps,
         });
-        let (positions, slots) = (step.positions, &step.slots);
-        rope_store(&qkv, kv_cache, positions, slots, norm, rope, cpu)?;
-        Ok(qkv)
+        let positions = step.positions.clone();
+        rope_store(qkv, kv_cache, positions, &step.slots, norm, rope, &self.cpu)
     }
 
     fn gather_sampled(
         &self,
         hidden: &Tensor,
         qkv: &Tensor,
-        rows: &[u32],
+        rows: &Numbers<'_>,
     ) -> Result<(Tensor, Tensor)> {
         let sampled_hidden = self.buffers.sampled_hidden.narrow(0, rows.len())?;
         let sampled_qkv = self.buffers.sampled_qkv.narrow(0, rows.len())?;
-        gather_rows(&sampled_hidden, hidden, rows)?;
-        gather_rows(&sampled_qkv, qkv, rows)?;
+        gather_rows(&sampled_hidden, hidden, rows.clone())?;
+        gather_rows(&sampled_qkv, qkv, rows.clone())?;
         Ok((sampled_hidden, sampled_qkv))
     }
 
-    /// Adds attention, projected, to the residual stream.
+    /// What attention, projected, adds to the residual stream.
     fn attend(
         &self,
         layer: &LayerWeights,
         kv_cache: &KvCache,
         params: AttentionParams<'_>,
-        hidden: &Tensor,
         qkv: &Tensor,
         (batch, adapters): (&AttentionBatch<'_>, &AdapterRows<'_>),
-    ) -> Result<()> {
-        let attention = rows_for(hidden, &self.buffers.attention)?;
-        let delta = rows_for(hidden, &self.buffers.delta)?;
+    ) -> Result<Tensor> {
+        let attention = rows_for(qkv, &self.buffers.attention)?;
+        let delta = rows_for(qkv, &self.buffers.delta)?;
         paged_attention(&attention, qkv, kv_cache, batch, params, &self.cpu)?;
         self.linear(&delta, &attention, &layer.o, adapters)?;
-        self.add(hidden, &delta, layer.post_attn_norm.as_deref())
+        self.post_norm(delta, layer.post_attn_norm.as_ref())
     }
 
-    /// Adds what a block gives, normalised where the model has a norm for it, to the residual stream.
-    fn add(&self, hidden: &Tensor, delta: &Tensor, norm: Option<&[f32]>) -> Result<()> {
+    /// What a block gives, normalised where the model has a norm for it.
+    fn post_norm(&self, delta: Tensor, norm: Option<&Vector>) -> Result<Tensor> {
         let Some(norm) = norm else {
-            return add_assign(hidden, delta, &self.cpu);
+            return Ok(delta);
         };
-        let normed = rows_for(hidden, &self.buffers.normed)?;
-        rms_norm(&normed, delta, norm, self.config.rms_norm_eps, &self.cpu)?;
-        add_assign(hidden, &normed, &self.cpu)
+        let normed = rows_for(&delta, &self.buffers.delta_normed)?;
+        rms_norm(&normed, &delta, norm, self.config.rms_norm_eps, &self.cpu)?;
+        Ok(normed)
     }
 
-    /// Adds the feed-forward to the residual stream.
+    /// Adds what attention gave to the residual stream. Gives what the feed-forward adds to it.
     fn feed_forward(
         &self,
         layer: &LayerWeights,
         hidden: &Tensor,
+        attended: &Tensor,
         adapters: &AdapterRows<'_>,
-    ) -> Result<()> {
+    ) -> Result<Tensor> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let normed = rows_for(hidden, &self.buffers.normed)?;
         let delta = rows_for(hidden, &self.buffers.delta)?;
-        rms_norm(&normed, hidden, &layer.ffn_norm, eps, cpu)?;
+        add_rms_norm(&normed, hidden, Some(attended), &layer.ffn_norm, eps, cpu)?;
         match (&layer.ffn, &self.config.experts) {
             (FeedForward::Dense(mlp), _) => {
                 let gate_up = rows_for(hidden, &self.buffers.gate_up)?;
@@ -289,7 +286,7 @@ impl Decoder {
                 bail!("weights have experts, the model has none")
             }
         }
-        self.add(hidden, &delta, layer.post_ffn_norm.as_deref())
+        self.post_norm(delta, layer.post_ffn_norm.as_ref())
     }
 
     /// Writes to delta what the experts of each row of x give.
@@ -333,11 +330,11 @@ impl Decoder {
         combine_experts(delta, &outputs, &routing, cpu)
     }
 
-    fn lm_head(&self, hidden: &Tensor) -> Result<Tensor> {
+    fn lm_head(&self, hidden: &Tensor, delta: Option<&Tensor>) -> Result<Tensor> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let normed = rows_for(hidden, &self.buffers.normed)?;
         let logits = rows_for(hidden, &self.buffers.logits)?;
-        rms_norm(&normed, hidden, &self.weights.output_norm, eps, cpu)?;
+        add_rms_norm(&normed, hidden, delta, &self.weights.output_norm, eps, cpu)?;
         match &self.weights.output {
             Some(head) => self.linear(&logits, &normed, head, &AdapterRows::default())?,
             None => {
@@ -387,7 +384,7 @@ impl Decoder {
 fn parts(linear: &Linear) -> Vec<LinearPart<'_>> {
     let parts = linear.parts.iter().map(|part| LinearPart {
         weight: &part.weight,
-        bias: part.bias.as_deref(),
+        bias: part.bias.as_ref(),
     });
     parts.collect()
 }

@@ -26,6 +26,7 @@ mod runner;
 mod safetensors;
 mod size;
 mod source;
+mod step;
 mod weights;
 
 pub use checkpoint::{Checkpoint, Outline, read_outline};

@@ -4,6 +4,8 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 
 use super::PackedWeight;
 use super::Tensor;
+use super::numbers::Numbers;
+use super::tensor::CudaTensor;
 use super::view::{expect_dims, slice_mut};
 use crate::backend::cpu::Cpu;
 
@@ -11,13 +13,15 @@ use crate::backend::cpu::Cpu;
 ///
 /// # Errors
 /// If out's shape is not `[ids.len(), table.in_features()]` or an id is not below `table.out_features()`.
-pub fn embedding(
+pub fn embedding<'a>(
     out: &Tensor,
-    ids: &[u32],
+    ids: impl Into<Numbers<'a>>,
     table: &PackedWeight,
     scale: f32,
     cpu: &Cpu,
 ) -> Result<()> {
+    let numbers = ids.into();
+    let ids = numbers.host;
     expect_dims("embedding: out", out, &[ids.len(), table.in_features()])?;
     let num_rows = table.out_features();
     if let Some((i, id)) = ids
@@ -27,12 +31,30 @@ pub fn embedding(
     {
         bail!("embedding: ids[{i}] is {id}, but the table has {num_rows} rows");
     }
+    if let Tensor::Cuda(out) = out {
+        return cuda_fwd(out, &numbers, table, scale);
+    }
     out.inplace_op1(&Embedding {
         ids,
         table,
         scale,
         cpu,
     })
+}
+
+/// On a card: `kernels/embedding.cu`.
+fn cuda_fwd(out: &CudaTensor, ids: &Numbers<'_>, table: &PackedWeight, scale: f32) -> Result<()> {
+    out.expect_f32("embedding: out")?;
+    let card = table.on_card("embedding: table")?;
+    let width = table.in_features();
+    if !width.is_multiple_of(8) {
+        bail!("embedding: on a card rows must have a multiple of 8 columns, not {width}");
+    }
+    let name = format!("embedding_tiles_{}", card.format.name);
+    let launch = (out.card()).kernel("embedding", name, [ids.host.len(), 1, 1], 256);
+    let launch = launch.slice(&out.slice).slice(ids.slice("embedding: ids")?);
+    let launch = launch.slice(&card.codes).slice(&card.scales);
+    Ok(launch.int(width).float(scale).run()?)
 }
 
 struct Embedding<'a> {
@@ -49,7 +71,10 @@ impl InplaceOp1 for Embedding<'_> {
 
     fn cpu_fwd(&self, out: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let out = slice_mut::<f32>("embedding: out", out, layout)?;
-        let width = self.table.in_features();
+        let (width, read_row) = (
+            self.table.in_features(),
+            self.table.row_reader("embedding: table")?,
+        );
         let rows_per_task = self.cpu.rows_per_task(self.ids.len(), width);
         self.cpu
             .for_each_chunk(out, rows_per_task * width, &|i, out| {
@@ -57,7 +82,7 @@ impl InplaceOp1 for Embedding<'_> {
                     .chunks_exact_mut(width)
                     .zip(&self.ids[i * rows_per_task..])
                 {
-                    self.table.read_row(id as usize, out);
+                    read_row(id as usize, out);
                     if self.scale != 1.0 {
                         out.iter_mut().for_each(|x| *x *= self.scale);
                     }

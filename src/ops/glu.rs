@@ -1,8 +1,9 @@
 //! The gated activations of feed-forwards.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
 use super::Tensor;
+use super::tensor::CudaTensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
@@ -30,7 +31,36 @@ pub enum Glu {
 pub fn gated_activation(out: &Tensor, gate_up: &Tensor, glu: Glu, cpu: &Cpu) -> Result<()> {
     let (num_rows, width) = rows_and_columns("gated_activation: out", out)?;
     expect_dims("gated_activation: gate_up", gate_up, &[num_rows, 2 * width])?;
+    if let Tensor::Cuda(out) = out {
+        let gate_up = gate_up.cuda("gated_activation: gate_up", out)?;
+        return cuda_fwd(out, gate_up, (num_rows, width), glu);
+    }
     out.inplace_op2(gate_up, &GatedActivation { width, glu, cpu })
+}
+
+/// On a card, both of 16 bits: `kernels/glu.cu`.
+fn cuda_fwd(
+    out: &CudaTensor,
+    gate_up: &CudaTensor,
+    (num_rows, width): (usize, usize),
+    glu: Glu,
+) -> Result<()> {
+    let half = out.half_name("gated_activation: out")?;
+    gate_up.expect_same("gated_activation: gate_up", out)?;
+    if !width.is_multiple_of(8) {
+        bail!("gated_activation: on a card rows must have a multiple of 8 columns, not {width}");
+    }
+    let (which, limit) = match glu {
+        Glu::Silu => (0, 0.0),
+        Glu::GeluTanh => (1, 0.0),
+        Glu::Clamped { limit } => (2, limit),
+    };
+    let grid = [num_rows, width.div_ceil(2048), 1];
+    let launch = out
+        .card()
+        .kernel("glu", format!("gated_activation_{half}"), grid, 256);
+    let launch = launch.slice(&out.slice).slice(&gate_up.slice);
+    Ok(launch.int(width).int(which).float(limit).run()?)
 }
 
 struct GatedActivation<'a> {

@@ -17,6 +17,7 @@ mod kv_cache;
 mod layer_norm;
 mod linear;
 mod low_rank;
+mod numbers;
 mod rms_norm;
 mod rope;
 mod rope_store;
@@ -24,10 +25,13 @@ mod softcap;
 mod tensor;
 #[cfg(test)]
 mod testing;
+mod vector;
 mod view;
 
 pub use add::add_assign;
-pub use attention::{AttentionBatch, AttentionParams, paged_attention};
+pub use attention::{
+    AttentionBatch, AttentionParams, CardBatch, max_partial_bytes, paged_attention,
+};
 pub use embedding::embedding;
 pub use encoder_attention::encoder_attention;
 pub use experts::{Routing, combine_experts};
@@ -39,8 +43,10 @@ pub use layer_norm::layer_norm;
 pub use linear::{LinearGroup, LinearPart, PackedWeight, WeightFormat, matmul, matmul_groups};
 pub use linear::{TileFormat, TiledWeight};
 pub use low_rank::{LowRank, LowRankGroup, add_low_rank};
-pub use rms_norm::rms_norm;
+pub use numbers::{NumberBuffer, Numbers};
+pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope::{RopeStyle, RopeTable};
 pub use rope_store::{QkNorm, rope_store};
 pub use softcap::softcap;
 pub use tensor::{CudaTensor, Tensor};
+pub use vector::Vector;

@@ -14,12 +14,19 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    /// Of which a card has a copy.
-    pub fn on_card(host: &'a [u32], slice: Slice) -> Self {
-        Self {
-            host,
-            slice: Some(slice),
-        }
+    /// Notes that a card has a copy.
+    pub fn put_on_card(&mut self, slice: Slice) {
+        self.slice = Some(slice);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.host.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.host.is_empty()
     }
 
     /// Where the card has them; fails, naming `what`, where none does.

@@ -1,23 +1,108 @@
 //! Root-mean-square normalisation.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
-use super::Tensor;
+use super::tensor::CudaTensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
+use super::{Tensor, Vector, add_assign};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
-/// `out[t, i] = x[t, i] / sqrt(mean_j x[t, j]² + eps) · weight[i]`: out and x `[T, H]` f32, weight `[H]`.
+/// `out[t, i] = x[t, i] / sqrt(mean_j x[t, j]² + eps) · weight[i]`: out and x `[T, H]` f32 (on a card of 16 bits), weight `[H]`.
 ///
 /// Squares are summed in f32: a row with |x| above about 1.8e19 overflows and comes out as zeros.
 /// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn rms_norm(out: &Tensor, x: &Tensor, weight: &[f32], eps: f32, cpu: &Cpu) -> Result<()> {
+pub fn rms_norm(out: &Tensor, x: &Tensor, weight: &Vector, eps: f32, cpu: &Cpu) -> Result<()> {
     let (num_rows, _) = rows_and_columns("rms_norm: x", x)?;
     expect_dims("rms_norm: x", x, &[num_rows, weight.len()])?;
     expect_dims("rms_norm: out", out, &[num_rows, weight.len()])?;
+    if let Tensor::Cuda(out) = out {
+        let x = x.cuda("rms_norm: x", out)?;
+        return cuda_rms_norm(out, x, weight, num_rows, eps);
+    }
     out.inplace_op2(x, &RmsNorm { weight, eps, cpu })
+}
+
+/// Adds y, where there is one, to the residual stream x, and normalises what comes out: `x += y; out = rms_norm(x)`. All `[T, H]`;
+/// f32, but on a card out and y are of 16 bits.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn add_rms_norm(
+    out: &Tensor,
+    x: &Tensor,
+    y: Option<&Tensor>,
+    weight: &Vector,
+    eps: f32,
+    cpu: &Cpu,
+) -> Result<()> {
+    let (num_rows, width) = rows_and_columns("add_rms_norm: x", x)?;
+    let Tensor::Cuda(out) = out else {
+        if let Some(y) = y {
+            add_assign(x, y, cpu)?;
+        }
+        return rms_norm(out, x, weight, eps, cpu);
+    };
+    let x = x.cuda("add_rms_norm: x", out)?;
+    if let Some(y) = y {
+        expect_dims("add_rms_norm: y", y, &[num_rows, width])?;
+    }
+    let y = y.map(|y| y.cuda("add_rms_norm: y", out)).transpose()?;
+    cuda_add_rms_norm(out, x, y, weight, num_rows, eps)
+}
+
+/// Threads of a row, on a card: `kernels/rms_norm.cu`.
+const CARD_THREADS: usize = 256;
+
+fn cuda_rms_norm(
+    out: &CudaTensor,
+    y: &CudaTensor,
+    weight: &Vector,
+    num_rows: usize,
+    eps: f32,
+) -> Result<()> {
+    let half = out.half_name("rms_norm: out")?;
+    y.expect_same("rms_norm: x", out)?;
+    let name = format!("rms_norm_{half}");
+    let launch = (out.card()).kernel("rms_norm", name, [num_rows, 1, 1], CARD_THREADS);
+    let launch = launch.slice(&out.slice).slice(&y.slice);
+    let launch = launch.slice(weight.slice("rms_norm: weight")?);
+    Ok(launch.int(card_width(weight)?).float(eps).run()?)
+}
+
+fn cuda_add_rms_norm(
+    out: &CudaTensor,
+    x: &CudaTensor,
+    y: Option<&CudaTensor>,
+    weight: &Vector,
+    num_rows: usize,
+    eps: f32,
+) -> Result<()> {
+    let half = out.half_name("add_rms_norm: out")?;
+    x.expect_f32("add_rms_norm: x")?;
+    if let Some(y) = y {
+        y.expect_same("add_rms_norm: y", out)?;
+    }
+    let name = format!("add_rms_norm_{half}");
+    let launch = (out.card()).kernel("rms_norm", name, [num_rows, 1, 1], CARD_THREADS);
+    let launch = launch.slice(&out.slice).slice(&x.slice);
+    let launch = launch
+        .opt_slice(y.map(|y| &y.slice))
+        .int(usize::from(y.is_some()));
+    let launch = launch.slice(weight.slice("add_rms_norm: weight")?);
+    Ok(launch.int(card_width(weight)?).float(eps).run()?)
+}
+
+fn card_width(weight: &Vector) -> Result<usize> {
+    match weight.len().is_multiple_of(8) {
+        true => Ok(weight.len()),
+        false => bail!(
+            "rms_norm: on a card rows must have a multiple of 8 columns, not {}",
+            weight.len()
+        ),
+    }
 }
 
 struct RmsNorm<'a> {
@@ -112,7 +197,14 @@ mod tests {
             let mut all = Vec::new();
             for cpu in cpus() {
                 let (buffer, out) = view(&vec![0.0; x.len()], (60, width));
-                rms_norm(&out, &tensor(&x, (60, width)), &weight, 1e-5, &cpu).unwrap();
+                rms_norm(
+                    &out,
+                    &tensor(&x, (60, width)),
+                    &weight.clone().into(),
+                    1e-5,
+                    &cpu,
+                )
+                .unwrap();
                 buffer.assert_margins_untouched();
                 for (row, got) in out.to_rows().unwrap().iter().enumerate() {
                     for (got, want) in
@@ -139,7 +231,7 @@ mod tests {
         let cpu = Cpu::new(1).unwrap();
         let row = |len: usize| tensor(&vec![1.0; len], (1, len));
         let error = |out: usize, x: usize| {
-            let result = rms_norm(&row(out), &row(x), &[1.0; 4], 1e-5, &cpu);
+            let result = rms_norm(&row(out), &row(x), &vec![1.0; 4].into(), 1e-5, &cpu);
             result.unwrap_err().to_string()
         };
         assert!(error(4, 10).contains("rms_norm: x"));

@@ -2,6 +2,9 @@
 
 use candle_core::{Result, bail};
 
+use crate::backend::Device;
+use crate::backend::cuda::Slice;
+
 /// Which two values of a head turn together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RopeStyle {
@@ -18,6 +21,7 @@ pub struct RopeTable {
     style: RopeStyle,
     /// `[max_positions, rotary_dim / 2]` of (cos, sin).
     turns: Vec<[f32; 2]>,
+    slice: Option<Slice>,
 }
 
 impl RopeTable {
@@ -84,6 +88,7 @@ impl RopeTable {
             rotary_dim,
             style,
             turns,
+            slice: None,
         })
     }
 
@@ -95,6 +100,31 @@ impl RopeTable {
             }
         }
         self
+    }
+
+    /// The same with a copy in the device's memory.
+    ///
+    /// # Errors
+    /// If a card has no room.
+    pub fn on(mut self, device: &Device) -> Result<Self> {
+        if let Device::Cuda(cuda) = device {
+            let values = self.turns.as_flattened().iter();
+            let bytes: Vec<u8> = values.flat_map(|x| x.to_le_bytes()).collect();
+            self.slice = Some(cuda.upload(&bytes)?);
+        }
+        Ok(self)
+    }
+
+    pub(super) fn slice(&self) -> Option<&Slice> {
+        self.slice.as_ref()
+    }
+
+    pub(super) fn rotary_dim(&self) -> usize {
+        self.rotary_dim
+    }
+
+    pub(super) fn style(&self) -> RopeStyle {
+        self.style
     }
 
     /// How many positions the table covers.

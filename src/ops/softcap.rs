@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 
 use super::Tensor;
+use super::tensor::CudaTensor;
 use super::view::{rows_and_columns, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
 
@@ -11,11 +12,24 @@ use crate::backend::cpu::{Cpu, Kernel, Simd};
 /// # Errors
 /// If x has not two dimensions or the cap is not positive.
 pub fn softcap(x: &Tensor, cap: f32, cpu: &Cpu) -> Result<()> {
-    let (_, width) = rows_and_columns("softcap: x", x)?;
+    let (num_rows, width) = rows_and_columns("softcap: x", x)?;
     if cap.is_nan() || cap <= 0.0 {
         bail!("softcap: cap must be positive, is {cap}");
     }
+    if let Tensor::Cuda(x) = x {
+        return cuda_fwd(x, num_rows * width, cap);
+    }
     x.inplace_op1(&Softcap { width, cap, cpu })
+}
+
+/// On a card: `kernels/softcap.cu`.
+fn cuda_fwd(x: &CudaTensor, len: usize, cap: f32) -> Result<()> {
+    x.expect_f32("softcap: x")?;
+    if !len.is_multiple_of(4) {
+        bail!("softcap: on a card x must have a multiple of 4 values, not {len}");
+    }
+    let launch = (x.card()).kernel("softcap", "softcap", [len.div_ceil(1024), 1, 1], 256);
+    Ok(launch.slice(&x.slice).long(len).float(cap).run()?)
 }
 
 struct Softcap<'a> {

@@ -150,11 +150,19 @@ impl Tensor {
         }
     }
 
-    /// Fails, naming `what`, unless it lies in the memory of that card.
-    pub(crate) fn cuda(&self, what: &str, cuda: &Cuda) -> Result<&CudaTensor> {
+    /// Fails, naming `what`, unless it lies in a card's memory: that of `with`.
+    pub(crate) fn cuda(&self, what: &str, with: &CudaTensor) -> Result<&CudaTensor> {
         match self {
-            Self::Cuda(tensor) if tensor.slice.cuda().is_same(cuda) => Ok(tensor),
-            _ => bail!("{what}: must be in the memory of {cuda:?}"),
+            Self::Cuda(tensor) if tensor.card().is_same(with.card()) => Ok(tensor),
+            _ => bail!("{what}: must be in the memory of {:?}", with.card()),
+        }
+    }
+
+    /// Where a card has it; fails, naming `what`, where none does.
+    pub(crate) fn slice(&self, what: &str) -> Result<&Slice> {
+        match self {
+            Self::Cuda(tensor) => Ok(&tensor.slice),
+            Self::Cpu(_) => bail!("{what}: must be in a card's memory"),
         }
     }
 }
@@ -166,9 +174,9 @@ impl CudaTensor {
     }
 
     /// Fails, naming `what`, unless it is of f32.
-    pub(crate) fn expect_f32(&self, what: &str) -> Result<&Self> {
+    pub(crate) fn expect_f32(&self, what: &str) -> Result<()> {
         match self.dtype {
-            DType::F32 => Ok(self),
+            DType::F32 => Ok(()),
             dtype => bail!("{what}: must be F32, is {dtype:?}"),
         }
     }
@@ -186,9 +194,9 @@ impl CudaTensor {
     }
 
     /// Fails, naming `what`, unless it is of the type of `other`.
-    pub(crate) fn expect_same(&self, what: &str, other: &Self) -> Result<&Self> {
+    pub(crate) fn expect_same(&self, what: &str, other: &Self) -> Result<()> {
         match self.dtype == other.dtype {
-            true => Ok(self),
+            true => Ok(()),
             false => bail!("{what}: must be {:?}, is {:?}", other.dtype, self.dtype),
         }
     }

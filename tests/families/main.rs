@@ -16,9 +16,14 @@ mod full_disk;
 #[path = "../gguf_writer/mod.rs"]
 mod gguf_writer;
 mod model;
+#[cfg(feature = "kernel-shim")]
+mod on_card;
 mod quantised;
 mod reference;
 mod run;
+#[cfg(feature = "kernel-shim")]
+#[path = "../shim_card/mod.rs"]
+mod shim_card;
 mod transformers;
 
 use flambeau::model::Activations;

@@ -1,26 +1,28 @@
 //! The same names in a build without GPUs: there are no values of these types.
 
+use std::convert::Infallible;
+
 use super::{Card, CudaError};
 
 /// A card: there is none.
 #[derive(Clone, Debug)]
-pub enum Cuda {}
+pub struct Cuda(Infallible);
 
 /// A part of a card's memory: there is none.
 #[derive(Clone, Debug)]
-pub enum Slice {}
+pub struct Slice(Infallible);
 
 /// A launch to be: there is none.
-pub enum Launch {}
+pub struct Launch(Infallible);
 
 /// A recorded sequence of launches: there is none.
-pub enum Graph {}
+pub struct Graph(Infallible);
 
 /// A place to send from: there is none.
-pub enum Staging {}
+pub struct Staging(Infallible);
 
 /// A place to fetch to: there is none.
-pub enum Readback {}
+pub struct Readback(Infallible);
 
 /// All cards.
 ///
@@ -36,110 +38,113 @@ impl Cuda {
         Err(CudaError::NotBuilt)
     }
     pub fn card(&self) -> &Card {
-        match *self {}
+        match self.0 {}
     }
     pub fn memory(&self) -> Result<(usize, usize), CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn synchronise(&self) -> Result<(), CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn is_same(&self, _: &Self) -> bool {
-        match *self {}
+        match self.0 {}
     }
     pub fn alloc(&self, _: usize) -> Result<Slice, CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn alloc_zeroed(&self, _: usize) -> Result<Slice, CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn upload(&self, _: &[u8]) -> Result<Slice, CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn record<E>(&self, _: impl FnOnce() -> Result<(), E>) -> Result<Graph, E> {
-        match *self {}
+        match self.0 {}
     }
     pub fn kernel(&self, _: &str, _: impl Into<String>, _: [usize; 3], _: usize) -> Launch {
-        match *self {}
+        match self.0 {}
     }
 }
 
 #[allow(missing_docs)] // They are those of the real types.
 impl Slice {
     pub fn num_bytes(&self) -> usize {
-        match *self {}
+        match self.0 {}
     }
     pub fn cuda(&self) -> &Cuda {
-        match *self {}
+        match self.0 {}
     }
     pub fn narrow(&self, _: usize, _: usize) -> Result<Self, CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn fill_zero(&self) -> Result<(), CudaError> {
-        match *self {}
+        match self.0 {}
+    }
+    pub fn copy_from(&self, _: &Self) -> Result<(), CudaError> {
+        match self.0 {}
     }
     pub fn write(&self, _: &[u8]) -> Result<(), CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn read(&self) -> Result<Vec<u8>, CudaError> {
-        match *self {}
+        match self.0 {}
     }
 }
 
 #[allow(missing_docs)] // They are those of the real types.
 impl Launch {
     pub fn shared(self, _: usize) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn slice(self, _: &Slice) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn opt_slice(self, _: Option<&Slice>) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn int(self, _: usize) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn long(self, _: usize) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn float(self, _: f32) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn fields(self, _: &[usize], _: &[f32]) -> Self {
-        match self {}
+        match self.0 {}
     }
     pub fn run(self) -> Result<(), CudaError> {
-        match self {}
+        match self.0 {}
     }
 }
 
 #[allow(missing_docs)] // They are those of the real types.
 impl Graph {
     pub fn launch(&self) -> Result<(), CudaError> {
-        match *self {}
+        match self.0 {}
     }
 }
 
 #[allow(missing_docs)] // They are those of the real types.
 impl Staging {
     pub fn new(cuda: &Cuda, _: usize) -> Result<Self, CudaError> {
-        match *cuda {}
+        match cuda.0 {}
     }
     pub fn send(&mut self, _: &[u8], _: &Slice) -> Result<(), CudaError> {
-        match *self {}
+        match self.0 {}
     }
 }
 
 #[allow(missing_docs)] // They are those of the real types.
 impl Readback {
     pub fn new(cuda: &Cuda, _: usize) -> Result<Self, CudaError> {
-        match *cuda {}
+        match cuda.0 {}
     }
     pub fn fetch(&mut self, _: &Slice) -> Result<(), CudaError> {
-        match *self {}
+        match self.0 {}
     }
     pub fn wait(&mut self) -> Result<&[u8], CudaError> {
-        match *self {}
+        match self.0 {}
     }
 }

@@ -140,6 +140,26 @@ impl Slice {
         said("cuMemsetD8Async", set)
     }
 
+    /// Copies `from` there, of the same card, in the stream's order. They must not overlap.
+    ///
+    /// # Errors
+    /// If they are not as long, or the driver fails.
+    pub fn copy_from(&self, from: &Self) -> Result<(), CudaError> {
+        self.check_len("copy", from.num_bytes)?;
+        let context = &self.cuda().0;
+        context.make_current()?;
+        // SAFETY: both have that many bytes, and live until the card is done with them.
+        let copied = unsafe {
+            result::memcpy_dtod_async(
+                self.address(),
+                from.address(),
+                self.num_bytes,
+                context.stream,
+            )
+        };
+        said("cuMemcpyDtoDAsync", copied)
+    }
+
     /// Copies `bytes` there; done when this returns.
     ///
     /// # Errors

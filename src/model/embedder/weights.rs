@@ -8,12 +8,12 @@ use crate::model::config::Packing;
 use crate::model::safetensors::SafetensorsFolder;
 use crate::model::source::{Tensor, TensorSource};
 use crate::model::{Encoding, ModelError};
-use crate::ops::{LinearPart, PackedWeight, WeightFormat};
+use crate::ops::{LinearPart, PackedWeight, Vector, WeightFormat};
 
 /// A projection `[N, K]` with its bias `[N]`.
 pub(super) struct Dense {
     weight: PackedWeight,
-    bias: Vec<f32>,
+    bias: Vector,
 }
 
 impl Dense {
@@ -164,7 +164,7 @@ impl Loader<'_> {
     fn dense(&self, name: &str, rows: usize, columns: usize) -> Result<Dense, ModelError> {
         Ok(Dense {
             weight: self.matrix(&format!("{name}.weight"), rows, columns)?,
-            bias: self.values(&format!("{name}.bias"), &[rows])?,
+            bias: self.values(&format!("{name}.bias"), &[rows])?.into(),
         })
     }
 

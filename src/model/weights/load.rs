@@ -2,15 +2,18 @@
 
 use std::collections::HashSet;
 
+use candle_core::DType;
+
 use super::{
     Activations, FeedForward, LayerWeights, Linear, LoadOptions, Mlp, Projection, QkNormWeights,
 };
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::model::gguf::shown;
 use crate::model::quantise::encode_tensor;
 use crate::model::source::{Tensor, TensorSource};
 use crate::model::{Divisors, ExpertsConfig, ModelConfig, ModelError, RopeConfig};
-use crate::ops::PackedWeight;
+use crate::ops::{PackedWeight, Vector, WeightFormat};
 
 /// Of one model.
 pub(super) struct Loader<'a> {
@@ -19,6 +22,8 @@ pub(super) struct Loader<'a> {
     /// Added to the weights of norms.
     norm_offset: f32,
     cpu: &'a Cpu,
+    /// What activations are of.
+    activation: DType,
     /// What the file calls the tensors that were read.
     used: HashSet<String>,
 }
@@ -28,6 +33,7 @@ impl<'a> Loader<'a> {
         file: &'a dyn TensorSource,
         options: LoadOptions,
         norm_offset: f32,
+        activation: DType,
         cpu: &'a Cpu,
     ) -> Self {
         Self {
@@ -35,6 +41,7 @@ impl<'a> Loader<'a> {
             options,
             norm_offset,
             cpu,
+            activation,
             used: HashSet::new(),
         }
     }
@@ -173,7 +180,8 @@ impl<'a> Loader<'a> {
                 true => {
                     self.file.shape(&bias_name)?.expect(&[rows, num_experts])?;
                     let tensor = self.file.expert(&bias_name, expert, self.cpu)?;
-                    Some(self.values(&tensor, rows)?)
+                    let values = self.values(&tensor, rows)?;
+                    Some(self.on_device(&bias_name, values)?)
                 }
             };
             let name = name(part);
@@ -257,12 +265,19 @@ impl<'a> Loader<'a> {
                 let data = encode_tensor(tensor, ty, None, self.file, self.cpu)?;
                 let format = ty.weight_format();
                 let format = format.expect("a type to quantise to has a format: this is a bug");
-                PackedWeight::new(format, rows, cols, &data, self.cpu)
+                self.pack(format, (rows, cols), &data)
             }
-            (None, Some(format)) if !is_float => {
-                PackedWeight::new(format, rows, cols, &tensor.data, self.cpu)
+            (None, Some(format)) if !is_float => self.pack(format, (rows, cols), &tensor.data),
+            _ => {
+                let values = tensor.dequantised(self.cpu)?;
+                match &self.options.device {
+                    Device::Cpu => PackedWeight::from_f32(rows, cols, &values, self.cpu),
+                    Device::Cuda(_) => {
+                        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+                        self.pack(WeightFormat::F32, (rows, cols), &bytes)
+                    }
+                }
             }
-            _ => PackedWeight::from_f32(rows, cols, &tensor.dequantised(self.cpu)?, self.cpu),
         };
         let packed = packed
             .map_err(|error| ModelError::tensor(shown(tensor.shape.name), error.to_string()))?;
@@ -270,9 +285,35 @@ impl<'a> Loader<'a> {
         Ok(packed)
     }
 
-    pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+    /// As the device reads it.
+    fn pack(
+        &self,
+        format: WeightFormat,
+        (rows, cols): (usize, usize),
+        data: &[u8],
+    ) -> candle_core::Result<PackedWeight> {
+        match &self.options.device {
+            Device::Cpu => PackedWeight::new(format, rows, cols, data, self.cpu),
+            Device::Cuda(cuda) => {
+                let devices = (self.cpu, cuda);
+                PackedWeight::on_card_of(format, rows, cols, data, self.activation, devices)
+            }
+        }
+    }
+
+    pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vector, ModelError> {
+        let values = self.numbers(name, len)?;
+        self.on_device(name, values)
+    }
+
+    fn numbers(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.file.tensor(name, self.cpu)?;
         self.values(&tensor, len)
+    }
+
+    fn on_device(&self, name: &str, values: Vec<f32>) -> Result<Vector, ModelError> {
+        let vector = Vector::new(values, &self.options.device);
+        vector.map_err(|error| ModelError::tensor(shown(name), error.to_string()))
     }
 
     fn values(&mut self, tensor: &Tensor<'_>, len: usize) -> Result<Vec<f32>, ModelError> {
@@ -288,13 +329,13 @@ impl<'a> Loader<'a> {
     }
 
     /// The weights of an RMSNorm.
-    pub(super) fn norm(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
-        let mut weights = self.vector(name, len)?;
+    pub(super) fn norm(&mut self, name: &str, len: usize) -> Result<Vector, ModelError> {
+        let mut weights = self.numbers(name, len)?;
         weights.iter_mut().for_each(|x| *x += self.norm_offset);
-        Ok(weights)
+        self.on_device(name, weights)
     }
 
-    fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vector>, ModelError> {
         self.file
             .has_tensor(name)
             .then(|| self.vector(name, len))
@@ -304,20 +345,22 @@ impl<'a> Loader<'a> {
     pub(super) fn rope_divisors(&mut self, rope: &RopeConfig) -> Result<Divisors, ModelError> {
         const LONG: &str = "rope_factors_long.weight";
         let num_pairs = rope.rotary_dim / 2;
-        if let Some(divisors) = self.opt_vector("rope_freqs.weight", num_pairs)? {
-            return Ok(Divisors::Fixed(divisors));
+        if self.file.has_tensor("rope_freqs.weight") {
+            return Ok(Divisors::Fixed(
+                self.numbers("rope_freqs.weight", num_pairs)?,
+            ));
         }
         if rope.divisors != Divisors::InTensors && !self.file.has_tensor(LONG) {
             return Ok(Divisors::None);
         }
-        let long = self.vector(LONG, num_pairs)?;
+        let long = self.numbers(LONG, num_pairs)?;
         let Some(original) = rope.original_length else {
             let message = "is there, but rope.scaling.original_context_length is not";
             return Err(ModelError::tensor(LONG, message));
         };
         Ok(Divisors::ByLength {
             original,
-            short: self.vector("rope_factors_short.weight", num_pairs)?,
+            short: self.numbers("rope_factors_short.weight", num_pairs)?,
             long,
         })
     }

@@ -2,14 +2,16 @@
 
 mod load;
 
+use candle_core::DType;
 use load::Loader;
 
 use super::gguf::shown;
 use super::quantise::Mix;
 use super::source::TensorSource;
 use super::{Divisors, ModelConfig, ModelError};
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::ops::PackedWeight;
+use crate::ops::{PackedWeight, Vector, WeightFormat};
 
 /// What activations are multiplied as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +23,10 @@ pub enum Activations {
 }
 
 /// How weights are loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadOptions {
+    /// Where they are to lie.
+    pub device: Device,
     /// What they meet.
     pub activations: Activations,
     /// What matrices of floats are quantised to.
@@ -34,6 +38,7 @@ pub struct LoadOptions {
 impl From<Activations> for LoadOptions {
     fn from(activations: Activations) -> Self {
         Self {
+            device: Device::Cpu,
             activations,
             mix: None,
             progress: None,
@@ -55,37 +60,37 @@ pub struct Projection {
     /// `[out_features, in_features]`.
     pub weight: PackedWeight,
     /// `[out_features]`.
-    pub bias: Option<Vec<f32>>,
+    pub bias: Option<Vector>,
 }
 
 /// RMSNorm of each query and key head.
 pub struct QkNormWeights {
     /// `[D]`.
-    pub q: Vec<f32>,
+    pub q: Vector,
     /// `[D]`.
-    pub k: Vec<f32>,
+    pub k: Vector,
 }
 
 /// One decoder layer.
 pub struct LayerWeights {
     /// RMSNorm before attention, `[H]`.
-    pub attn_norm: Vec<f32>,
+    pub attn_norm: Vector,
     /// Query, key and value projections, `[(num_heads + 2 num_kv_heads) * D, H]` together.
     pub qkv: Linear,
     /// Of models that have it (Qwen3).
     pub qk_norm: Option<QkNormWeights>,
     /// A score for each query head (gpt-oss).
-    pub sinks: Option<Vec<f32>>,
+    pub sinks: Option<Vector>,
     /// Output projection, `[H, num_heads * D]`.
     pub o: Linear,
     /// RMSNorm of what attention adds, `[H]` (Gemma).
-    pub post_attn_norm: Option<Vec<f32>>,
+    pub post_attn_norm: Option<Vector>,
     /// RMSNorm before the feed-forward, `[H]`.
-    pub ffn_norm: Vec<f32>,
+    pub ffn_norm: Vector,
     /// The feed-forward.
     pub ffn: FeedForward,
     /// RMSNorm of what the feed-forward adds, `[H]` (Gemma).
-    pub post_ffn_norm: Option<Vec<f32>>,
+    pub post_ffn_norm: Option<Vector>,
 }
 
 /// The feed-forward of a layer.
@@ -116,11 +121,26 @@ pub struct Weights {
     /// The layers, in order.
     pub layers: Vec<LayerWeights>,
     /// RMSNorm before the LM head, `[H]`.
-    pub output_norm: Vec<f32>,
+    pub output_norm: Vector,
     /// LM head, `[V, H]`; `None` when it is the embedding.
     pub output: Option<Linear>,
     /// Divisors of the rotary frequencies, where a file has them as tensors.
     pub rope_divisors: Divisors,
+    /// What activations are of: F32 on the CPU, F16 or BF16 on a card.
+    pub activation: DType,
+    /// Where they lie.
+    pub device: Device,
+}
+
+/// A card computes in half precision where all matrices are of it, else in bfloat16, as its kernels for quantised weights do.
+fn activation_dtype(file: &dyn TensorSource, options: &LoadOptions) -> DType {
+    let Device::Cuda(_) = options.device else {
+        return DType::F32;
+    };
+    let mut matrices = file.shapes().flatten().filter(|shape| shape.dims.len() > 1);
+    let is_half = options.mix.is_none()
+        && matrices.all(|shape| shape.encoding.weight_format() == Some(WeightFormat::F16));
+    if is_half { DType::F16 } else { DType::BF16 }
 }
 
 impl Weights {
@@ -135,14 +155,16 @@ impl Weights {
         cpu: &Cpu,
     ) -> Result<Self, ModelError> {
         let options = options.into();
-        let mut loader = Loader::new(file, options, config.norm_offset, cpu);
+        let (activation, progress) = (activation_dtype(file, &options), options.progress);
+        let device = options.device.clone();
+        let mut loader = Loader::new(file, options, config.norm_offset, activation, cpu);
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
             embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
             layers: (0..config.layers.len())
                 .map(|i| {
                     let layer = loader.layer(i, config);
-                    if let Some(progress) = options.progress {
+                    if let Some(progress) = progress {
                         progress(i + 1, config.layers.len());
                     }
                     layer
@@ -154,6 +176,8 @@ impl Weights {
                 false => None,
             },
             rope_divisors: loader.rope_divisors(&config.ropes[0])?,
+            activation,
+            device,
         };
         for tensor in file.shapes() {
             let name = tensor?.name;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use candle_core::{Result, bail};
 
+use super::card::OnCard;
 use super::{ROWS, SPAN, TILE};
 
 /// The queries and the cached tokens of S sequences with T query rows in all.
@@ -20,6 +21,7 @@ pub struct AttentionBatch<'a> {
     pub(super) num_rows: usize,
     pub(super) num_blocks: usize,
     pub(super) block_size: usize,
+    pub(super) on_card: Option<OnCard>,
 }
 
 /// Up to [`ROWS`] query rows of one sequence.
@@ -74,6 +76,7 @@ impl<'a> AttentionBatch<'a> {
             num_rows: 0,
             num_blocks,
             block_size,
+            on_card: None,
         };
         for (s, &context_len) in context_lens.iter().enumerate() {
             let context_len = context_len as usize;
@@ -118,7 +121,9 @@ impl<'a> AttentionBatch<'a> {
             num_spans: 0,
             num_partials: 0,
             num_rows: 0,
-            ..*self
+            num_blocks: self.num_blocks,
+            block_size: self.block_size,
+            on_card: None,
         };
         for (i, &row) in rows.iter().enumerate() {
             let row = row as usize;

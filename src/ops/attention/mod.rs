@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod batch;
+mod card;
 mod products;
 mod softmax;
 mod span;
@@ -19,10 +20,11 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, bail};
 
 pub use batch::AttentionBatch;
+pub use card::{CardBatch, max_partial_bytes};
 
-use super::Tensor;
 use super::kv_cache::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat, TILE};
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
+use super::{Tensor, Vector};
 use crate::backend::cpu::{Cpu, DisjointMut};
 
 /// Tokens of one softmax.
@@ -40,7 +42,7 @@ pub struct AttentionParams<'a> {
     /// Scores are `cap · tanh(score / cap)` (Gemma 2).
     pub softcap: Option<f32>,
     /// `[num_heads]`: a score of each head that takes its part of the softmax and has no value (gpt-oss).
-    pub sinks: Option<&'a [f32]>,
+    pub sinks: Option<&'a Vector>,
 }
 
 /// Causal attention: row i of a sequence with q_len rows sees the tokens `0..=context_len - q_len + i`, or of them the last
@@ -99,6 +101,11 @@ pub fn paged_attention(
             width / head_dim,
             sinks.len()
         );
+    }
+    if let Tensor::Cuda(out) = out {
+        let qkv = qkv.cuda("paged_attention: qkv", out)?;
+        let sizes = (row_len, width / head_dim);
+        return card::cuda_fwd(out, qkv, cache, batch, params, sizes);
     }
     out.cpu("paged_attention: out")?.inplace_op3(
         qkv.cpu("paged_attention: qkv")?,

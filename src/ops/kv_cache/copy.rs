@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, WithDType, bail};
 
 use super::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat};
+use crate::ops::tensor::{CudaTensor, Tensor};
 use crate::ops::view::{slice, slice_mut};
 
 impl KvCache {
@@ -12,7 +13,10 @@ impl KvCache {
     /// If a block is outside the cache.
     pub fn copy_block(&self, from: u32, to: u32) -> Result<()> {
         let copy = CopyBlock::new(self, self, from, to)?;
-        self.data.inplace_op1(&copy)
+        match &self.data {
+            Tensor::Cuda(data) => copy.cuda_fwd(data, data),
+            Tensor::Cpu(_) => self.data.inplace_op1(&copy),
+        }
     }
 
     /// Copies a block's keys and values from another cache of the same layer.
@@ -21,7 +25,10 @@ impl KvCache {
     /// If a block is outside its cache, or the caches differ in more than their number of blocks.
     pub fn copy_block_from(&self, source: &KvCache, from: u32, to: u32) -> Result<()> {
         let copy = CopyBlock::new(self, source, from, to)?;
-        self.data.inplace_op2(&source.data, &copy)
+        match (&self.data, &source.data) {
+            (Tensor::Cuda(data), Tensor::Cuda(source)) => copy.cuda_fwd(data, source),
+            _ => self.data.inplace_op2(&source.data, &copy),
+        }
     }
 }
 
@@ -53,6 +60,14 @@ impl CopyBlock {
             to: to * len,
             len,
         })
+    }
+
+    /// Between caches of one card.
+    fn cuda_fwd(&self, data: &CudaTensor, source: &CudaTensor) -> Result<()> {
+        let bytes = |units: usize| units * data.dtype.size_in_bytes();
+        let from = source.slice.narrow(bytes(self.from), bytes(self.len))?;
+        let to = data.slice.narrow(bytes(self.to), bytes(self.len))?;
+        Ok(to.copy_from(&from)?)
     }
 
     fn within<F: KvFormat>(&self, data: &mut CpuStorage, layout: &Layout) -> Result<()>
@@ -116,7 +131,7 @@ impl InplaceOp2 for CopyBlock {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Tensor};
+    use candle_core::DType;
 
     use super::*;
     use crate::backend::Device;
@@ -135,7 +150,8 @@ mod tests {
             .map(|i| (first + i / (2 * num_units)) as u8)
             .collect();
         let (shape, unit) = (cache.data.dims().unwrap(), dtype.unit());
-        let numbers = Tensor::from_vec(numbers, shape, &candle_core::Device::Cpu).unwrap();
+        let numbers =
+            candle_core::Tensor::from_vec(numbers, shape, &candle_core::Device::Cpu).unwrap();
         cache.data = numbers.to_dtype(unit).unwrap().into();
         cache
     }

@@ -2,6 +2,8 @@
 
 use candle_core::{Result, bail};
 
+use crate::backend::cuda::Slice;
+
 /// Where the rows of a step go in the cache: checked once a step, used by every layer.
 ///
 /// Invariant: all slots are below `num_slots`, and no two are the same.
@@ -9,6 +11,7 @@ use candle_core::{Result, bail};
 pub struct Slots<'a> {
     pub(in crate::ops) slot_mapping: &'a [u32],
     pub(in crate::ops) num_slots: usize,
+    on_card: Option<Slice>,
 }
 
 impl<'a> Slots<'a> {
@@ -32,7 +35,21 @@ impl<'a> Slots<'a> {
         Ok(Self {
             slot_mapping,
             num_slots,
+            on_card: None,
         })
+    }
+
+    /// Notes that a card has a copy.
+    pub fn put_on_card(&mut self, slice: Slice) {
+        self.on_card = Some(slice);
+    }
+
+    /// Where the card has them; fails, naming `what`, where none does.
+    pub(in crate::ops) fn slice(&self, what: &str) -> Result<&Slice> {
+        match &self.on_card {
+            Some(slice) => Ok(slice),
+            None => bail!("{what}: must be in the card's memory, too"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod blocks;
+mod card;
 mod matrix;
 mod packed;
 mod panel;
@@ -28,8 +29,8 @@ use quantise::QuantisedRows;
 pub use tiles::{TileFormat, TiledWeight};
 use tiling::Tiling;
 
-use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
+use super::{Tensor, Vector};
 use crate::backend::cpu::{Cpu, DisjointMut};
 
 /// A weight `[N, K]` and its bias `[N]`.
@@ -38,7 +39,7 @@ pub struct LinearPart<'a> {
     /// `[N, K]`.
     pub weight: &'a PackedWeight,
     /// `[N]`.
-    pub bias: Option<&'a [f32]>,
+    pub bias: Option<&'a Vector>,
 }
 
 /// Neighbouring rows and the weights that they meet.
@@ -87,6 +88,9 @@ pub fn matmul_groups(
         end = rows.end;
         for LinearPart { weight, bias } in parts {
             expect_dims("matmul: x", x, &[num_rows, weight.in_features()])?;
+            if let Tensor::Cpu(_) = out {
+                weight.matrix("matmul: weight")?;
+            }
             if let Some(bias) = bias.filter(|bias| bias.len() != weight.out_features()) {
                 bail!(
                     "matmul: bias must have {} values (out_features), has {}",
@@ -97,6 +101,16 @@ pub fn matmul_groups(
         }
         let want = parts.iter().map(|part| part.weight.out_features()).sum();
         expect_dims("matmul: out", out, &[num_rows, want])?;
+    }
+    if let Tensor::Cuda(out) = out {
+        let x = x.cuda("matmul: x", out)?;
+        let [LinearGroup { rows, parts }] = groups else {
+            bail!("matmul: on a card groups of rows are not computed");
+        };
+        if *rows != (0..num_rows) {
+            bail!("matmul: on a card all rows are computed, not {rows:?} of {num_rows}");
+        }
+        return card::cuda_fwd(out, x, (num_rows, width, out_width), parts);
     }
     let op = Matmul {
         groups,
@@ -141,7 +155,7 @@ impl InplaceOp2 for Matmul<'_> {
         let out = DisjointMut::new(out);
         ROWS.with_borrow_mut(|rows| {
             let mut parts = self.groups.iter().flat_map(|group| &group.parts);
-            let quantised = match parts.any(|part| part.weight.matrix().is_quantised()) {
+            let quantised = match parts.any(|part| part.weight.is_quantised()) {
                 true => rows.fill(x, self.width, self.cpu),
                 false => &[],
             };
@@ -175,14 +189,14 @@ impl Matmul<'_> {
                 rows: place.rows,
                 panels: place.panels,
                 x,
-                bias: place.part.bias,
+                bias: place.part.bias.map(|bias| &**bias),
                 out,
                 width: self.out_width,
                 column: place.column,
             };
             // SAFETY: groups have no row in common, and each pair of a group's rows and a part's panels is one task; columns are
             // the sums of the parts' outputs before, and the width is the sum of all.
-            unsafe { place.part.weight.matrix().multiply(&task, self.cpu) };
+            unsafe { place.part.weight.panels().multiply(&task, self.cpu) };
         });
     }
 }

@@ -1,9 +1,10 @@
 //! Weights repacked for the kernels.
 
-use candle_core::{Result, bail};
+use candle_core::{DType, Result, bail};
 use half::{bf16, f16};
 
 use super::blocks::{self, Decoded};
+use super::card::CardWeight;
 use super::matrix::{Matrix, PanelMatrix};
 use super::panel::{BlockPanel, Column, Float, Fp8Step, Step};
 use super::quants::{Bytes, E2M1, FiveBits, Iq4NlTable, Levels, Nibbles, SixBits};
@@ -11,6 +12,7 @@ use super::scales::{
     PowerOfTwo, Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16, ScaleZero,
 };
 use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Cuda;
 
 /// How the elements of a weight are encoded: by ggml's names, and two of safetensors files, where blocks of 32 are made of what
 /// stands apart.
@@ -113,7 +115,12 @@ type Ternary = Step<Nibbles<1>, ScaleOf16, 8>;
 pub struct PackedWeight {
     out_features: usize,
     in_features: usize,
-    matrix: Box<dyn Matrix>,
+    packed: Packed,
+}
+
+enum Packed {
+    Panels(Box<dyn Matrix>),
+    OnCard(CardWeight),
 }
 
 /// The shape of a matrix that stands row by row in a file.
@@ -166,7 +173,7 @@ impl PackedWeight {
         Ok(Self {
             out_features,
             in_features,
-            matrix: matrix?,
+            packed: Packed::Panels(matrix?),
         })
     }
 
@@ -188,7 +195,28 @@ impl PackedWeight {
         Ok(Self {
             out_features,
             in_features,
-            matrix: source.floats(values, |x| x)?,
+            packed: Packed::Panels(source.floats(values, |x| x)?),
+        })
+    }
+
+    /// Cuts a matrix that is encoded row by row into tiles in a card's memory, for activations of the type `half` (F16 or BF16).
+    ///
+    /// # Errors
+    /// As [`PackedWeight::new`], or if the format has no kernels for `half`, or the card no room.
+    pub fn on_card_of(
+        format: WeightFormat,
+        out_features: usize,
+        in_features: usize,
+        data: &[u8],
+        half: DType,
+        (cpu, cuda): (&Cpu, &Cuda),
+    ) -> Result<Self> {
+        let shape = (out_features, in_features);
+        let card = CardWeight::new(format, shape, data, half, cpu, cuda)?;
+        Ok(Self {
+            out_features,
+            in_features,
+            packed: Packed::OnCard(card),
         })
     }
 
@@ -204,7 +232,10 @@ impl PackedWeight {
 
     /// Memory held by the packed values, in bytes.
     pub fn num_bytes(&self) -> usize {
-        self.matrix.num_bytes()
+        match &self.packed {
+            Packed::Panels(matrix) => matrix.num_bytes(),
+            Packed::OnCard(weight) => weight.num_bytes(),
+        }
     }
 
     /// Writes the f32 values of row `out_idx` to `out`, `[in_features]`.
@@ -225,17 +256,48 @@ impl PackedWeight {
                 out.len()
             );
         }
-        self.read_row(out_idx, out);
+        self.matrix("dequantise_row: weight")?
+            .read_row(out_idx, out);
         Ok(())
     }
 
-    /// [`PackedWeight::dequantise_row`] for checked arguments: the format's formula, with its roundings.
-    pub(in crate::ops) fn read_row(&self, row: usize, out: &mut [f32]) {
-        self.matrix.read_row(row, out);
+    /// [`PackedWeight::dequantise_row`] of several rows, checked before: a function of a row and where its values go.
+    ///
+    /// # Errors
+    /// If a card has the weight, naming `what`.
+    pub(in crate::ops) fn row_reader(
+        &self,
+        what: &str,
+    ) -> Result<impl Fn(usize, &mut [f32]) + Sync> {
+        let matrix = self.matrix(what)?;
+        Ok(move |row: usize, out: &mut [f32]| matrix.read_row(row, out))
     }
 
-    pub(super) fn matrix(&self) -> &dyn Matrix {
-        &*self.matrix
+    /// The panels; fails, naming `what`, where a card has it.
+    pub(super) fn matrix(&self, what: &str) -> Result<&dyn Matrix> {
+        match &self.packed {
+            Packed::Panels(matrix) => Ok(&**matrix),
+            Packed::OnCard(_) => bail!("{what}: must be in the host's memory"),
+        }
+    }
+
+    /// The panels of a weight that was found to have them.
+    pub(super) fn panels(&self) -> &dyn Matrix {
+        self.matrix("matmul: weight")
+            .expect("checked before: this is a bug")
+    }
+
+    /// Whether its panels meet quantised activations.
+    pub(super) fn is_quantised(&self) -> bool {
+        self.panels().is_quantised()
+    }
+
+    /// The tiles; fails, naming `what`, where no card has it.
+    pub(in crate::ops) fn on_card(&self, what: &str) -> Result<&CardWeight> {
+        match &self.packed {
+            Packed::Panels(_) => bail!("{what}: must be in a card's memory"),
+            Packed::OnCard(weight) => Ok(weight),
+        }
     }
 }
 

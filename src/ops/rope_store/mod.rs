@@ -1,22 +1,25 @@
 //! From the projections of a step to what attention reads: queries turned, keys and values in the cache.
 #![allow(unsafe_code)]
 
+mod card;
+
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 
-use super::Tensor;
 use super::kv_cache::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat, MAX_HEAD_DIM, Slots, TILE};
+use super::numbers::Numbers;
 use super::rms_norm::normalise;
 use super::rope::RopeTable;
 use super::view::{expect_dims, rows_and_columns, slice_mut};
+use super::{Tensor, Vector};
 use crate::backend::cpu::{Cpu, DisjointMut, Kernel, Simd};
 
 /// RMSNorm of every query and key head (Qwen3).
 #[derive(Clone, Copy, Debug)]
 pub struct QkNorm<'a> {
     /// `[D]`.
-    pub q: &'a [f32],
+    pub q: &'a Vector,
     /// `[D]`.
-    pub k: &'a [f32],
+    pub k: &'a Vector,
     /// Added to the mean square.
     pub eps: f32,
 }
@@ -30,15 +33,17 @@ pub struct QkNorm<'a> {
 ///
 /// # Errors
 /// If a shape does not fit, a position is outside the table, or the slots are for another cache.
-pub fn rope_store(
+pub fn rope_store<'a>(
     qkv: &Tensor,
     cache: &KvCache,
-    positions: &[u32],
+    positions: impl Into<Numbers<'a>>,
     slots: &Slots<'_>,
     norm: Option<QkNorm<'_>>,
     table: Option<&RopeTable>,
     cpu: &Cpu,
 ) -> Result<()> {
+    let numbers = positions.into();
+    let positions = numbers.host;
     let &KvCache {
         num_kv_heads,
         head_dim,
@@ -82,6 +87,9 @@ pub fn rope_store(
                 weight.len()
             );
         }
+    }
+    if let Tensor::Cuda(qkv) = qkv {
+        return card::cuda_fwd(qkv, cache, &numbers, slots, norm, table, width);
     }
     cache.data.inplace_op1(&RopeStore {
         qkv,

@@ -1,7 +1,7 @@
 use half::f16;
 
 use super::super::testing::{Random, bits, cpus, tensor, view};
-use super::super::{KvCache, KvDtype, RopeStyle, RopeTable, Slots, Tensor};
+use super::super::{KvCache, KvDtype, RopeStyle, RopeTable, Slots, Tensor, Vector};
 use super::{QkNorm, rope_store};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
@@ -75,7 +75,8 @@ fn heads_are_normalised_and_turned_and_land_rounded_in_their_slots() {
     let mut slots: Vec<u32> = (0..(NUM_BLOCKS * BLOCK_SIZE) as u32).collect();
     (1..slots.len()).for_each(|i| slots.swap(i, random.below(i + 1)));
     let slots = &slots[..num_rows];
-    let (q_weight, k_weight) = (random.floats(HEAD_DIM, 2.0), random.floats(HEAD_DIM, 2.0));
+    let mut weight = || Vector::from(random.floats(HEAD_DIM, 2.0));
+    let (q_weight, k_weight) = (weight(), weight());
     let norm = QkNorm {
         q: &q_weight,
         k: &k_weight,
@@ -117,7 +118,7 @@ fn heads_are_normalised_and_turned_and_land_rounded_in_their_slots() {
                     let is_value = head >= NUM_HEADS + NUM_KV_HEADS;
                     let want = match is_value {
                         true => x.iter().map(|&x| f64::from(x)).collect(),
-                        false => naive(x, weight, positions[row], style),
+                        false => naive(x, weight.map(|weight| &**weight), positions[row], style),
                     };
                     for (got, want) in got.iter().zip(&want) {
                         assert!((f64::from(*got) - want).abs() < 2e-6, "{got} {want}");
@@ -165,8 +166,8 @@ fn what_does_not_fit_is_an_error_naming_it() {
     let num_slots = NUM_BLOCKS * BLOCK_SIZE;
     let qkv = tensor(&[0.5; 2 * WIDTH], (2, WIDTH));
     let short = QkNorm {
-        q: &[1.0; HEAD_DIM],
-        k: &[1.0; 8],
+        q: &vec![1.0; HEAD_DIM].into(),
+        k: &vec![1.0; 8].into(),
         eps: 1e-5,
     };
     store(&qkv, &[0, 999], num_slots, None).unwrap();

@@ -68,7 +68,7 @@ fn parameters_out_of_range_are_errors_naming_them() {
         ),
         (
             AttentionParams {
-                sinks: Some(&[0.0; 2]),
+                sinks: Some(&vec![0.0; 2].into()),
                 ..params
             },
             "sinks must have 1",

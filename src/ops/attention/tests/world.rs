@@ -158,7 +158,7 @@ impl World {
                 scale: self.scale(),
                 window: self.window,
                 softcap: self.softcap,
-                sinks: self.sinks.as_deref(),
+                sinks: self.sinks.clone().map(Into::into).as_ref(),
             },
             cpu,
         )

@@ -1,5 +1,6 @@
 //! Several weights in one call.
 
+use super::super::super::Vector;
 use super::super::super::testing::{Random, bits, cpus, tensor, view};
 use super::super::{LinearGroup, LinearPart, PackedWeight, matmul, matmul_groups};
 use super::{Weight, product};
@@ -14,7 +15,8 @@ fn parts_side_by_side_give_the_bits_of_each_alone() {
             .map(|(at, n)| Weight::random(at, n, k, &mut random))
             .into();
         let bias = random.floats(3, 1.0);
-        let biases = [None, Some(&bias[..]), None];
+        let bias = Vector::from(bias);
+        let biases = [None, Some(&bias), None];
         let packed: Vec<PackedWeight> = weights.iter().map(|w| w.pack(&cpu)).collect();
         let parts: Vec<LinearPart<'_>> = packed
             .iter()
@@ -27,7 +29,7 @@ fn parts_side_by_side_give_the_bits_of_each_alone() {
         let alone: Vec<candle_core::Tensor> = weights
             .iter()
             .zip(biases)
-            .map(|(weight, bias)| product(&x, rows, weight, bias, &cpu))
+            .map(|(weight, bias)| product(&x, rows, weight, bias.map(|bias| &**bias), &cpu))
             .map(|alone| alone.cpu("alone").unwrap().clone())
             .collect();
         assert_eq!(

@@ -2,8 +2,8 @@ mod groups;
 
 use half::f16;
 
-use super::super::Tensor;
 use super::super::testing::{Random, bits, cpus, tensor, view};
+use super::super::{Tensor, Vector};
 use super::{LinearPart, PackedWeight, WeightFormat, matmul};
 use crate::backend::cpu::Cpu;
 
@@ -95,9 +95,10 @@ impl Weight {
 fn product(x: &[f32], rows: usize, weight: &Weight, bias: Option<&[f32]>, cpu: &Cpu) -> Tensor {
     let (n, k) = weight.shape;
     let (buffer, out) = view(&vec![9.0; rows * n], (rows, n));
+    let bias = bias.map(|bias| Vector::from(bias.to_vec()));
     let part = LinearPart {
         weight: &weight.pack(cpu),
-        bias,
+        bias: bias.as_ref(),
     };
     matmul(&out, &view(x, (rows, k)).1, &[part], cpu).unwrap();
     buffer.assert_margins_untouched();
@@ -292,7 +293,11 @@ fn wrong_shapes_are_errors_naming_the_argument() {
     let w = PackedWeight::from_f32(2, 3, &[0.0; 6], &cpu).unwrap();
     let (x, out) = (tensor(&[0.0; 3], (1, 3)), tensor(&[0.0; 2], (1, 2)));
     let error = |out: &Tensor, x: &Tensor, bias: Option<&[f32]>| {
-        let part = LinearPart { weight: &w, bias };
+        let bias = bias.map(|bias| Vector::from(bias.to_vec()));
+        let part = LinearPart {
+            weight: &w,
+            bias: bias.as_ref(),
+        };
         matmul(out, x, &[part], &cpu).unwrap_err().to_string()
     };
     assert!(error(&out, &out, None).contains("matmul: x"));

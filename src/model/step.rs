@@ -1,0 +1,113 @@
+//! The numbers of a step, checked once and used by every layer: where tokens stand, where they go, who sees whom.
+
+use std::cell::RefCell;
+
+use candle_core::Result;
+
+use super::{Limits, ModelConfig};
+use crate::backend::cuda::{Cuda, Slice};
+use crate::ops::{AttentionBatch, NumberBuffer, Numbers, Slots, max_partial_bytes};
+use crate::scheduler::StepPlan;
+
+/// Of a plan.
+pub(super) struct Step<'a> {
+    pub token_ids: Numbers<'a>,
+    pub positions: Numbers<'a>,
+    pub slots: Slots<'a>,
+    pub batch: AttentionBatch<'a>,
+    /// The rows whose logits are read.
+    pub sampled_rows: Numbers<'a>,
+    /// Those rows alone, as they attend.
+    pub sampled_batch: AttentionBatch<'a>,
+}
+
+impl<'a> Step<'a> {
+    /// In the host's memory.
+    ///
+    /// # Errors
+    /// If the plan is not for a cache of these limits.
+    pub fn new(plan: &'a StepPlan, sampled_rows: &'a [u32], limits: &Limits) -> Result<Self> {
+        let &Limits {
+            num_blocks,
+            block_size,
+            ..
+        } = limits;
+        let batch = AttentionBatch::new(
+            &plan.cu_seqlens_q,
+            &plan.context_lens,
+            &plan.block_tables,
+            &plan.block_table_offsets,
+            num_blocks,
+            block_size,
+        )?;
+        Ok(Self {
+            token_ids: (&plan.token_ids).into(),
+            positions: (&plan.positions).into(),
+            slots: Slots::new(&plan.slot_mapping, num_blocks * block_size)?,
+            sampled_batch: batch.select(sampled_rows)?,
+            batch,
+            sampled_rows: sampled_rows.into(),
+        })
+    }
+}
+
+/// How a step's numbers get to a card.
+pub(super) struct CardSteps {
+    numbers: RefCell<NumberBuffer>,
+    /// For attention that is split.
+    partials: Slice,
+    /// Of the layers, each once.
+    windows: Vec<Option<usize>>,
+    heads_per_kv: usize,
+    head_dim: usize,
+}
+
+impl CardSteps {
+    /// For a model.
+    ///
+    /// # Errors
+    /// If the card has no room.
+    pub fn new(config: &ModelConfig, limits: &Limits, cuda: &Cuda) -> Result<Self> {
+        let mut windows: Vec<_> = config.layers.iter().map(|layer| layer.window).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let (num_heads, head_dim) = (config.num_heads, config.head_dim);
+        let partial_bytes = max_partial_bytes(limits.max_model_len, num_heads, head_dim);
+        Ok(Self {
+            // Grows with the first large step.
+            numbers: RefCell::new(NumberBuffer::new(cuda, 16 * limits.max_num_batched_tokens)?),
+            partials: cuda.alloc(partial_bytes)?,
+            windows,
+            heads_per_kv: num_heads / config.num_kv_heads,
+            head_dim,
+        })
+    }
+
+    /// Sends a step's numbers, in the order of what is asked of the card.
+    ///
+    /// # Errors
+    /// If the card has no room or fails.
+    pub fn send(&self, step: &mut Step<'_>, plan: &StepPlan, sampled_rows: &[u32]) -> Result<()> {
+        let mut numbers = self.numbers.borrow_mut();
+        numbers.clear();
+        let (ids, positions, slots, rows) = (
+            numbers.push(&plan.token_ids),
+            numbers.push(&plan.positions),
+            numbers.push(&plan.slot_mapping),
+            numbers.push(sampled_rows),
+        );
+        let cut = |batch: &AttentionBatch<'_>, numbers: &mut NumberBuffer| {
+            batch.cut(numbers, &self.windows, self.heads_per_kv, self.head_dim)
+        };
+        let batch = cut(&step.batch, &mut numbers)?;
+        let sampled_batch = cut(&step.sampled_batch, &mut numbers)?;
+        numbers.send()?;
+        step.token_ids.put_on_card(numbers.slice(&ids)?);
+        step.positions.put_on_card(numbers.slice(&positions)?);
+        step.slots.put_on_card(numbers.slice(&slots)?);
+        step.sampled_rows.put_on_card(numbers.slice(&rows)?);
+        step.batch.put_on_card(batch, &numbers, &self.partials)?;
+        step.sampled_batch
+            .put_on_card(sampled_batch, &numbers, &self.partials)
+    }
+}

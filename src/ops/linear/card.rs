@@ -1,0 +1,157 @@
+//! Weights in a card's memory, and products with them: `kernels/linear.cu`.
+
+use candle_core::{DType, Result, bail};
+use half::{bf16, f16};
+
+use super::{LinearPart, TileFormat, TiledWeight, WeightFormat};
+use crate::backend::cpu::Cpu;
+use crate::backend::cuda::{Cuda, Slice};
+use crate::ops::tensor::CudaTensor;
+
+/// A weight in tiles.
+pub(in crate::ops) struct CardWeight {
+    pub(in crate::ops) format: TileFormat,
+    pub(in crate::ops) codes: Slice,
+    pub(in crate::ops) scales: Slice,
+}
+
+impl CardWeight {
+    /// For activations of the type `half`, F16 or BF16.
+    pub(super) fn new(
+        format: WeightFormat,
+        (out_features, in_features): (usize, usize),
+        data: &[u8],
+        half: DType,
+        cpu: &Cpu,
+        cuda: &Cuda,
+    ) -> Result<Self> {
+        let converted = converted(format, data, half)?;
+        let (format, data) = match &converted {
+            Some((format, data)) => (*format, &data[..]),
+            None => (format, data),
+        };
+        let tiled = TiledWeight::new(format, out_features, in_features, data, cpu)?;
+        Ok(Self {
+            format: tiled.format,
+            codes: cuda.upload(&tiled.codes)?,
+            scales: cuda.upload(&tiled.scales)?,
+        })
+    }
+
+    pub(super) fn num_bytes(&self) -> usize {
+        self.codes.num_bytes() + self.scales.num_bytes()
+    }
+
+    /// Fails unless its kernels are for activations like `x`.
+    pub(in crate::ops) fn expect_half(&self, what: &str, half: &str) -> Result<()> {
+        let own = if self.format.name == "f16" {
+            "f16"
+        } else {
+            "bf16"
+        };
+        match own == half {
+            true => Ok(()),
+            false => bail!("{what}: the weight is for {own}, not for {half}"),
+        }
+    }
+}
+
+/// Floats as the activations are; `None` where they are so, or are quantised.
+fn converted(
+    format: WeightFormat,
+    data: &[u8],
+    half: DType,
+) -> Result<Option<(WeightFormat, Vec<u8>)>> {
+    let is_f16 = match half {
+        DType::F16 => true,
+        DType::BF16 => false,
+        _ => bail!("weight: activations are F16 or BF16, not {half:?}"),
+    };
+    let target = if is_f16 {
+        WeightFormat::F16
+    } else {
+        WeightFormat::BF16
+    };
+    let values: Vec<f32> = match format {
+        _ if format == target => return Ok(None),
+        WeightFormat::F32 => floats(data, f32::from_le_bytes),
+        WeightFormat::F16 => floats(data, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        WeightFormat::BF16 => floats(data, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        _ if is_f16 => bail!("weight: {format:?} has no kernels for F16"),
+        _ => return Ok(None),
+    };
+    let bytes = values.iter().flat_map(|x| match is_f16 {
+        true => f16::from_f32(*x).to_le_bytes(),
+        false => bf16::from_f32(*x).to_le_bytes(),
+    });
+    Ok(Some((target, bytes.collect())))
+}
+
+fn floats<const N: usize>(data: &[u8], decode: fn([u8; N]) -> f32) -> Vec<f32> {
+    data.as_chunks().0.iter().map(|one| decode(*one)).collect()
+}
+
+/// Rows and outputs of a block, its dynamic shared memory, and how the kernel's name ends. All give the same bits.
+const SIZES: [(usize, usize, usize, &str); 3] = [
+    (8, 16, 0, "8"),
+    (32, 16, 0, "32"),
+    (128, 128, 3 * 128 * 144, "many"),
+];
+
+/// [`matmul`](super::matmul) on a card: x of 16 bits, out alike or f32.
+pub(super) fn cuda_fwd(
+    out: &CudaTensor,
+    x: &CudaTensor,
+    (num_rows, width, out_width): (usize, usize, usize),
+    parts: &[LinearPart<'_>],
+) -> Result<()> {
+    let half = x.half_name("matmul: x")?;
+    let is_float = out.dtype == DType::F32;
+    if !is_float {
+        out.expect_same("matmul: out", x)?;
+    }
+    if !width.is_multiple_of(8) {
+        bail!("matmul: x must have a multiple of 8 columns on a card, has {width}");
+    }
+    let size = SIZES.iter().find(|(rows, ..)| num_rows <= *rows);
+    let (rows, outputs, shared, suffix) = *size.unwrap_or(&SIZES[2]);
+    let mut column = 0;
+    for LinearPart { weight, bias } in parts {
+        let card = weight.on_card("matmul: weight")?;
+        card.expect_half("matmul", half)?;
+        let n = weight.out_features();
+        let bias = bias.map(|bias| bias.slice("matmul: bias")).transpose()?;
+        let slice = Some(&out.slice);
+        let (halves, floats) = if is_float {
+            (None, slice)
+        } else {
+            (slice, None)
+        };
+        let name = format!("linear_{}_{suffix}", card.format.name);
+        let grid = [num_rows.div_ceil(rows), n.div_ceil(outputs), 1];
+        let has_bias = usize::from(bias.is_some());
+        let params = [
+            n,
+            width,
+            out_width,
+            column,
+            has_bias,
+            usize::from(is_float),
+            num_rows,
+        ];
+        out.card()
+            .kernel("linear", name, grid, 256)
+            .shared(shared)
+            .opt_slice(halves)
+            .opt_slice(floats)
+            .slice(&x.slice)
+            .slice(&card.codes)
+            .slice(&card.scales)
+            .opt_slice(bias)
+            .opt_slice(None)
+            .fields(&params, &[])
+            .run()?;
+        column += n;
+    }
+    Ok(())
+}
