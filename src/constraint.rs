@@ -63,6 +63,11 @@ impl TokenMask {
         Self(vec![0; vocab_size.div_ceil(32)])
     }
 
+    /// Words of 32 tokens, the lowest bit first; what is beyond them is not in it.
+    pub fn words(&self) -> &[u32] {
+        &self.0
+    }
+
     /// Adds a token; one beyond the vocabulary is not added.
     pub fn allow(&mut self, token_id: u32) {
         if let Some(word) = self.0.get_mut(token_id as usize / 32) {

@@ -5,6 +5,8 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+#[cfg(feature = "kernel-shim")]
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
@@ -52,10 +54,15 @@ impl Server {
     }
 
     fn start_with_cache(kv_cache_memory: &str, arguments: &[&str]) -> Self {
+        let mut command = flambeau();
+        command.args(["serve", "--port", "0", "--kv-cache-memory", kv_cache_memory]);
+        command.args(arguments);
+        Self::start_by(command)
+    }
+
+    fn start_by(mut command: Command) -> Self {
         common::default_model();
-        let mut child = flambeau()
-            .args(["serve", "--port", "0", "--kv-cache-memory", kv_cache_memory])
-            .args(arguments)
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -509,4 +516,54 @@ fn answers_of_a_folder_end_where_its_generation_config_says() {
         refused.contains("generation_config.json") && refused.contains("64 is not below"),
         "{refused}"
     );
+}
+
+/// The folder in which the shim stands by the name of the driver's library.
+#[cfg(feature = "kernel-shim")]
+fn driver_folder() -> PathBuf {
+    let shim = PathBuf::from(env!("FLAMBEAU_KERNEL_SHIM"));
+    shim.parent().unwrap().join("driver")
+}
+
+#[test]
+fn a_card_that_is_not_there_is_an_error_and_by_itself_the_cpu_is_taken_and_said_why() {
+    let output = flambeau()
+        .args(["serve", "--dry-run", "--device", "cuda:0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    // Without support for GPUs, or without a driver.
+    assert!(said.contains("flambeau: device: "), "{said}");
+    assert!(
+        said.contains("--features cuda") || said.contains("--device cpu"),
+        "{said}"
+    );
+    let output = flambeau().args(["serve", "--dry-run"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("computing on the CPU: "), "{said}");
+}
+
+/// A second's work of a GPU takes this one minutes.
+#[cfg(feature = "kernel-shim")]
+#[test]
+fn a_card_serves_the_default_model_and_doctor_finds_it() {
+    let mut doctor = flambeau();
+    let output = doctor
+        .arg("doctor")
+        .env("LD_LIBRARY_PATH", driver_folder())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("cuda:0         a CPU as a GPU"), "{said}");
+    let mut command = flambeau();
+    command.env("LD_LIBRARY_PATH", driver_folder());
+    command.env("SHIM_CARD_MEMORY", "500000000");
+    command.args(["serve", "--port", "0", "--device", "cuda:0"]);
+    command.args(["--max-num-batched-tokens", "8", "--max-num-seqs", "2"]);
+    let server = Server::start_by(command);
+    let body = r#"{"prompt": "The capital of France is", "max_tokens": 2, "temperature": 0}"#;
+    let answer = server.answer("POST", "/v1/completions", body);
+    assert!(answer.contains(r#""text":" Paris.""#), "{answer}");
 }

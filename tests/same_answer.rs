@@ -121,7 +121,7 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
     let cpu = Cpu::new(1).unwrap();
     let pool = BlockPool::new(limits.num_blocks, limits.block_size);
     let mut scheduler = Scheduler::new(config, pool);
-    let mut runner = Runner::new(common::decoder(&MODEL, &limits, &cpu), cpu);
+    let mut runner = Runner::new(common::decoder(&MODEL, &limits, &cpu), cpu).unwrap();
     let (mut now, mut committed) = (Duration::ZERO, Vec::new());
     let mut answer = |request: GenerateRequest| {
         let sequence = Sequence::new(SequenceId(0), request, now, limits.block_size);

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::{size_plan, system};
 use crate::backend::cpu::{Cpu, Isa};
+use crate::backend::cuda::{Cuda, cards};
 use crate::config::{ByteSize, DEFAULT_MODEL, available_cores, default_threads};
 use crate::hub::{Card, Hub, HubConfig, human_bytes};
 
@@ -63,7 +64,7 @@ fn report() -> ExitCode {
         None => "unknown on this system".into(),
     });
     report.cache();
-    report.row("GPU", "none: this build computes on the CPU");
+    report.cards();
     print!("{}", report.text);
     match report.is_broken {
         true => ExitCode::FAILURE,
@@ -109,6 +110,32 @@ impl Report {
         let features = features();
         if !features.is_empty() {
             self.row("features", features.join(" "));
+        }
+    }
+
+    fn cards(&mut self) {
+        let cards = match cards() {
+            Ok(cards) => cards,
+            Err(reason) => return self.row("GPU", format_args!("none: {reason}")),
+        };
+        if cards.is_empty() {
+            self.row("GPU", "none: the driver knows no card");
+        }
+        for card in cards {
+            let name = format!("cuda:{}", card.ordinal);
+            let about = format!(
+                "{}, {}, compute capability {}.{}, {} multiprocessors",
+                card.name,
+                ByteSize(card.total_memory as u64),
+                card.capability / 10,
+                card.capability % 10,
+                card.num_multiprocessors
+            );
+            // Opening loads the kernels.
+            match Cuda::open(card.ordinal) {
+                Ok(_) => self.row(&name, about),
+                Err(error) => self.broken(&name, format_args!("{about}: {error}")),
+            }
         }
     }
 

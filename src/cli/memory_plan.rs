@@ -4,14 +4,22 @@ use std::fmt;
 
 use anyhow::bail;
 
-use super::system;
 use crate::config::{ByteSize, Config, KvCacheDtype};
 use crate::model::quantise::Mix;
 use crate::model::{ModelConfig, TensorSource};
 use crate::ops::{KvDtype, WeightFormat};
 
+/// What there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// For the KV cache.
+    pub kv_cache: ByteSize,
+    /// What the device has left for it and the weights, where it can be asked.
+    pub available: Option<u64>,
+}
+
 /// Sizes of one model on this machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MemoryPlan {
     /// Repacked weights, bytes.
     pub weights: u64,
@@ -27,7 +35,7 @@ pub(super) struct MemoryPlan {
     pub kv_bytes_per_token: usize,
     /// Tokens a sequence.
     pub max_model_len: usize,
-    /// What the system has left, where it can be asked.
+    /// What the device has left, where it can be asked.
     pub available: Option<u64>,
 }
 
@@ -39,7 +47,9 @@ impl MemoryPlan {
         model: &ModelConfig,
         file: &dyn TensorSource,
         mix: Option<Mix>,
+        memory: Memory,
     ) -> anyhow::Result<Self> {
+        let kv_cache_memory = memory.kv_cache;
         let kv_dtype = match config.kv_cache_dtype {
             KvCacheDtype::F16 => KvDtype::F16,
             KvCacheDtype::Bf16 => KvDtype::Bf16,
@@ -47,12 +57,12 @@ impl MemoryPlan {
         };
         let kv_bytes_per_token = model.kv_bytes_per_token(kv_dtype);
         let block_bytes = kv_bytes_per_token * config.block_size;
-        let num_blocks = usize::try_from(config.kv_cache_memory.0)? / block_bytes;
+        let num_blocks = usize::try_from(kv_cache_memory.0)? / block_bytes;
         let capacity = num_blocks * config.block_size;
         if capacity < 2 {
             bail!(
                 "kv_cache_memory: {} does not hold one block of {} tokens, which takes {}; give at least that",
-                config.kv_cache_memory,
+                kv_cache_memory,
                 config.block_size,
                 ByteSize(block_bytes as u64)
             );
@@ -76,37 +86,20 @@ impl MemoryPlan {
             Some(len) if len > capacity => bail!(
                 "max_model_len: {len} tokens need {} of KV cache, but kv_cache_memory is {}; raise it, or lower max_model_len to {capacity}",
                 ByteSize((len.div_ceil(config.block_size) * block_bytes) as u64),
-                config.kv_cache_memory
+                kv_cache_memory
             ),
             Some(len) => len,
             None => model.context_length.min(capacity),
         };
         Ok(Self {
-            weights: file
-                .shapes()
-                .flatten()
-                .map(|tensor| match tensor.dims.len() {
-                    1 => 4 * tensor.cols() as u64,
-                    _ => {
-                        let quantised = mix.filter(|_| tensor.encoding.is_float());
-                        let quantised =
-                            quantised.and_then(|mix| mix.type_of(tensor.name, &tensor.dims));
-                        let format = match quantised {
-                            Some(ty) => ty.weight_format(),
-                            None => tensor.encoding.weight_format(),
-                        };
-                        let format = format.unwrap_or(WeightFormat::F32);
-                        format.packed_bytes(tensor.rows(), tensor.cols()) as u64
-                    }
-                })
-                .sum(),
+            weights: weight_bytes(file, mix),
             num_blocks,
             num_host_blocks,
             block_size: config.block_size,
             kv_dtype,
             kv_bytes_per_token,
             max_model_len,
-            available: system::available_memory(),
+            available: memory.available,
         })
     }
 
@@ -123,6 +116,26 @@ impl MemoryPlan {
     fn bytes_of(&self, num_blocks: usize) -> u64 {
         (num_blocks * self.block_size * self.kv_bytes_per_token) as u64
     }
+}
+
+/// Of the repacked weights.
+pub(super) fn weight_bytes(file: &dyn TensorSource, mix: Option<Mix>) -> u64 {
+    file.shapes()
+        .flatten()
+        .map(|tensor| match tensor.dims.len() {
+            1 => 4 * tensor.cols() as u64,
+            _ => {
+                let quantised = mix.filter(|_| tensor.encoding.is_float());
+                let quantised = quantised.and_then(|mix| mix.type_of(tensor.name, &tensor.dims));
+                let format = match quantised {
+                    Some(ty) => ty.weight_format(),
+                    None => tensor.encoding.weight_format(),
+                };
+                let format = format.unwrap_or(WeightFormat::F32);
+                format.packed_bytes(tensor.rows(), tensor.cols()) as u64
+            }
+        })
+        .sum()
 }
 
 impl fmt::Display for MemoryPlan {

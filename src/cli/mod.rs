@@ -1,7 +1,8 @@
 //! The command line: one module a subcommand. The only layer that may see all the others.
 
 pub mod bench;
-pub mod doctor;
+mod device;
+mod doctor;
 mod embeddings;
 pub mod eval;
 mod generation;
@@ -11,6 +12,7 @@ pub mod models;
 mod opened;
 pub mod quantize;
 pub mod serve;
+mod signals;
 mod size_plan;
 mod system;
 

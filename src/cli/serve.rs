@@ -11,13 +11,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::device;
 use super::embeddings::embedding_model;
 use super::generation::GenerationConfig;
 use super::load;
-use super::memory_plan::MemoryPlan;
+use super::memory_plan::{Memory, MemoryPlan, weight_bytes};
 use super::opened;
+use super::signals::Signals;
 use super::system;
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
@@ -94,7 +95,10 @@ impl ServeCommand {
         {
             anyhow::bail!("quantize: the model's weights are quantised already; leave it away");
         }
-        let plan = MemoryPlan::new(&config, &model_config, tensors, mix)?;
+        let (device, why) = device::open(&config, &model_config)?;
+        log_line(&format!("computing on {why}"));
+        let memory = device::memory(&device, &config, weight_bytes(tensors, mix))?;
+        let plan = MemoryPlan::new(&config, &model_config, tensors, mix, memory)?;
         match listener {
             None => {
                 println!("{plan}");
@@ -111,6 +115,7 @@ impl ServeCommand {
                     checkpoint,
                     model_config,
                     mix,
+                    device,
                     plan,
                 };
                 runtime.block_on(loaded.serve(listener))
@@ -139,6 +144,8 @@ struct Loaded {
     model_config: ModelConfig,
     /// What weights are quantised to.
     mix: Option<Mix>,
+    device: Device,
+    /// As long as the weights are not there.
     plan: MemoryPlan,
 }
 
@@ -153,7 +160,7 @@ impl Loaded {
         let telemetry = Telemetry::new().context("metrics")?;
         let generation = GenerationConfig::of_folder(&self.source.path)?;
         // Building the tokenizer takes about as long as repacking the weights of a small model.
-        let ((tokenizer, chat_template), (engine_config, factory, weights)) =
+        let ((tokenizer, chat_template), (engine_config, factory, weights, plan)) =
             thread::scope(|scope| {
                 let text = scope.spawn(|| self.text(&generation));
                 let engine = self.engine();
@@ -177,7 +184,7 @@ impl Loaded {
             chat_template,
             defaults: generation.defaults(self.source.card),
             default_deadline: self.config.default_deadline,
-            max_model_len: self.plan.max_model_len,
+            max_model_len: plan.max_model_len,
             adapters,
             engine,
         };
@@ -249,8 +256,8 @@ impl Loaded {
     }
 
     /// Loads the weights; the executor itself is built on the engine's thread, and again after a panic.
-    fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory, Arc<Weights>)> {
-        let (config, plan) = (&self.config, &self.plan);
+    fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory, Arc<Weights>, MemoryPlan)> {
+        let config = &self.config;
         let cpu = Cpu::new(config.threads).context("threads")?;
         if let Err(reason) = Isa::Avx2.usable() {
             log_line(&format!("scalar kernels are used: {reason}"));
@@ -260,7 +267,7 @@ impl Loaded {
             self.checkpoint.tensors(),
             &self.model_config,
             LoadOptions {
-                device: Device::Cpu,
+                device: self.device.clone(),
                 activations: Activations::Int8,
                 mix: self.mix,
                 progress: Some(opened::show_layers),
@@ -268,6 +275,18 @@ impl Loaded {
             &cpu,
         )?);
         let elapsed = started.elapsed();
+        let (model_config, shared) = (self.model_config.clone(), Arc::clone(&weights));
+        let runner = move |limits: &Limits| {
+            let decoder = Decoder::new(
+                model_config.clone(),
+                Arc::clone(&shared),
+                limits,
+                cpu.clone(),
+            );
+            let runner = decoder.and_then(|decoder| Runner::new(decoder, cpu.clone()));
+            runner.map_err(|error| ExecutorError(error.to_string()))
+        };
+        let plan = self.measured_plan(&runner)?;
         let memory = match system::resident() {
             Some(resident) => format!(
                 ", memory {} (peak {})",
@@ -279,6 +298,22 @@ impl Loaded {
         log_line(&format!(
             "weights repacked in {elapsed:.1?}{memory}; plan:\n{plan}"
         ));
+        let (scheduler, limits) = self.limits(&plan);
+        let factory: ExecutorFactory =
+            Box::new(move || Ok(Box::new(runner(&limits)?) as Box<dyn Executor>));
+        let engine = EngineConfig {
+            scheduler,
+            num_blocks: plan.num_blocks,
+            num_host_blocks: plan.num_host_blocks,
+            block_size: plan.block_size,
+            max_waiting: config.max_queued_requests,
+            has_tenants: config.num_tenants() > 1,
+        };
+        Ok((engine, factory, weights, plan))
+    }
+
+    fn limits(&self, plan: &MemoryPlan) -> (SchedulerConfig, Limits) {
+        let config = &self.config;
         let scheduler = SchedulerConfig {
             max_num_seqs: config.max_num_seqs,
             max_num_batched_tokens: config.max_num_batched_tokens,
@@ -296,26 +331,27 @@ impl Loaded {
             block_size: plan.block_size,
             kv_dtype: plan.kv_dtype,
         };
-        let (model_config, shared) = (self.model_config.clone(), Arc::clone(&weights));
-        let factory: ExecutorFactory = Box::new(move || {
-            let decoder = Decoder::new(
-                model_config.clone(),
-                Arc::clone(&shared),
-                &limits,
-                cpu.clone(),
-            );
-            let decoder = decoder.map_err(|error| ExecutorError(error.to_string()))?;
-            Ok(Box::new(Runner::new(decoder, cpu.clone())) as Box<dyn Executor>)
-        });
-        let engine = EngineConfig {
-            scheduler,
-            num_blocks: plan.num_blocks,
-            num_host_blocks: plan.num_host_blocks,
-            block_size: plan.block_size,
-            max_waiting: config.max_queued_requests,
-            has_tenants: config.num_tenants() > 1,
+        (scheduler, limits)
+    }
+
+    /// The plan, with the cache that there is room for on a card.
+    fn measured_plan(
+        &self,
+        runner: &impl Fn(&Limits) -> Result<Runner, ExecutorError>,
+    ) -> anyhow::Result<MemoryPlan> {
+        let (_, limits) = self.limits(&self.plan);
+        let block_bytes = self.plan.kv_bytes_per_token * self.plan.block_size;
+        let (config, device) = (&self.config, &self.device);
+        let measured = device::measured_kv_cache(config, device, &limits, block_bytes, runner)?;
+        let Some(kv_cache) = measured else {
+            return Ok(self.plan.clone());
         };
-        Ok((engine, factory, weights))
+        let memory = Memory {
+            kv_cache,
+            available: self.plan.available,
+        };
+        let (model, tensors) = (&self.model_config, self.checkpoint.tensors());
+        MemoryPlan::new(config, model, tensors, self.mix, memory)
     }
 
     /// Reads the adapters that the settings name; others come while the server runs.
@@ -355,26 +391,4 @@ fn greet(listener: &TcpListener, model: &ServedModel, has_keys: bool) -> anyhow:
         model.name, model.name
     ));
     Ok(())
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

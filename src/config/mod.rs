@@ -1,6 +1,7 @@
 //! Settings: what was typed ([`RawConfig`]: flags, `FLAMBEAU_…` variables, a TOML file) and what it means ([`Config`]:
 //! checked once, every default filled in).
 
+mod device;
 mod embeddings;
 mod named_key;
 mod quantize;
@@ -8,11 +9,14 @@ mod raw;
 mod resolved;
 mod secret;
 mod size;
+mod threads;
 
+pub use device::DeviceChoice;
 pub use embeddings::{DEFAULT_EMBEDDING_MODEL, Embeddings};
 pub use named_key::NamedKey;
 pub use quantize::Quantize;
 pub use raw::{ConfigError, RawConfig};
-pub use resolved::{Config, DEFAULT_MODEL, KvCacheDtype, available_cores, default_threads};
+pub use resolved::{Config, DEFAULT_MODEL, KvCacheDtype};
 pub use secret::Secret;
 pub use size::ByteSize;
+pub use threads::{available_cores, default_threads};

@@ -61,7 +61,7 @@ pub struct RawConfig {
         deserialize_with = "one_or_many"
     )]
     pub lora_modules: Vec<String>,
-    /// Where to compute: auto or cpu [default: auto]
+    /// Where to compute: auto (the first card that can, else the CPU), cpu, or cuda:N [default: auto]
     #[arg(long, env = "FLAMBEAU_DEVICE")]
     pub device: Option<String>,
     /// Threads that compute [default: all cores this process may use; from 8 on, all but one, which is left to HTTP]
@@ -90,7 +90,10 @@ pub struct RawConfig {
     /// Tokens a block of the KV cache, a multiple of 16 [default: 16]
     #[arg(long, env = "FLAMBEAU_BLOCK_SIZE")]
     pub block_size: Option<usize>,
-    /// Memory for the KV cache [default: 1GiB]
+    /// Part of a card's memory to use [default: 0.9]
+    #[arg(long, env = "FLAMBEAU_GPU_MEMORY_UTILIZATION", value_name = "PART")]
+    pub gpu_memory_utilization: Option<f64>,
+    /// Memory for the KV cache [default: 1GiB; on a card what is left of gpu-memory-utilization]
     #[arg(long, env = "FLAMBEAU_KV_CACHE_MEMORY")]
     pub kv_cache_memory: Option<ByteSize>,
     /// Memory for blocks that are thrown out of the KV cache, from where they come back faster than they are computed again

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ByteSize, ConfigError, Embeddings, NamedKey, Quantize, RawConfig};
+use super::threads::{available_cores, default_threads};
+use super::{ByteSize, ConfigError, DeviceChoice, Embeddings, NamedKey, Quantize, RawConfig};
 
 /// The settings of one server.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct Config {
     pub lora_modules: Vec<(String, String)>,
     /// Threads that compute.
     pub threads: usize,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Part of a card's memory to use.
+    pub gpu_memory_utilization: f64,
     /// Sequences that run at once.
     pub max_num_seqs: usize,
     /// Tokens a step.
@@ -39,7 +44,7 @@ pub struct Config {
     /// Tokens a block.
     pub block_size: usize,
     /// Memory for the KV cache.
-    pub kv_cache_memory: ByteSize,
+    pub kv_cache_memory: Option<ByteSize>,
     /// Memory for blocks that are thrown out of it.
     pub kv_offload_memory: ByteSize,
     /// What keys and values are rounded to.
@@ -71,20 +76,6 @@ pub enum KvCacheDtype {
 
 /// The model that `serve` takes when none is named.
 pub const DEFAULT_MODEL: &str = "smollm2-135m-instruct";
-
-/// Cores that this process may use: the machine's, less what its affinity and its control group take away.
-pub fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Threads that compute when nobody says how many: one a core. From 8 cores on one core is left to HTTP, whose threads
-/// would else take time from all of them in turn, and every step waits for its slowest thread.
-pub fn default_threads(cores: usize) -> usize {
-    match cores {
-        0..8 => cores.max(1),
-        _ => cores - 1,
-    }
-}
 
 impl Config {
     /// Names that keys have; without keys everybody is one tenant.
@@ -147,7 +138,12 @@ impl RawConfig {
                 1 << 20,
             )?,
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
-            kv_cache_memory: self.kv_cache_memory.unwrap_or(ByteSize(1 << 30)),
+            device: DeviceChoice::named(self.device.as_deref().unwrap_or("auto"))?,
+            gpu_memory_utilization: part(
+                "gpu_memory_utilization",
+                self.gpu_memory_utilization.unwrap_or(0.9),
+            )?,
+            kv_cache_memory: self.kv_cache_memory,
             kv_offload_memory: self.kv_offload_memory.unwrap_or(ByteSize(0)),
             prefix_cache: self.prefix_cache.unwrap_or(true),
             speculation: self.speculation.unwrap_or(true),
@@ -157,17 +153,6 @@ impl RawConfig {
             tokenizer: self.tokenizer,
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout.unwrap_or(30)),
         };
-        match self.device.as_deref() {
-            None | Some("auto" | "cpu") => {}
-            Some(device) => {
-                return Err(ConfigError::value(
-                    "device",
-                    format!(
-                        "{device:?} is not available: this build computes on the CPU; use auto or cpu"
-                    ),
-                ));
-            }
-        }
         if !config.block_size.is_multiple_of(16) {
             return Err(ConfigError::value(
                 "block_size",
@@ -214,6 +199,17 @@ fn within(name: &'static str, value: usize, min: usize, max: usize) -> Result<us
         false => Err(ConfigError::value(
             name,
             format!("{value} is not in {min}..={max}"),
+        )),
+    }
+}
+
+/// Above zero, up to the whole.
+fn part(name: &'static str, value: f64) -> Result<f64, ConfigError> {
+    match value > 0.0 && value <= 1.0 {
+        true => Ok(value),
+        false => Err(ConfigError::value(
+            name,
+            format!("{value} is not above 0 and up to 1"),
         )),
     }
 }
@@ -354,11 +350,20 @@ mod tests {
         );
         assert!(
             message(RawConfig {
-                device: Some("cuda:0".into()),
+                device: Some("cuda:x".into()),
                 ..RawConfig::default()
             })
             .starts_with("device: ")
         );
+        for part in [0.0, 1.5, f64::NAN] {
+            assert!(
+                message(RawConfig {
+                    gpu_memory_utilization: Some(part),
+                    ..RawConfig::default()
+                })
+                .starts_with("gpu_memory_utilization: ")
+            );
+        }
         assert!(
             message(RawConfig {
                 kv_cache_dtype: Some("fp8".into()),

@@ -2,8 +2,7 @@
 
 use candle_core::{DType, Result};
 
-use super::ModelConfig;
-use super::decoder::Limits;
+use super::{Limits, ModelConfig};
 use crate::backend::Device;
 use crate::ops::Tensor;
 

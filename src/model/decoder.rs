@@ -10,35 +10,16 @@ use super::adapters::AdapterRows;
 use super::buffers::Buffers;
 use super::step::{CardSteps, Step};
 use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
-use super::{Divisors, ExpertsConfig, Importance, ModelConfig, Weights};
+use super::{Divisors, ExpertsConfig, Importance, Limits, ModelConfig, Weights};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::ops::{
-    AttentionBatch, AttentionParams, KvCache, KvDtype, LinearGroup, LinearPart, Numbers, QkNorm,
-    RopeTable, Routing, Tensor, Vector, add_low_rank, add_rms_norm, combine_experts, embedding,
+    AttentionBatch, AttentionParams, KvCache, LinearGroup, LinearPart, Numbers, QkNorm, RopeTable,
+    Routing, Tensor, Vector, add_low_rank, add_rms_norm, combine_experts, embedding,
     gated_activation, gather_rows, matmul, matmul_groups, paged_attention, rms_norm, rope_store,
     softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
-
-/// What the buffers are made for.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Token rows a step.
-    pub max_num_batched_tokens: usize,
-    /// Sampled rows a step.
-    pub max_samples: usize,
-    /// Positions a sequence may reach.
-    pub max_model_len: usize,
-    /// Blocks of the KV cache.
-    pub num_blocks: usize,
-    /// Blocks of the host's arena; 0 for none.
-    pub num_host_blocks: usize,
-    /// Tokens a block; a multiple of 16.
-    pub block_size: usize,
-    /// What keys and values are rounded to.
-    pub kv_dtype: KvDtype,
-}
 
 /// A Llama-shaped decoder over preallocated buffers and a paged KV cache.
 pub struct Decoder {
@@ -80,7 +61,7 @@ impl Decoder {
         let buffers = Buffers::new(&config, limits, weights.activation, device)?;
         let card = match device {
             Device::Cpu => None,
-            Device::Cuda(cuda) => Some(CardSteps::new(&config, limits, cuda)?),
+            Device::Cuda(cuda) => Some(CardSteps::new(&config, limits, weights.activation, cuda)?),
         };
         let kv_cache = |num_blocks: usize| {
             KvCache::new(
@@ -110,6 +91,16 @@ impl Decoder {
             cpu,
             importance: None,
         })
+    }
+
+    /// Where it computes.
+    pub(super) fn device(&self) -> &Device {
+        &self.weights.device
+    }
+
+    /// Logits of a row.
+    pub(super) fn vocab_size(&self) -> usize {
+        self.config.vocab_size
     }
 
     /// Records from now on what weights meet.

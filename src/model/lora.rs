@@ -11,6 +11,7 @@ use super::gguf::shown;
 use super::rope::with_neighbouring_pairs;
 use super::safetensors::{floats, part_of};
 use super::{ModelConfig, ModelError, Weights};
+use crate::backend::Device;
 use crate::ops::{LowRank, RopeStyle};
 
 const CONFIG: &str = "adapter_config.json";
@@ -64,6 +65,10 @@ impl LoraWeights {
         config: &ModelConfig,
         weights: &Weights,
     ) -> Result<Self, ModelError> {
+        if let Device::Cuda(_) = weights.device {
+            let message = "adapters are not computed on cards yet: serve with --device cpu";
+            return Err(ModelError::file(folder, message));
+        }
         let json = Json::read(&folder.join(CONFIG))?;
         let path = folder.join(TENSORS);
         // Not mapped: a file that somebody still writes must not end a server that runs.

@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 
-use candle_core::Result;
+use candle_core::{DType, Result, bail};
 
 use super::{Limits, ModelConfig};
 use crate::backend::cuda::{Cuda, Slice};
-use crate::ops::{AttentionBatch, NumberBuffer, Numbers, Slots, max_partial_bytes};
+use crate::ops::{
+    AttentionBatch, NumberBuffer, Numbers, Slots, check_heads_for_card, check_kv_dtype_for_card,
+    max_partial_bytes,
+};
 use crate::scheduler::StepPlan;
 
 /// Of a plan.
@@ -51,6 +54,19 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Why cards cannot compute a model, and what to do; `None` if they can.
+pub fn card_obstacle(config: &ModelConfig, has_host_blocks: bool) -> Option<String> {
+    if config.experts.is_some() {
+        return Some("routed experts are not computed on cards yet; use --device cpu".into());
+    }
+    if has_host_blocks {
+        let message = "kv_offload_memory: a card's blocks are not moved to the host yet; leave it away, or use --device cpu";
+        return Some(message.into());
+    }
+    let heads = check_heads_for_card(config.num_heads / config.num_kv_heads, config.head_dim);
+    heads.err().map(|error| error.to_string())
+}
+
 /// How a step's numbers get to a card.
 pub(super) struct CardSteps {
     numbers: RefCell<NumberBuffer>,
@@ -63,11 +79,20 @@ pub(super) struct CardSteps {
 }
 
 impl CardSteps {
-    /// For a model.
+    /// For a model whose activations are of that type.
     ///
     /// # Errors
-    /// If the card has no room.
-    pub fn new(config: &ModelConfig, limits: &Limits, cuda: &Cuda) -> Result<Self> {
+    /// If cards do not compute it, or the card has no room.
+    pub fn new(
+        config: &ModelConfig,
+        limits: &Limits,
+        activation: DType,
+        cuda: &Cuda,
+    ) -> Result<Self> {
+        if let Some(obstacle) = card_obstacle(config, limits.num_host_blocks > 0) {
+            bail!("{obstacle}");
+        }
+        check_kv_dtype_for_card(activation, limits.kv_dtype)?;
         let mut windows: Vec<_> = config.layers.iter().map(|layer| layer.window).collect();
         windows.sort_unstable();
         windows.dedup();

@@ -109,10 +109,9 @@ impl NumberBuffer {
     pub fn send(&mut self) -> Result<()> {
         let bytes: Vec<u8> = self.words.iter().flat_map(|x| x.to_le_bytes()).collect();
         if bytes.len() > self.slice.num_bytes() {
-            *self = Self {
-                words: std::mem::take(&mut self.words),
-                ..Self::new(&self.cuda, self.words.len().next_power_of_two())?
-            };
+            let larger = Self::new(&self.cuda, self.words.len().next_power_of_two())?;
+            let words = std::mem::take(&mut self.words);
+            *self = Self { words, ..larger };
         }
         self.staging[self.next].send(&bytes, &self.slice)?;
         self.next = 1 - self.next;

@@ -68,6 +68,34 @@ impl Tensor {
         Ok(Self::Cpu(tensor))
     }
 
+    /// A copy of its values, as `dtype`, in the device's memory.
+    ///
+    /// # Errors
+    /// If it holds no floats, `dtype` is not of floats, or there is no room.
+    pub fn to_device(&self, dtype: DType, device: &Device) -> Result<Self> {
+        let (values, dims) = (self.to_vec()?, self.dims()?);
+        let tensor = Self::from_slice(&values, dims)?;
+        let Device::Cuda(cuda) = device else {
+            return Ok(Self::Cpu(tensor.cpu("to_device")?.to_dtype(dtype)?));
+        };
+        let bytes: Vec<u8> = match dtype {
+            DType::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            DType::F16 => (values.iter())
+                .flat_map(|x| f16::from_f32(*x).to_le_bytes())
+                .collect(),
+            DType::BF16 => (values.iter())
+                .flat_map(|x| bf16::from_f32(*x).to_le_bytes())
+                .collect(),
+            dtype => bail!("{dtype:?} is of no floats"),
+        };
+        Ok(Self::Cuda(CudaTensor {
+            slice: cuda.upload(&bytes)?,
+            dtype,
+            rows: dims.0,
+            columns: dims.1,
+        }))
+    }
+
     /// Rows and columns.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! them, and those outside the request's mask; then temperature, `min_p`, `top_k`, `top_p`; then one token is drawn. Equal logits always resolve to the lowest
 //! id. The noise is keyed on (seed, choice, position, token id), so a draw depends on nothing but the request itself.
 
+mod card;
 mod draw;
 mod filter;
 mod logprobs;
@@ -12,6 +13,8 @@ mod penalties;
 
 use std::cmp::Ordering;
 use std::sync::Mutex;
+
+pub use card::CardSampler;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, bail};
 

@@ -102,10 +102,9 @@ impl Engine {
         };
         let (model, cpu) = (model.clone(), cpu.clone());
         let factory = move || {
-            Ok(wrap(Runner::new(
-                decoder(&model, &limits, &cpu),
-                cpu.clone(),
-            )))
+            Ok(wrap(
+                Runner::new(decoder(&model, &limits, &cpu), cpu.clone()).unwrap(),
+            ))
         };
         let (handle, ended) =
             EngineHandle::spawn(engine, Box::new(factory), telemetry.engine("test")).unwrap();

@@ -133,7 +133,7 @@ fn answers(
         speculation: true,
     };
     let mut scheduler = Scheduler::new(config, BlockPool::new(NUM_BLOCKS, BLOCK_SIZE));
-    let mut runner = Runner::new(decoder(base, 2), Cpu::new(2).unwrap());
+    let mut runner = Runner::new(decoder(base, 2), Cpu::new(2).unwrap()).unwrap();
     let (tokens, _) = expected("llama");
     let mut answers: HashMap<SequenceId, Vec<u32>> = HashMap::new();
     let num = adapters.len();

@@ -1,11 +1,16 @@
 //! The decoder on a card: the shim's, whose kernels run on the CPU.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flambeau::backend::Device;
 use flambeau::backend::cpu::Cpu;
-use flambeau::model::{Activations, Decoder, Limits, LoadOptions, ModelConfig, Weights};
+use flambeau::engine::Executor;
+use flambeau::kv::BlockPool;
+use flambeau::model::{Activations, Decoder, Limits, LoadOptions, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
+use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
 
 use super::model::{Model, Spec};
 use super::run::{self, Chunk, alone, limits, open, prompt, step};
@@ -21,24 +26,28 @@ fn spec() -> Spec {
     }
 }
 
-fn load(model: &Model, device: Device) -> (ModelConfig, Arc<Weights>) {
-    let file = open(model);
+fn decoder(model: &Model, activations: Activations, kv_dtype: KvDtype, device: Device) -> Decoder {
+    let (file, cpu) = (open(model), Cpu::new(2).unwrap());
     let config = ModelConfig::from_gguf(file.metadata()).unwrap();
     let options = LoadOptions {
         device,
-        ..Activations::Int8.into()
+        ..activations.into()
     };
-    let weights = Weights::load(&file, &config, options, &Cpu::new(2).unwrap()).unwrap();
-    (config, Arc::new(weights))
-}
-
-fn on_card(model: &Model, kv_dtype: KvDtype) -> Decoder {
-    let (config, weights) = load(model, shim_device());
+    let weights = Weights::load(&file, &config, options, &cpu).unwrap();
     let limits = Limits {
         kv_dtype,
         ..limits()
     };
-    Decoder::new(config, weights, &limits, Cpu::new(1).unwrap()).unwrap()
+    Decoder::new(config, Arc::new(weights), &limits, cpu).unwrap()
+}
+
+fn on_card(model: &Model, kv_dtype: KvDtype) -> Decoder {
+    decoder(model, Activations::Int8, kv_dtype, shim_device())
+}
+
+/// With floats, and weights as they are.
+fn on_cpu(model: &Model, kv_dtype: KvDtype) -> Decoder {
+    decoder(model, Activations::Float, kv_dtype, Device::Cpu)
 }
 
 fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
@@ -58,9 +67,9 @@ fn difference(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
 #[test]
 fn card_gives_the_logits_of_the_cpu_within_the_rounding_of_bfloat16() {
     for (spec, bound) in [
-        (spec(), 0.015),
+        (spec(), 0.02),
         // Quantised to Q8_0 and Q4_K.
-        (Spec { ty: 8, ..spec() }, 0.015),
+        (Spec { ty: 8, ..spec() }, 0.02),
         (
             Spec {
                 ty: 12,
@@ -69,7 +78,7 @@ fn card_gives_the_logits_of_the_cpu_within_the_rounding_of_bfloat16() {
                 heads: 4,
                 ..spec()
             },
-            0.015,
+            0.02,
         ),
         // Biases, norms of heads, other pairs.
         (
@@ -85,17 +94,21 @@ fn card_gives_the_logits_of_the_cpu_within_the_rounding_of_bfloat16() {
                 head_dim: Some(128),
                 ..Spec::qwen2()
             },
-            0.015,
+            0.02,
         ),
     ] {
         let model = Model::random(&spec, 3);
-        let cpu = run::decoder(&model, Activations::Float, 1);
         let tokens = prompt(&model, 40, 1);
-        let want = alone(&cpu, &tokens);
         for kv_dtype in [KvDtype::Bf16, KvDtype::F16, KvDtype::Int8] {
+            let want = alone(&on_cpu(&model, kv_dtype), &tokens);
             let got = alone(&on_card(&model, kv_dtype), &tokens);
             let difference = difference(&got, &want);
-            let bound = bound + if kv_dtype == KvDtype::Int8 { 0.005 } else { 0.0 };
+            // Of int8, the least difference can move a value by a step.
+            let bound = if kv_dtype == KvDtype::Int8 {
+                0.04
+            } else {
+                bound
+            };
             assert!(difference < bound, "{kv_dtype}: {difference}");
         }
     }
@@ -126,4 +139,96 @@ fn card_gives_a_row_the_same_bits_alone_in_chunks_and_in_company() {
     }
     assert!(bits(&parts) == bits(&whole));
     assert!(bits(&mixed[257..]) == bits(&alone(&decoder, &b)));
+}
+
+/// What each request is answered, all of them begun at once.
+fn answers(
+    decoder: Decoder,
+    requests: Vec<GenerateRequest>,
+    config: SchedulerConfig,
+    num_blocks: usize,
+) -> (Vec<Vec<u32>>, u64) {
+    let mut runner = Runner::new(decoder, Cpu::new(1).unwrap()).unwrap();
+    let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, run::BLOCK_SIZE));
+    let mut now = Duration::ZERO;
+    let mut num_open = requests.len();
+    let (mut answers, mut committed) = (vec![Vec::new(); num_open], Vec::new());
+    for (i, request) in requests.into_iter().enumerate() {
+        let sequence = Sequence::new(SequenceId(i as u64), request, now, run::BLOCK_SIZE);
+        scheduler.add(sequence, now).unwrap();
+    }
+    while num_open > 0 {
+        now += Duration::from_millis(1);
+        scheduler.schedule(now);
+        let ticket = runner.launch(scheduler.plan()).unwrap();
+        let output = runner.collect(ticket).unwrap();
+        scheduler.commit(output.sampled, now, &mut committed);
+        for event in committed.drain(..) {
+            let token = event.token.expect("every logit is finite");
+            answers[event.id.0 as usize].push(token.token_id);
+            num_open -= usize::from(event.finish.is_some());
+        }
+    }
+    (answers, scheduler.num_preemptions())
+}
+
+/// Prompts with a common beginning, drawn in every way.
+fn requests(model: &Model) -> Vec<GenerateRequest> {
+    let beginning = prompt(model, 40, 9);
+    let request = |i: usize| {
+        let mut prompt_tokens = beginning[..20 + i % 3 * 10].to_vec();
+        prompt_tokens.extend(prompt(model, 5 + 7 * (i % 4), i as u64));
+        let mut sampling = SamplingParams {
+            temperature: [0.0, 1.0, 0.7][i % 3],
+            seed: i as u64,
+            ..SamplingParams::greedy()
+        };
+        match i % 4 {
+            1 => sampling.top_p = 0.8,
+            2 => (sampling.presence_penalty, sampling.repetition_penalty) = (0.5, 1.2),
+            3 => (sampling.top_k, sampling.logit_bias) = (20, vec![(3, 2.0), (5, -50.0)]),
+            _ => {}
+        }
+        sampling.logprobs = i.is_multiple_of(5).then_some(3);
+        GenerateRequest {
+            prompt_logprobs: (i == 6).then_some(1),
+            constraint: None,
+            adapter: None,
+            tenant: DEFAULT_TENANT.into(),
+            priority: Priority::Standard,
+            deadline: None,
+            prompt: prompt_tokens,
+            sampling,
+            stop: StopCriteria {
+                max_tokens: 24,
+                ..StopCriteria::default()
+            },
+        }
+    };
+    (0..8).map(request).collect()
+}
+
+#[test]
+fn card_answers_the_same_alone_in_company_after_prefix_hits_preemption_and_drafts() {
+    let model = Model::random(&spec(), 5);
+    let config = SchedulerConfig {
+        max_num_seqs: 1,
+        max_num_batched_tokens: 512,
+        max_model_len: 256,
+        prefix_cache: false,
+        target_itl: None,
+        speculation: false,
+    };
+    let decoder = || on_card(&model, KvDtype::F16);
+    let (alone, _) = answers(decoder(), requests(&model), config, run::NUM_BLOCKS);
+    let company = SchedulerConfig {
+        max_num_seqs: 8,
+        max_num_batched_tokens: 32,
+        prefix_cache: true,
+        speculation: true,
+        ..config
+    };
+    let (together, num_preemptions) = answers(decoder(), requests(&model), company, 20);
+    assert_eq!(together, alone);
+    assert!(num_preemptions > 0, "the cache was too large for the test");
 }

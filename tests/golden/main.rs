@@ -113,7 +113,7 @@ struct Agreement {
 }
 
 fn agreement(decoder: Decoder, cpu: &Cpu, cases: &[Case]) -> Agreement {
-    let mut runner = Runner::new(decoder, cpu.clone());
+    let mut runner = Runner::new(decoder, cpu.clone()).unwrap();
     let (mut hits, mut clear_misses, mut differences) = (0, 0, Vec::new());
     for case in cases {
         let drawn = teacher_force(&mut runner, case);

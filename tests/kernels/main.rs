@@ -5,6 +5,7 @@
 
 mod attention;
 mod cache;
+mod driver;
 mod embedding;
 mod experts;
 mod fragments;
@@ -14,5 +15,7 @@ mod rms_norm;
 mod rope_store;
 mod sample;
 mod shim;
+#[path = "../shim_card/mod.rs"]
+mod shim_card;
 mod small;
 mod values;

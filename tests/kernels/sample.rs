@@ -1,12 +1,15 @@
 //! Drawing against the CPU's sampler, which has its own tests.
 
+use candle_core::DType;
+use flambeau::backend::Device;
 use flambeau::backend::cpu::Cpu;
 use flambeau::constraint::TokenMask;
 use flambeau::ops::Tensor;
 use flambeau::request::{SampledToken, SamplingParams};
-use flambeau::sample::{RowContext, sample};
+use flambeau::sample::{CardSampler, RowContext, sample};
 
 use super::shim::{Buffer, Kernel};
+use super::shim_card::shim_device;
 use super::values::Random;
 
 const MAX_LOGPROBS: usize = 20;
@@ -26,11 +29,8 @@ struct Row {
     logits: Vec<f32>,
 }
 
-fn on_cpu(rows: &[Row]) -> Vec<Option<SampledToken>> {
-    let logits: Vec<f32> = rows.iter().flat_map(|row| row.logits.clone()).collect();
-    let logits = Tensor::from_slice(&logits, (rows.len(), rows[0].logits.len()))
-        .expect("a tensor of the shape");
-    let contexts: Vec<RowContext<'_>> = (rows.iter())
+fn contexts(rows: &[Row]) -> Vec<RowContext<'_>> {
+    (rows.iter())
         .map(|row| RowContext {
             params: &row.params,
             position: row.position,
@@ -40,7 +40,14 @@ fn on_cpu(rows: &[Row]) -> Vec<Option<SampledToken>> {
             mask: row.mask.as_ref(),
             known: row.known,
         })
-        .collect();
+        .collect()
+}
+
+fn on_cpu(rows: &[Row]) -> Vec<Option<SampledToken>> {
+    let logits: Vec<f32> = rows.iter().flat_map(|row| row.logits.clone()).collect();
+    let logits = Tensor::from_slice(&logits, (rows.len(), rows[0].logits.len()))
+        .expect("a tensor of the shape");
+    let contexts = contexts(rows);
     sample(&logits, &contexts, &Cpu::new(2).expect("two threads")).expect("rows that fit")
 }
 
@@ -284,6 +291,37 @@ fn shim_sample_draws_the_tokens_of_the_cpu_one_by_one() {
     for (num, vocab_size, seed) in [(96, 1000, 1), (48, 4099, 2), (40, 33, 3)] {
         let rows = rows(num, vocab_size, seed);
         assert_same(&on_shim(&rows, seed as u32), &on_cpu(&rows), &rows);
+    }
+}
+
+/// As the program draws on a card.
+fn by_card(rows: &[Row]) -> Vec<Option<SampledToken>> {
+    let (device, dims) = (shim_device(), (rows.len(), rows[0].logits.len()));
+    let logits: Vec<f32> = rows.iter().flat_map(|row| row.logits.clone()).collect();
+    let logits = Tensor::from_slice(&logits, dims).expect("a tensor of the shape");
+    let logits = logits.to_device(DType::F32, &device).expect("room");
+    let Device::Cuda(cuda) = &device else {
+        panic!("a card");
+    };
+    let mut sampler = CardSampler::new(cuda, rows.len() + 3, dims.1).expect("room");
+    let (few, all) = (contexts(&rows[..1]), contexts(rows));
+    // Memory that was large enough for one row grows.
+    let first = logits.narrow(0, 1).expect("a row");
+    sampler.launch(&first, &few).expect("a row that fits");
+    assert_eq!(sampler.take().expect("the card works").len(), 1);
+    sampler.launch(&logits, &all).expect("rows that fit");
+    sampler.take().expect("the card works")
+}
+
+#[test]
+fn shim_sample_by_the_program_draws_the_tokens_of_the_cpu_one_by_one() {
+    for (num, vocab_size, seed) in [(64, 1000, 4), (40, 33, 5)] {
+        let mut rows = rows(num, vocab_size, seed);
+        // Some ban a token twice.
+        rows.iter_mut().step_by(3).for_each(|row| {
+            row.banned.extend_from_within(..);
+        });
+        assert_same(&by_card(&rows), &on_cpu(&rows), &rows);
     }
 }
 

@@ -57,6 +57,40 @@ impl Shape {
     }
 }
 
+/// Fails, saying which there are, where `heads_per_kv` query heads of width `head_dim` to a key-value head have no kernel.
+///
+/// # Errors
+/// If so.
+pub fn check_heads_for_card(heads_per_kv: usize, head_dim: usize) -> Result<()> {
+    if ![64, 96, 128, 256].contains(&head_dim) {
+        bail!(
+            "attention: cards compute heads of 64, 96, 128 and 256, not of {head_dim}; use --device cpu"
+        );
+    }
+    let queries = Shape::new(head_dim).num_queries();
+    if heads_per_kv == 0 || heads_per_kv > queries {
+        bail!(
+            "attention: {heads_per_kv} query heads share keys; cards compute up to {queries} of width {head_dim}; use --device cpu"
+        );
+    }
+    Ok(())
+}
+
+/// Fails, saying what to do, where activations have no kernels for a cache.
+///
+/// # Errors
+/// If so.
+pub fn check_kv_dtype_for_card(activation: DType, kv_dtype: KvDtype) -> Result<()> {
+    match (activation, kv_dtype) {
+        (DType::F16, KvDtype::Bf16) => {
+            bail!(
+                "kv_cache_dtype: a model in half precision has no kernels for bf16; use f16 or int8"
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Floats of a row and head in memory for partials.
 fn partial_len(head_dim: usize) -> usize {
     head_dim + 4
@@ -109,12 +143,8 @@ impl AttentionBatch<'_> {
         heads_per_kv: usize,
         head_dim: usize,
     ) -> Result<CardBatch> {
+        check_heads_for_card(heads_per_kv, head_dim)?;
         let queries = Shape::new(head_dim).num_queries();
-        if heads_per_kv == 0 || heads_per_kv > queries {
-            bail!(
-                "paged_attention: {heads_per_kv} query heads share keys; cards compute up to {queries} of width {head_dim}"
-            );
-        }
         let mut tables: Vec<u32> = Vec::new();
         // Chunks of one sequence are neighbours.
         let mut sequences: Vec<(Range<usize>, usize, usize)> = Vec::new();
@@ -223,19 +253,12 @@ pub(super) fn cuda_fwd(
         dtype,
         ..
     } = cache;
-    let unit = match (dtype, qkv.dtype) {
-        (KvDtype::Bf16, DType::F16) => {
-            bail!(
-                "paged_attention: half-precision activations have no kernels for a bf16 cache; use f16 or int8"
-            )
-        }
-        (KvDtype::F16, _) => "f16",
-        (KvDtype::Bf16, _) => "bf16",
-        (KvDtype::Int8, _) => "int8",
+    check_kv_dtype_for_card(qkv.dtype, dtype)?;
+    let unit = match dtype {
+        KvDtype::F16 => "f16",
+        KvDtype::Bf16 => "bf16",
+        KvDtype::Int8 => "int8",
     };
-    if ![64, 96, 128, 256].contains(&head_dim) {
-        bail!("paged_attention: cards compute heads of 64, 96, 128 and 256, not of {head_dim}");
-    }
     let on_card = batch.on_card.as_ref();
     let cut = on_card.and_then(|batch| {
         let cut = batch

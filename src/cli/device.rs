@@ -1,0 +1,114 @@
+//! Which device computes, and what it has room for.
+
+use anyhow::Context as _;
+
+use super::memory_plan::Memory;
+use super::system;
+use crate::backend::Device;
+use crate::backend::cuda::{Cuda, cards};
+use crate::config::{ByteSize, Config, DeviceChoice};
+use crate::engine::ExecutorError;
+use crate::model::{Limits, ModelConfig, Runner, card_obstacle, warm_up};
+
+/// Opens what was asked for. Gives why it is that, too.
+pub(super) fn open(config: &Config, model: &ModelConfig) -> anyhow::Result<(Device, String)> {
+    let obstacle = obstacle(config, model);
+    match (config.device, obstacle) {
+        (DeviceChoice::Cpu, _) => Ok((Device::Cpu, "the CPU, as asked".into())),
+        (DeviceChoice::Cuda(_), Some(obstacle)) => anyhow::bail!("device: {obstacle}"),
+        (DeviceChoice::Cuda(ordinal), None) => {
+            let cuda = Cuda::open(ordinal).context("device")?;
+            let why = format!("{cuda:?}, as asked");
+            Ok((Device::Cuda(cuda), why))
+        }
+        (DeviceChoice::Auto, obstacle) => Ok(first_card(obstacle)),
+    }
+}
+
+/// The first card that can be opened; else the CPU.
+fn first_card(obstacle: Option<String>) -> (Device, String) {
+    let on_cpu = |why: String| (Device::Cpu, format!("the CPU: {why}"));
+    let cards = match cards() {
+        Ok(cards) => cards,
+        Err(error) => return on_cpu(error.to_string()),
+    };
+    if let Some(obstacle) = obstacle.filter(|_| !cards.is_empty()) {
+        return on_cpu(obstacle);
+    }
+    let mut reason = "the driver knows no card".to_owned();
+    for card in cards {
+        match Cuda::open(card.ordinal) {
+            Ok(cuda) => {
+                let why = format!("{cuda:?}, the first card that is fit");
+                return (Device::Cuda(cuda), why);
+            }
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    on_cpu(reason)
+}
+
+/// Why no card can do what the settings ask of this model.
+fn obstacle(config: &Config, model: &ModelConfig) -> Option<String> {
+    if !config.lora_modules.is_empty() {
+        return Some(
+            "lora_modules: adapters are not computed on cards yet; use --device cpu".into(),
+        );
+    }
+    card_obstacle(model, config.kv_offload_memory.0 > 0)
+}
+
+/// What a device has for a model whose weights take `weights` bytes, and are not there yet.
+pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::Result<Memory> {
+    let available = room(device, config)?;
+    let kv_cache = match (config.kv_cache_memory, device, available) {
+        (Some(asked), ..) => asked,
+        (None, Device::Cuda(_), Some(room)) => {
+            // What a step's numbers take is measured later; until then they are a tenth.
+            ByteSize(room.saturating_sub(weights) / 10 * 9)
+        }
+        (None, ..) => ByteSize(DEFAULT_KV_CACHE),
+    };
+    Ok(Memory {
+        kv_cache,
+        available,
+    })
+}
+
+/// On a CPU.
+const DEFAULT_KV_CACHE: u64 = 1 << 30;
+
+/// Bytes that may still be used: of the host's memory what is available, of a card's what `gpu_memory_utilization` leaves.
+fn room(device: &Device, config: &Config) -> anyhow::Result<Option<u64>> {
+    let Device::Cuda(cuda) = device else {
+        return Ok(system::available_memory());
+    };
+    let (free, total) = cuda.memory()?;
+    let kept = (total as f64 * (1.0 - config.gpu_memory_utilization)) as usize;
+    Ok(Some(free.saturating_sub(kept) as u64))
+}
+
+/// The memory for the KV cache of a card on which the weights are, so that the largest step still fits beside it: that step is computed,
+/// over a cache that is just large enough for it, and what it leaves is measured. `None` where the settings say how much it is.
+pub(super) fn measured_kv_cache(
+    config: &Config,
+    device: &Device,
+    limits: &Limits,
+    block_bytes: usize,
+    runner: impl FnOnce(&Limits) -> Result<Runner, ExecutorError>,
+) -> anyhow::Result<Option<ByteSize>> {
+    if matches!(device, Device::Cpu) || config.kv_cache_memory.is_some() {
+        return Ok(None);
+    }
+    let num_rows = limits.max_num_batched_tokens.min(limits.max_model_len);
+    let small = Limits {
+        num_blocks: num_rows.div_ceil(limits.block_size),
+        ..*limits
+    };
+    let mut runner = runner(&small).context("the largest step does not fit the card")?;
+    warm_up(&mut runner, &small).context("the largest step")?;
+    let room = room(device, config)?.unwrap_or(0);
+    Ok(Some(ByteSize(
+        room + (small.num_blocks * block_bytes) as u64,
+    )))
+}

@@ -1,0 +1,53 @@
+//! The largest step there can be, so that what it takes can be measured before requests come.
+
+use std::sync::Arc;
+
+use super::{Limits, Runner};
+use crate::engine::{Executor, ExecutorError};
+use crate::request::SamplingParams;
+use crate::scheduler::{SampleRow, SequenceId, StepPlan};
+
+/// Computes one step of as many rows as a step may have, with every kind of memory that drawing takes.
+///
+/// # Errors
+/// If the executor fails.
+pub fn warm_up(runner: &mut Runner, limits: &Limits) -> Result<(), ExecutorError> {
+    let capacity = limits.num_blocks * limits.block_size;
+    let num_rows = (limits.max_num_batched_tokens)
+        .min(limits.max_model_len)
+        .min(capacity) as u32;
+    let num_blocks = num_rows.div_ceil(limits.block_size as u32);
+    let sampling = Arc::new(SamplingParams {
+        temperature: 1.0,
+        top_p: 0.9,
+        presence_penalty: 1.0,
+        logprobs: Some(1),
+        ..SamplingParams::greedy()
+    });
+    let sample = SampleRow {
+        row_idx: num_rows - 1,
+        sampling,
+        position: num_rows,
+        history: 0..1,
+        num_prompt_tokens: 1,
+        banned: 0..0,
+        mask: None,
+        known: None,
+    };
+    let plan = StepPlan {
+        token_ids: vec![0; num_rows as usize],
+        positions: (0..num_rows).collect(),
+        slot_mapping: (0..num_rows).collect(),
+        sequences: vec![SequenceId(0)],
+        adapters: vec![None],
+        cu_seqlens_q: vec![0, num_rows],
+        context_lens: vec![num_rows],
+        block_tables: (0..num_blocks).collect(),
+        block_table_offsets: vec![0, num_blocks],
+        samples: vec![sample; limits.max_samples],
+        history: vec![0],
+        ..StepPlan::default()
+    };
+    let ticket = runner.launch(&plan)?;
+    runner.collect(ticket).map(|_| ())
+}
