@@ -557,6 +557,22 @@ fn a_card_serves_the_default_model_and_doctor_finds_it() {
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("cuda:0         a CPU as a GPU"), "{said}");
+    // A card that is too small is passed over, or refused where it was asked for.
+    for (device, is_fine, what) in [
+        ("auto", true, "computing on the CPU: cuda:0 has "),
+        ("cuda:0", false, "the weights take "),
+    ] {
+        let mut plan = flambeau();
+        let output = plan
+            .args(["serve", "--dry-run", "--device", device])
+            .env("LD_LIBRARY_PATH", driver_folder())
+            .env("SHIM_CARD_MEMORY", "90000000")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), is_fine, "{said}");
+        assert!(said.contains(what), "{said}");
+    }
     let mut command = flambeau();
     command.env("LD_LIBRARY_PATH", driver_folder());
     command.env("SHIM_CARD_MEMORY", "500000000");

@@ -83,6 +83,7 @@ const UNSAFE: &[&str] = &[
     "src/backend/cuda/graph.rs",
     "src/backend/cuda/kernels.rs",
     "src/backend/cuda/memory.rs",
+    "src/backend/cuda/pinned.rs",
     "src/model/file_map.rs",
     "src/ops/attention/mod.rs",
     "src/ops/attention/task.rs",

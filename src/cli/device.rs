@@ -11,7 +11,11 @@ use crate::engine::ExecutorError;
 use crate::model::{Limits, ModelConfig, Runner, card_obstacle, warm_up};
 
 /// Opens what was asked for. Gives why it is that, too.
-pub(super) fn open(config: &Config, model: &ModelConfig) -> anyhow::Result<(Device, String)> {
+pub(super) fn open(
+    config: &Config,
+    model: &ModelConfig,
+    card_weights: u64,
+) -> anyhow::Result<(Device, String)> {
     let obstacle = obstacle(config, model);
     match (config.device, obstacle) {
         (DeviceChoice::Cpu, _) => Ok((Device::Cpu, "the CPU, as asked".into())),
@@ -21,12 +25,12 @@ pub(super) fn open(config: &Config, model: &ModelConfig) -> anyhow::Result<(Devi
             let why = format!("{cuda:?}, as asked");
             Ok((Device::Cuda(cuda), why))
         }
-        (DeviceChoice::Auto, obstacle) => Ok(first_card(obstacle)),
+        (DeviceChoice::Auto, obstacle) => Ok(first_card(config, obstacle, card_weights)),
     }
 }
 
 /// The first card that can be opened; else the CPU.
-fn first_card(obstacle: Option<String>) -> (Device, String) {
+fn first_card(config: &Config, obstacle: Option<String>, weights: u64) -> (Device, String) {
     let on_cpu = |why: String| (Device::Cpu, format!("the CPU: {why}"));
     let cards = match cards() {
         Ok(cards) => cards,
@@ -37,10 +41,21 @@ fn first_card(obstacle: Option<String>) -> (Device, String) {
     }
     let mut reason = "the driver knows no card".to_owned();
     for card in cards {
-        match Cuda::open(card.ordinal) {
+        let (card, ordinal) = (format!("cuda:{}", card.ordinal), card.ordinal);
+        match Cuda::open(ordinal) {
             Ok(cuda) => {
                 let why = format!("{cuda:?}, the first card that is fit");
-                return (Device::Cuda(cuda), why);
+                let device = Device::Cuda(cuda);
+                // A fifth more: for a cache, and for what a step takes.
+                match room(&device, config) {
+                    Ok(Some(room)) if room >= weights + weights / 5 => return (device, why),
+                    Ok(room) => {
+                        let room = ByteSize(room.unwrap_or(0));
+                        let weights = ByteSize(weights);
+                        reason = format!("{card} has {room} to use, the weights take {weights}");
+                    }
+                    Err(error) => reason = error.to_string(),
+                }
             }
             Err(error) => reason = error.to_string(),
         }
@@ -63,6 +78,11 @@ pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::
     let available = room(device, config)?;
     let kv_cache = match (config.kv_cache_memory, device, available) {
         (Some(asked), ..) => asked,
+        (None, Device::Cuda(cuda), Some(room)) if room <= weights => anyhow::bail!(
+            "device: {cuda:?} has {} to use, the weights take {}: quantise them, or raise gpu_memory_utilization",
+            ByteSize(room),
+            ByteSize(weights)
+        ),
         (None, Device::Cuda(_), Some(room)) => {
             // What a step's numbers take is measured later; until then they are a tenth.
             ByteSize(room.saturating_sub(weights) / 10 * 9)
@@ -70,6 +90,7 @@ pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::
         (None, ..) => ByteSize(DEFAULT_KV_CACHE),
     };
     Ok(Memory {
+        weights,
         kv_cache,
         available,
     })
@@ -89,7 +110,8 @@ fn room(device: &Device, config: &Config) -> anyhow::Result<Option<u64>> {
 }
 
 /// The memory for the KV cache of a card on which the weights are, so that the largest step still fits beside it: that step is computed,
-/// over a cache that is just large enough for it, and what it leaves is measured. `None` where the settings say how much it is.
+/// over a cache that is just large enough for it, and what it leaves is measured. `None` where the settings say how much it is; the step is
+/// computed all the same, so that what a card cannot do shows before requests come.
 pub(super) fn measured_kv_cache(
     config: &Config,
     device: &Device,
@@ -97,9 +119,9 @@ pub(super) fn measured_kv_cache(
     block_bytes: usize,
     runner: impl FnOnce(&Limits) -> Result<Runner, ExecutorError>,
 ) -> anyhow::Result<Option<ByteSize>> {
-    if matches!(device, Device::Cpu) || config.kv_cache_memory.is_some() {
+    let Device::Cuda(cuda) = device else {
         return Ok(None);
-    }
+    };
     let num_rows = limits.max_num_batched_tokens.min(limits.max_model_len);
     let small = Limits {
         num_blocks: num_rows.div_ceil(limits.block_size),
@@ -107,8 +129,9 @@ pub(super) fn measured_kv_cache(
     };
     let mut runner = runner(&small).context("the largest step does not fit the card")?;
     warm_up(&mut runner, &small).context("the largest step")?;
-    let room = room(device, config)?.unwrap_or(0);
-    Ok(Some(ByteSize(
-        room + (small.num_blocks * block_bytes) as u64,
-    )))
+    let room = room(device, config)?.unwrap_or(0) + (small.num_blocks * block_bytes) as u64;
+    // For what grows with requests: block tables, histories of penalties, masks; and for what the driver rounds up.
+    let reserve = (cuda.card().total_memory as u64 / 32).min(256 << 20);
+    let is_asked = config.kv_cache_memory.is_some();
+    Ok((!is_asked).then(|| ByteSize(room.saturating_sub(reserve))))
 }

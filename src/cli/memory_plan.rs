@@ -7,11 +7,13 @@ use anyhow::bail;
 use crate::config::{ByteSize, Config, KvCacheDtype};
 use crate::model::quantise::Mix;
 use crate::model::{ModelConfig, TensorSource};
-use crate::ops::{KvDtype, WeightFormat};
+use crate::ops::{KvDtype, TileFormat, WeightFormat};
 
 /// What there is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Memory {
+    /// Of the weights.
+    pub weights: u64,
     /// For the KV cache.
     pub kv_cache: ByteSize,
     /// What the device has left for it and the weights, where it can be asked.
@@ -42,13 +44,7 @@ pub(super) struct MemoryPlan {
 impl MemoryPlan {
     /// Divides `kv_cache_memory` into blocks and fits `max_model_len` to them; what cannot fit is an error that says what
     /// to change.
-    pub fn new(
-        config: &Config,
-        model: &ModelConfig,
-        file: &dyn TensorSource,
-        mix: Option<Mix>,
-        memory: Memory,
-    ) -> anyhow::Result<Self> {
+    pub fn new(config: &Config, model: &ModelConfig, memory: Memory) -> anyhow::Result<Self> {
         let kv_cache_memory = memory.kv_cache;
         let kv_dtype = match config.kv_cache_dtype {
             KvCacheDtype::F16 => KvDtype::F16,
@@ -92,7 +88,7 @@ impl MemoryPlan {
             None => model.context_length.min(capacity),
         };
         Ok(Self {
-            weights: weight_bytes(file, mix),
+            weights: memory.weights,
             num_blocks,
             num_host_blocks,
             block_size: config.block_size,
@@ -118,8 +114,8 @@ impl MemoryPlan {
     }
 }
 
-/// Of the repacked weights.
-pub(super) fn weight_bytes(file: &dyn TensorSource, mix: Option<Mix>) -> u64 {
+/// Of the weights as a card keeps them, or the CPU.
+pub(super) fn weight_bytes(file: &dyn TensorSource, mix: Option<Mix>, is_card: bool) -> u64 {
     file.shapes()
         .flatten()
         .map(|tensor| match tensor.dims.len() {
@@ -132,7 +128,11 @@ pub(super) fn weight_bytes(file: &dyn TensorSource, mix: Option<Mix>) -> u64 {
                     None => tensor.encoding.weight_format(),
                 };
                 let format = format.unwrap_or(WeightFormat::F32);
-                format.packed_bytes(tensor.rows(), tensor.cols()) as u64
+                let (rows, cols) = (tensor.rows(), tensor.cols());
+                match is_card {
+                    true => TileFormat::of(format).num_bytes(rows, cols) as u64,
+                    false => format.packed_bytes(rows, cols) as u64,
+                }
             }
         })
         .sum()

@@ -95,10 +95,15 @@ impl ServeCommand {
         {
             anyhow::bail!("quantize: the model's weights are quantised already; leave it away");
         }
-        let (device, why) = device::open(&config, &model_config)?;
+        let on_card = weight_bytes(tensors, mix, true);
+        let (device, why) = device::open(&config, &model_config, on_card)?;
         log_line(&format!("computing on {why}"));
-        let memory = device::memory(&device, &config, weight_bytes(tensors, mix))?;
-        let plan = MemoryPlan::new(&config, &model_config, tensors, mix, memory)?;
+        let weights = match device {
+            Device::Cpu => weight_bytes(tensors, mix, false),
+            Device::Cuda(_) => on_card,
+        };
+        let memory = device::memory(&device, &config, weights)?;
+        let plan = MemoryPlan::new(&config, &model_config, memory)?;
         match listener {
             None => {
                 println!("{plan}");
@@ -347,11 +352,11 @@ impl Loaded {
             return Ok(self.plan.clone());
         };
         let memory = Memory {
+            weights: self.plan.weights,
             kv_cache,
             available: self.plan.available,
         };
-        let (model, tensors) = (&self.model_config, self.checkpoint.tensors());
-        MemoryPlan::new(config, model, tensors, self.mix, memory)
+        MemoryPlan::new(config, &self.model_config, memory)
     }
 
     /// Reads the adapters that the settings name; others come while the server runs.

@@ -22,8 +22,10 @@ pub struct Runner {
 
 enum InFlight {
     Done(StepOutput),
-    /// The card is still drawing.
-    OnCard,
+    /// The card computes, and draws nothing.
+    Computing,
+    /// The card computes, and draws.
+    Drawing,
 }
 
 impl Runner {
@@ -47,7 +49,10 @@ impl Runner {
 
     fn step(&mut self, plan: &StepPlan) -> candle_core::Result<InFlight> {
         let Some(logits) = self.decoder.forward(plan)? else {
-            return Ok(InFlight::Done(StepOutput::default()));
+            return Ok(match &self.card {
+                Some(_) => InFlight::Computing,
+                None => InFlight::Done(StepOutput::default()),
+            });
         };
         // A row whose mask could not be computed has none, and no token: a mask of nothing.
         let masks: Vec<Option<Arc<TokenMask>>> = plan
@@ -76,7 +81,7 @@ impl Runner {
             .collect();
         if let Some(card) = &mut self.card {
             card.launch(&logits, &contexts)?;
-            return Ok(InFlight::OnCard);
+            return Ok(InFlight::Drawing);
         }
         let sampled = sample(&logits, &contexts, &self.cpu)?;
         Ok(InFlight::Done(StepOutput { sampled }))
@@ -85,22 +90,33 @@ impl Runner {
 
 impl Executor for Runner {
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
-        self.in_flight = Some(self.step(plan).map_err(failed)?);
+        let step = self.step(plan).map_err(|error| self.failed(&error))?;
+        self.in_flight = Some(step);
         Ok(Ticket(0))
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {
-        match (self.in_flight.take(), &mut self.card) {
+        let output = match (self.in_flight.take(), &mut self.card) {
             (Some(InFlight::Done(output)), _) => Ok(output),
-            (Some(InFlight::OnCard), Some(card)) => {
-                let sampled = card.take().map_err(failed)?;
-                Ok(StepOutput { sampled })
+            (Some(InFlight::Computing), Some(card)) => card.wait().map(|()| StepOutput::default()),
+            (Some(InFlight::Drawing), Some(card)) => {
+                card.take().map(|sampled| StepOutput { sampled })
             }
-            _ => Err(ExecutorError("no step is in flight".into())),
-        }
+            _ => return Err(ExecutorError("no step is in flight".into())),
+        };
+        output.map_err(|error| self.failed(&error))
     }
 }
 
-fn failed(error: candle_core::Error) -> ExecutorError {
-    ExecutorError(error.to_string())
+impl Runner {
+    /// What a step is told that failed.
+    ///
+    /// # Panics
+    /// If the card will do nothing any more: no later step could, so this executor is not to live on.
+    fn failed(&self, error: &candle_core::Error) -> ExecutorError {
+        if let Some(Err(dead)) = self.card.as_ref().map(CardSampler::wait) {
+            panic!("the card has failed: {dead}");
+        }
+        ExecutorError(error.to_string())
+    }
 }

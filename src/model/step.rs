@@ -63,6 +63,17 @@ pub fn card_obstacle(config: &ModelConfig, has_host_blocks: bool) -> Option<Stri
         let message = "kv_offload_memory: a card's blocks are not moved to the host yet; leave it away, or use --device cpu";
         return Some(message.into());
     }
+    for (name, width, multiple) in [
+        ("hidden_size", config.hidden_size, 8),
+        ("intermediate_size", config.intermediate_size, 8),
+        ("vocab_size", config.vocab_size, 4),
+    ] {
+        if !width.is_multiple_of(multiple) {
+            return Some(format!(
+                "{name}: cards compute multiples of {multiple}, not {width}; use --device cpu"
+            ));
+        }
+    }
     let heads = check_heads_for_card(config.num_heads / config.num_kv_heads, config.head_dim);
     heads.err().map(|error| error.to_string())
 }

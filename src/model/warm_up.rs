@@ -44,7 +44,7 @@ pub fn warm_up(runner: &mut Runner, limits: &Limits) -> Result<(), ExecutorError
         context_lens: vec![num_rows],
         block_tables: (0..num_blocks).collect(),
         block_table_offsets: vec![0, num_blocks],
-        samples: vec![sample; limits.max_samples.min(num_rows as usize)],
+        samples: vec![sample; limits.max_samples.min(limits.max_num_batched_tokens)],
         history: vec![0],
         ..StepPlan::default()
     };

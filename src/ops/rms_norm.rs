@@ -39,6 +39,8 @@ pub fn add_rms_norm(
     cpu: &Cpu,
 ) -> Result<()> {
     let (num_rows, width) = rows_and_columns("add_rms_norm: x", x)?;
+    expect_dims("add_rms_norm: x", x, &[num_rows, weight.len()])?;
+    expect_dims("add_rms_norm: out", out, &[num_rows, width])?;
     let Tensor::Cuda(out) = out else {
         if let Some(y) = y {
             add_assign(x, y, cpu)?;

@@ -143,6 +143,14 @@ impl CardSampler {
         Ok(())
     }
 
+    /// Waits for everything that was asked of the card.
+    ///
+    /// # Errors
+    /// If any of it failed, or the card has failed for good.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.cuda.synchronise()?)
+    }
+
     /// What was drawn, once it is there; `None` where a row had no finite logit.
     ///
     /// # Errors
@@ -172,6 +180,8 @@ impl CardSampler {
 /// Makes room where there is too little.
 fn grow(slice: &mut Slice, num_bytes: usize, cuda: &Cuda) -> Result<()> {
     if slice.num_bytes() < num_bytes {
+        // What is there goes first: both would not fit where one was measured.
+        *slice = cuda.alloc(0)?;
         *slice = cuda.alloc(num_bytes)?;
     }
     Ok(())

@@ -71,6 +71,18 @@ fn shim_driver_replays_what_was_recorded_and_does_nothing_while_it_is_recorded()
         let want = capped(2.0, 2 * times);
         assert!(floats(&x).iter().all(|x| (x - want).abs() < 1e-5));
     }
+    // Memory of the host has no place in it.
+    let mut staging = Staging::new(&cuda, 32).expect("room");
+    let recorded = cuda.record(|| staging.send(&bytes(&[1.0; 8]), &x));
+    let error = recorded.err().expect("refused").to_string();
+    assert!(error.contains("launches alone"), "{error}");
+    // Nor has another card, or the same one opened apart.
+    let apart = shim_card();
+    assert!(
+        staging
+            .send(&[0; 4], &apart.alloc(8).expect("room"))
+            .is_err()
+    );
     // What waits, or makes room, cannot be part of it; afterwards the card works as before.
     for does_read in [true, false] {
         let recorded = cuda.record(|| match does_read {

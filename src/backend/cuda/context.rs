@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{DriverError, result, sys};
@@ -22,6 +23,8 @@ pub(super) struct Context {
     pub(super) context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
     pub(super) kernels: Kernels,
+    /// Whether launches are being recorded.
+    pub(super) is_recording: AtomicBool,
 }
 
 // SAFETY: the driver's functions may be called by any thread; handles are numbers to them. What is ours is behind locks.
@@ -101,6 +104,7 @@ impl Cuda {
             context,
             stream: std::ptr::null_mut(),
             kernels: Kernels::default(),
+            is_recording: AtomicBool::new(false),
         };
         opened.make_current()?;
         let kind = result::stream::StreamKind::NonBlocking;
@@ -160,6 +164,19 @@ impl Context {
             }
             Ok(())
         })
+    }
+}
+
+impl Context {
+    /// Fails where what is done now would become part of a graph, in which memory of the host has no place.
+    pub(super) fn check_not_recording(&self, doing: &str) -> Result<(), CudaError> {
+        match self.is_recording.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(CudaError::Launch {
+                kernel: doing.to_owned(),
+                reason: "launches alone can be recorded".to_owned(),
+            }),
+        }
     }
 }
 

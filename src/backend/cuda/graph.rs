@@ -1,6 +1,9 @@
 //! Launches that are recorded once and replayed with one call.
 #![allow(unsafe_code)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
+
 use cudarc::driver::{result, sys};
 
 use super::context::said;
@@ -17,7 +20,8 @@ pub struct Graph {
 unsafe impl Send for Graph {}
 
 impl Cuda {
-    /// Records what `body` launches, without doing it. The memory it names must outlive the graph.
+    /// Records what `body` launches, without doing it. Replays use the memory that it names, whatever is there then. No other thread may use
+    /// the card meanwhile.
     ///
     /// # Errors
     /// Those of `body`, or if it does more than launch and copy on the card, or the driver fails.
@@ -32,9 +36,19 @@ impl Cuda {
         said("cuStreamBeginCapture", unsafe {
             result::stream::begin_capture(context.stream, mode)
         })?;
-        let done = body();
-        // SAFETY: as above. The capture ends whatever became of the body.
+        context.is_recording.store(true, Ordering::Release);
+        // The capture ends whatever becomes of the body.
+        let done = catch_unwind(AssertUnwindSafe(body));
+        context.is_recording.store(false, Ordering::Release);
+        // SAFETY: as above.
         let graph = unsafe { result::stream::end_capture(context.stream) };
+        let done = done.unwrap_or_else(|panic| {
+            if let Ok(graph) = graph {
+                // SAFETY: it was just made.
+                let _ = unsafe { result::graph::destroy(graph) };
+            }
+            resume_unwind(panic)
+        });
         if done.is_err()
             && let Ok(graph) = graph
         {

@@ -125,6 +125,8 @@ pub struct Launch<'a> {
     args: [u64; MAX_ARG_BYTES / 8],
     /// Of them.
     num_bytes: usize,
+    /// What addresses among them point to, so that it is there when the launch is asked for.
+    slices: Vec<Slice>,
 }
 
 impl Cuda {
@@ -145,6 +147,7 @@ impl Cuda {
             shared: 0,
             args: [0; MAX_ARG_BYTES / 8],
             num_bytes: 0,
+            slices: Vec::with_capacity(12),
         }
     }
 }
@@ -170,9 +173,9 @@ impl Launch<'_> {
     }
 
     /// Where a slice begins.
-    pub fn slice(self, slice: &Slice) -> Self {
-        let address = slice.address();
-        self.word(address)
+    pub fn slice(mut self, slice: &Slice) -> Self {
+        self.slices.push(slice.clone());
+        self.word(slice.address())
     }
 
     /// A slice or none.
@@ -237,9 +240,9 @@ impl Launch<'_> {
             (&raw mut self.num_bytes).cast(),
             std::ptr::null_mut(),
         ];
-        // SAFETY: the function is loaded, and the driver copies the arguments, which lie as the kernel's do: the shim, under which
-        // every launch is tested, compares them. Slices keep their memory until the card is done with it, for freeing waits; a kernel
-        // that strays beyond them writes to the card's memory, which the host never borrows.
+        // SAFETY: the function is loaded, and the driver copies the arguments. That they are the kernel's is for those who launch, who are
+        // the ops and the sampler of this crate: each of their launches is tested under the shim, which compares lengths and finds what
+        // strays. Slices keep their memory until the launch is asked for, and freeing it waits for what was asked for.
         let launched = unsafe {
             sys::cuLaunchKernel(
                 function.handle,

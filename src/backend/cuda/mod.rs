@@ -16,6 +16,8 @@ mod images;
 mod kernels;
 #[cfg(feature = "cuda-driver")]
 mod memory;
+#[cfg(feature = "cuda-driver")]
+mod pinned;
 
 #[cfg(not(feature = "cuda-driver"))]
 mod absent;
@@ -32,7 +34,9 @@ pub use images::{Image, ImageError, image};
 #[cfg(feature = "cuda-driver")]
 pub use kernels::Launch;
 #[cfg(feature = "cuda-driver")]
-pub use memory::{Readback, Slice, Staging};
+pub use memory::Slice;
+#[cfg(feature = "cuda-driver")]
+pub use pinned::{Readback, Staging};
 
 /// What is known of a card before anything is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

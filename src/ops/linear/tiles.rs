@@ -25,6 +25,38 @@ pub struct TileFormat {
 }
 
 impl TileFormat {
+    /// That in which a weight of `format` is kept.
+    pub fn of(format: WeightFormat) -> Self {
+        let (name, bits, group, scale_bytes) = match format {
+            WeightFormat::F16 => ("f16", 16, 0, 0),
+            WeightFormat::F32 | WeightFormat::BF16 => ("bf16", 16, 0, 0),
+            WeightFormat::Q4_0 => ("q4", 4, 32, 2),
+            WeightFormat::Q4_1 | WeightFormat::Q4K => ("q4_min", 4, 32, 4),
+            WeightFormat::Int4 => ("q4_zero", 4, 32, 4),
+            WeightFormat::Q5_0 => ("q5", 5, 32, 2),
+            WeightFormat::Q5_1 | WeightFormat::Q5K => ("q5_min", 5, 32, 4),
+            WeightFormat::Q8_0 => ("q8", 8, 32, 2),
+            WeightFormat::Q6K => ("q6_of_16", 6, 16, 2),
+            WeightFormat::Q3K | WeightFormat::Tq1_0 | WeightFormat::Tq2_0 => ("q4_of_16", 4, 16, 2),
+            WeightFormat::Q2K => ("q4_min_of_16", 4, 16, 4),
+            WeightFormat::Iq4Nl | WeightFormat::Iq4Xs => ("iq4", 4, 32, 2),
+            WeightFormat::Mxfp4 => ("mxfp4", 4, 32, 2),
+            WeightFormat::Fp8 => ("fp8", 8, 32, 4),
+        };
+        Self {
+            name,
+            bits,
+            group,
+            scale_bytes,
+        }
+    }
+
+    /// Bytes that a weight `[out_features, in_features]` takes.
+    pub fn num_bytes(self, out_features: usize, in_features: usize) -> usize {
+        let num_tiles = out_features.div_ceil(TILE_N) * in_features.div_ceil(TILE_K);
+        num_tiles * (self.code_bytes() + self.tile_scale_bytes())
+    }
+
     /// Codes of a tile, in bytes.
     pub fn code_bytes(self) -> usize {
         TILE_N * TILE_K * self.bits / 8
@@ -124,15 +156,6 @@ struct Source<'a> {
 /// The scale of a group of a block, and its minimum or zero: which block of 32, and which half of it.
 type Scaling<const N: usize> = fn(&Decoded<N>, usize, usize) -> (f32, f32);
 
-fn format(name: &'static str, bits: usize, group: usize, scale_bytes: usize) -> TileFormat {
-    TileFormat {
-        name,
-        bits,
-        group,
-        scale_bytes,
-    }
-}
-
 impl TiledWeight {
     /// Cuts a matrix that is encoded row by row into tiles. Floats of 32 bits are rounded to bf16, and scales that are products
     /// (of K-quants) to f16.
@@ -152,55 +175,30 @@ impl TiledWeight {
             data,
             cpu,
         };
+        let format = TileFormat::of(weight_format);
         match weight_format {
-            WeightFormat::F32 => source.floats::<4>("bf16", |bytes| {
+            WeightFormat::F32 => source.floats::<4>(format, |bytes| {
                 bf16::from_f32(f32::from_le_bytes(bytes)).to_bits()
             }),
-            WeightFormat::F16 => source.floats("f16", u16::from_le_bytes),
-            WeightFormat::BF16 => source.floats("bf16", u16::from_le_bytes),
-            WeightFormat::Q4_0 => source.blocks(format("q4", 4, 32, 2), blocks::q4_0, 0, scale),
-            WeightFormat::Q4_1 => {
-                source.blocks(format("q4_min", 4, 32, 4), blocks::q4_1, 0, scale_min)
-            }
-            WeightFormat::Int4 => {
-                source.blocks(format("q4_zero", 4, 32, 4), blocks::int4, 0, scale_zero)
-            }
-            WeightFormat::Q4K => {
-                source.blocks(format("q4_min", 4, 32, 4), blocks::q4_k, 0, scale_min_of_32)
-            }
-            WeightFormat::Q5_0 => source.blocks(format("q5", 5, 32, 2), blocks::q5_0, 0, scale),
-            WeightFormat::Q5_1 => {
-                source.blocks(format("q5_min", 5, 32, 4), blocks::q5_1, 0, scale_min)
-            }
-            WeightFormat::Q5K => {
-                source.blocks(format("q5_min", 5, 32, 4), blocks::q5_k, 0, scale_min_of_32)
-            }
-            WeightFormat::Q8_0 => source.blocks(format("q8", 8, 32, 2), blocks::q8_0, 0, scale),
-            WeightFormat::Q6K => {
-                source.blocks(format("q6_of_16", 6, 16, 2), blocks::q6_k, 0, scale_of_16)
-            }
+            WeightFormat::F16 | WeightFormat::BF16 => source.floats(format, u16::from_le_bytes),
+            WeightFormat::Q4_0 => source.blocks(format, blocks::q4_0, 0, scale),
+            WeightFormat::Q4_1 => source.blocks(format, blocks::q4_1, 0, scale_min),
+            WeightFormat::Int4 => source.blocks(format, blocks::int4, 0, scale_zero),
+            WeightFormat::Q4K => source.blocks(format, blocks::q4_k, 0, scale_min_of_32),
+            WeightFormat::Q5_0 => source.blocks(format, blocks::q5_0, 0, scale),
+            WeightFormat::Q5_1 => source.blocks(format, blocks::q5_1, 0, scale_min),
+            WeightFormat::Q5K => source.blocks(format, blocks::q5_k, 0, scale_min_of_32),
+            WeightFormat::Q8_0 => source.blocks(format, blocks::q8_0, 0, scale),
+            WeightFormat::Q6K => source.blocks(format, blocks::q6_k, 0, scale_of_16),
             // Quants that count from 4 and 1 become such that count from 8.
-            WeightFormat::Q3K => {
-                source.blocks(format("q4_of_16", 4, 16, 2), blocks::q3_k, 4, scale_of_16)
-            }
-            WeightFormat::Tq1_0 => {
-                source.blocks(format("q4_of_16", 4, 16, 2), blocks::tq1_0, 7, scale_of_16)
-            }
-            WeightFormat::Tq2_0 => {
-                source.blocks(format("q4_of_16", 4, 16, 2), blocks::tq2_0, 7, scale_of_16)
-            }
-            WeightFormat::Q2K => {
-                let format = format("q4_min_of_16", 4, 16, 4);
-                source.blocks(format, blocks::q2_k, 0, scale_min_of_16)
-            }
-            WeightFormat::Iq4Nl => source.blocks(format("iq4", 4, 32, 2), blocks::iq4_nl, 0, scale),
-            WeightFormat::Iq4Xs => {
-                source.blocks(format("iq4", 4, 32, 2), blocks::iq4_xs, 0, scale_of_16)
-            }
-            WeightFormat::Mxfp4 => {
-                source.blocks(format("mxfp4", 4, 32, 2), blocks::mxfp4, 0, power_of_two)
-            }
-            WeightFormat::Fp8 => source.fp8(),
+            WeightFormat::Q3K => source.blocks(format, blocks::q3_k, 4, scale_of_16),
+            WeightFormat::Tq1_0 => source.blocks(format, blocks::tq1_0, 7, scale_of_16),
+            WeightFormat::Tq2_0 => source.blocks(format, blocks::tq2_0, 7, scale_of_16),
+            WeightFormat::Q2K => source.blocks(format, blocks::q2_k, 0, scale_min_of_16),
+            WeightFormat::Iq4Nl => source.blocks(format, blocks::iq4_nl, 0, scale),
+            WeightFormat::Iq4Xs => source.blocks(format, blocks::iq4_xs, 0, scale_of_16),
+            WeightFormat::Mxfp4 => source.blocks(format, blocks::mxfp4, 0, power_of_two),
+            WeightFormat::Fp8 => source.fp8(format),
         }
     }
 }
@@ -291,10 +289,9 @@ impl Source<'_> {
 
     fn floats<const BYTES: usize>(
         &self,
-        name: &'static str,
+        format: TileFormat,
         bits: fn([u8; BYTES]) -> u16,
     ) -> Result<TiledWeight> {
-        let format = format(name, 16, 0, 0);
         self.tiles(format, self.in_features * BYTES, &|strip, n, row| {
             for (k, value) in row.as_chunks().0.iter().enumerate() {
                 strip.set_code(n, k, bits(*value));
@@ -336,9 +333,8 @@ impl Source<'_> {
         })
     }
 
-    fn fp8(&self) -> Result<TiledWeight> {
+    fn fp8(&self, format: TileFormat) -> Result<TiledWeight> {
         self.check_width(32)?;
-        let format = format("fp8", 8, 32, 4);
         self.tiles(format, self.in_features / 32 * 36, &|strip, n, row| {
             for (i, block) in row.chunks_exact(36).enumerate() {
                 let (scale, values) = block.split_at(4);
