@@ -35,7 +35,7 @@ extern "C" void route_reference(uint32_t* experts, float* weights, const float* 
 }
 #endif
 
-constexpr int MAX_EXPERTS = 512, MAX_TOP_K = 32, EACH = MAX_EXPERTS / WARP, THREADS = 256;
+constexpr int MAX_EXPERTS = 512, EACH = MAX_EXPERTS / WARP, THREADS = 256;
 
 KERNEL(route, 4 * WARP)
 (Global<uint32_t> experts, Global<float> weights, Global<const float> logits, int num_rows, int num_experts, int top_k,
