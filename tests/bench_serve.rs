@@ -91,6 +91,41 @@ async fn scripted_delays_are_measured() {
     assert!(report.schedule_delay_ms.is_none() && report.ttft_from_send_ms.is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_are_each_requests_own_and_add_up_to_the_report() {
+    let (_, url) = serve(|index| match index {
+        2 => Answer::Stream(vec![event(ROLE)]),
+        _ => Answer::Stream([vec![wait(20)], one_token()].concat()),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.jsonl");
+    let mut bench = bench(&url, "--request-rate 200 --num-prompts 6 --concurrency 1");
+    bench.samples = Some(path.clone());
+    assert_eq!(bench.run().await.unwrap(), ExitCode::FAILURE);
+    let text = std::fs::read_to_string(path).unwrap();
+    let samples: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(samples.len(), 6);
+    let starts: Vec<f64> = samples
+        .iter()
+        .map(|sample| sample["start_s"].as_f64().unwrap())
+        .collect();
+    assert!(starts[0] == 0.0 && starts.is_sorted(), "{starts:?}");
+    let (failed, ok): (Vec<&Value>, Vec<&Value>) =
+        (samples.iter()).partition(|sample| !sample["failure"].is_null());
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0]["failure"], "no_done");
+    assert!(failed[0]["ttft_ms"].is_null() && failed[0]["output_tokens"] == 0);
+    for sample in ok {
+        let [ttft, e2e] = ["ttft_ms", "e2e_ms"].map(|name| sample[name].as_f64().unwrap());
+        assert!((20.0..=e2e).contains(&ttft), "{sample}");
+        assert_eq!(sample["output_tokens"], 1);
+    }
+}
+
 /// The seeded arrivals at 500 a second span far less than the stall of 500 ms, so nearly all of it falls on each of the
 /// requests that wait behind the stalled one.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// The memory of this process.
 pub(super) struct Resident {
@@ -18,6 +19,19 @@ pub(super) fn resident() -> Option<Resident> {
         now: kib_field(&status, "VmRSS:")?,
         peak: kib_field(&status, "VmHWM:")?,
     })
+}
+
+/// Time that this process has computed, on all cores together.
+pub(super) fn cpu_time() -> Option<Duration> {
+    /// As all of Linux's interfaces count them, whatever the kernel's clock.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, in parentheses, may have spaces.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some(Duration::from_secs_f64(
+        (ticks()? + ticks()?) / TICKS_PER_SECOND,
+    ))
 }
 
 /// Bytes that can still be taken without swapping: the machine's, or what the process's control groups leave of theirs.

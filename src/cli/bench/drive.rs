@@ -13,6 +13,7 @@ use super::client::Client;
 use super::exchange::exchange;
 use super::failure::Failure;
 use super::reply::Reply;
+use crate::cli::system;
 
 /// How a request is sent.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub(super) struct Run {
     pub(super) duration: Duration,
     /// The most requests that were in flight at once.
     pub(super) max_in_flight: usize,
+    /// What this process computed meanwhile, where the system says so.
+    pub(super) cpu_time: Option<Duration>,
 }
 
 /// Sends one request for each of `bodies`, never more than `concurrency` at once: as `arrivals` say, or without them
@@ -56,7 +59,7 @@ pub(super) async fn drive(
     let mut tasks: JoinSet<Outcome> = JoinSet::new();
     let mut outcomes = Vec::new();
     let mut max_in_flight = 0;
-    let start = Instant::now();
+    let (start, cpu_time) = (Instant::now(), system::cpu_time());
     for body in bodies {
         let due = arrivals
             .as_mut()
@@ -102,6 +105,7 @@ pub(super) async fn drive(
         outcomes,
         duration,
         max_in_flight,
+        cpu_time: (system::cpu_time().zip(cpu_time)).map(|(after, before)| after - before),
     })
 }
 

@@ -16,11 +16,13 @@ mod prompts;
 mod reply;
 mod report;
 mod rng;
+mod sample;
 mod serve;
 mod sse;
 mod stats;
 mod table;
 
 pub use report::{FailureCount, Report};
+pub use sample::Sample;
 pub use serve::{Endpoint, ServeBench};
 pub use stats::Summary;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::drive::{Outcome, Run};
 use super::failure::Failure;
 use super::reply::Reply;
+use super::sample::{Sample, samples};
 use super::serve::ServeBench;
 use super::stats::Summary;
 
@@ -56,10 +57,16 @@ pub struct Report {
     pub schedule_delay_ms: Option<Summary>,
     /// Output tokens a chunk with content; when it isn't 1, ITL is the time between groups of tokens.
     pub tokens_per_chunk: Option<f64>,
+    /// Cores that the load generator itself kept busy; near one of its threads', its own speed is what was measured. `None` where the
+    /// system does not say.
+    pub client_cpu_cores: Option<f64>,
     /// Completed replies without usage: their prompt tokens aren't in the totals.
     pub replies_without_usage: usize,
     /// Completed replies without any content: they have no TTFT.
     pub replies_without_content: usize,
+    /// Every request, in the order of their starts.
+    #[serde(skip)]
+    pub samples: Vec<Sample>,
 }
 
 /// The failures of one kind.
@@ -146,6 +153,11 @@ impl Report {
                 Some(outcome.sent - outcome.intended)
             })),
             tokens_per_chunk: (chunks > 0).then(|| output_tokens as f64 / chunks as f64),
+            client_cpu_cores: run
+                .cpu_time
+                .filter(|_| seconds > 0.0)
+                .map(|cpu| cpu.as_secs_f64() / seconds),
+            samples: samples(run),
             replies_without_usage: sum(|reply| reply.usage.is_none().into()) as usize,
             replies_without_content: sum(|reply| reply.first_content.is_none().into()) as usize,
             settings,
@@ -153,13 +165,13 @@ impl Report {
     }
 }
 
-fn output_tokens(reply: &Reply) -> u64 {
+pub(super) fn output_tokens(reply: &Reply) -> u64 {
     reply
         .usage
         .map_or(reply.num_chunks, |usage| usage.completion_tokens)
 }
 
-fn time_per_output_token(reply: &Reply) -> Option<Duration> {
+pub(super) fn time_per_output_token(reply: &Reply) -> Option<Duration> {
     let rest = output_tokens(reply)
         .checked_sub(1)
         .filter(|&rest| rest > 0)?;

@@ -75,6 +75,10 @@ pub struct ServeBench {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub json: Option<PathBuf>,
+    /// Write what became of each request to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub samples: Option<PathBuf>,
     /// Fixes the arrivals and the synthetic prompts; another seed gives prompts that no cache has seen
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -103,8 +107,14 @@ impl Endpoint {
 impl ServeBench {
     /// Measures, prints the table and writes the JSON. The exit code is a failure if any request failed.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let json = self.json.clone();
+        let (json, samples) = (self.json.clone(), self.samples.clone());
         let report = self.measure().await?;
+        if let Some(path) = samples {
+            let lines = (report.samples.iter()).map(serde_json::to_string);
+            let lines = lines.collect::<Result<Vec<_>, _>>()?;
+            std::fs::write(&path, lines.join("\n") + "\n")
+                .with_context(|| format!("--samples: can't write {}", path.display()))?;
+        }
         match json {
             Some(path) if path == Path::new("-") => {
                 write!(std::io::stderr(), "{report}")?;

@@ -32,6 +32,9 @@ impl Display for Report {
             format_args!("{} completed, {} failed", self.completed, self.failed),
         )?;
         line(f, "duration", format_args!("{:.2} s", self.duration_s))?;
+        if let Some(cores) = self.client_cpu_cores {
+            line(f, "load generator", format_args!("{cores:.2} cores"))?;
+        }
         line(
             f,
             "concurrency reached",
