@@ -200,6 +200,38 @@ fn shim_rope_store_turns_queries_and_stores_keys_and_values() {
     }
 }
 
+/// Stores one row of bf16, with a query head for each key-value head, at position 0 in slot 0; nothing turns.
+fn store_one<U: Unit>(layout: &Layout, qkv: &[bf16]) -> Vec<U> {
+    let (qkv, cache) = (
+        Buffer::new("qkv", qkv),
+        Buffer::new("cache", &vec![U::POISON; layout.len::<U>()]),
+    );
+    let (zeros, turns) = (
+        Buffer::new("positions", &[0u32]),
+        Buffer::new("turns", &[1.0f32, 0.0]),
+    );
+    let heads = layout.num_kv_heads;
+    let name = format!("rope_store_bf16_{}", U::NAME);
+    Kernel::new(&name, [1, (3 * heads).div_ceil(4), 1], 128)
+        .buffer(&qkv)
+        .buffer(&cache)
+        .buffer(&zeros)
+        .buffer(&zeros)
+        .buffer(&turns)
+        .null()
+        .null()
+        .int(0)
+        .int(heads)
+        .int(heads)
+        .int(layout.block_size)
+        .int(layout.head_dim)
+        .int(2)
+        .int(1)
+        .float(1e-6)
+        .run();
+    cache.to_vec()
+}
+
 #[test]
 fn shim_rope_store_gives_an_int8_head_with_an_infinity_no_scale() {
     let layout = Layout {
@@ -211,28 +243,7 @@ fn shim_rope_store_gives_an_int8_head_with_an_infinity_no_scale() {
     for bad in [f32::INFINITY, f32::NAN] {
         let mut qkv = vec![bf16::ONE; 24];
         qkv[18] = bf16::from_f32(bad);
-        let (qkv, cache) = (
-            Buffer::new("qkv", &qkv),
-            Buffer::new("cache", &vec![0i8; layout.len::<i8>()]),
-        );
-        let (zeros, turns) = (
-            Buffer::new("positions", &[0u32]),
-            Buffer::new("turns", &[1.0f32, 0.0]),
-        );
-        let kernel = Kernel::new("rope_store_bf16_int8", [1, 1, 1], 128)
-            .buffer(&qkv)
-            .buffer(&cache);
-        let kernel = kernel
-            .buffer(&zeros)
-            .buffer(&zeros)
-            .buffer(&turns)
-            .null()
-            .null()
-            .int(0)
-            .int(1)
-            .int(1);
-        kernel.int(16).int(8).int(2).int(1).float(1e-6).run();
-        let stored = cache.to_vec();
+        let stored = store_one::<i8>(&layout, &qkv);
         assert!(layout.read(&stored, 0, 1, 0)[0].is_nan());
         assert_eq!(layout.read(&stored, 0, 0, 0), [1.0; 8], "the key is finite");
     }
@@ -250,28 +261,7 @@ fn shim_rope_store_leaves_a_token_with_infinite_values_keys_that_are_no_numbers(
     for bad in [f32::INFINITY, f32::NAN, 7e4] {
         let mut qkv = vec![bf16::ONE; 48];
         qkv[34] = bf16::from_f32(bad);
-        let (qkv, cache) = (
-            Buffer::new("qkv", &qkv),
-            Buffer::new("cache", &vec![f16::ZERO; layout.len::<f16>()]),
-        );
-        let (zeros, turns) = (
-            Buffer::new("positions", &[0u32]),
-            Buffer::new("turns", &[1.0f32, 0.0]),
-        );
-        let kernel = Kernel::new("rope_store_bf16_f16", [1, 2, 1], 128)
-            .buffer(&qkv)
-            .buffer(&cache);
-        let kernel = kernel
-            .buffer(&zeros)
-            .buffer(&zeros)
-            .buffer(&turns)
-            .null()
-            .null()
-            .int(0)
-            .int(2)
-            .int(2);
-        kernel.int(16).int(8).int(2).int(1).float(1e-6).run();
-        let stored = cache.to_vec();
+        let stored = store_one::<f16>(&layout, &qkv);
         assert!(layout.read(&stored, 0, 0, 0).iter().all(|k| k.is_nan()));
         assert_eq!(layout.read(&stored, 0, 1, 0), [0.0; 8]);
         for which in 0..2 {

@@ -165,9 +165,7 @@ impl Context {
             Ok(())
         })
     }
-}
 
-impl Context {
     /// Fails where what is done now would become part of a graph, in which memory of the host has no place.
     pub(super) fn check_not_recording(&self, doing: &str) -> Result<(), CudaError> {
         match self.is_recording.load(Ordering::Acquire) {

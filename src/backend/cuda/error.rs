@@ -37,10 +37,10 @@ pub enum CudaError {
         /// What it has.
         total: usize,
     },
-    /// A launch that no card could do.
+    /// A launch or a copy that no card could do.
     #[error("{kernel}: {reason}")]
     Launch {
-        /// The kernel.
+        /// The kernel, or what else was to be done.
         kernel: String,
         /// Why.
         reason: String,

@@ -254,11 +254,6 @@ pub(super) fn cuda_fwd(
         ..
     } = cache;
     check_kv_dtype_for_card(qkv.dtype, dtype)?;
-    let unit = match dtype {
-        KvDtype::F16 => "f16",
-        KvDtype::Bf16 => "bf16",
-        KvDtype::Int8 => "int8",
-    };
     let on_card = batch.on_card.as_ref();
     let cut = on_card.and_then(|batch| {
         let cut = batch
@@ -303,7 +298,7 @@ pub(super) fn cuda_fwd(
         usize::from(is_split),
     ];
     let spans = if is_split { cut.most_spans } else { 1 };
-    let name = format!("attention_{half}_{unit}_{head_dim}");
+    let name = format!("attention_{half}_{dtype}_{head_dim}");
     cuda.kernel(
         "attention",
         name,

@@ -35,6 +35,7 @@ pub enum KvDtype {
     Int8,
 }
 
+/// As settings and kernels call it.
 impl fmt::Display for KvDtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

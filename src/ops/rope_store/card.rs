@@ -7,7 +7,7 @@ use crate::backend::cuda::Slice;
 use crate::ops::numbers::Numbers;
 use crate::ops::rope::RopeTable;
 use crate::ops::tensor::CudaTensor;
-use crate::ops::{KvCache, KvDtype, RopeStyle, Slots};
+use crate::ops::{KvCache, RopeStyle, Slots};
 
 /// [`rope_store`](super::rope_store) on a card: qkv of 16 bits.
 pub(super) fn cuda_fwd(
@@ -27,11 +27,6 @@ pub(super) fn cuda_fwd(
         dtype,
         ..
     } = cache;
-    let unit = match dtype {
-        KvDtype::F16 => "f16",
-        KvDtype::Bf16 => "bf16",
-        KvDtype::Int8 => "int8",
-    };
     let weights = norm.map(|norm| {
         let (q, k) = (
             norm.q.slice("rope_store: norm")?,
@@ -51,7 +46,7 @@ pub(super) fn cuda_fwd(
     };
     let heads = width / head_dim;
     let grid = [positions.host.len(), heads.div_ceil(4), 1];
-    let name = format!("rope_store_{half}_{unit}");
+    let name = format!("rope_store_{half}_{dtype}");
     (qkv.card().kernel("rope_store", name, grid, 128))
         .slice(&qkv.slice)
         .slice(cache.data.slice("rope_store: cache")?)
