@@ -194,9 +194,13 @@ impl Executor for Instantly {
                 .fetch_add(last.elapsed().as_nanos() as u64, Ordering::Relaxed);
             self.gaps.count.fetch_add(1, Ordering::Relaxed);
         }
-        self.output.sampled = vec![TOKEN; plan.samples.len()];
         self.last_full = is_full.then(Instant::now);
         Ok(Ticket(0))
+    }
+
+    fn draw(&mut self, _ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError> {
+        self.output.sampled = vec![TOKEN; plan.samples.len()];
+        Ok(())
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {

@@ -87,7 +87,7 @@ fn main() -> anyhow::Result<()> {
             for ((name, plan), best) in cases.iter().zip(&mut best) {
                 if wanted(name) {
                     let start = Instant::now();
-                    decoder.forward(plan)?;
+                    decoder.forward(plan, None)?;
                     *best = best.min(start.elapsed().as_secs_f64());
                 }
             }

@@ -1,50 +1,42 @@
 // Token embedding, and picking the rows that go on to the head.
 //
-//   embedding        out[i] = scale · table[ids[i]]
-//   embedding_tiles  the same of a table in tiles, as it is for a head that shares it: weights.cuh
+//   embedding_tiles  out[i] = scale · table[ids[i]], of a table in tiles, as it is for a head that shares it: weights.cuh
 //   gather_rows      out[i] = x[rows[i]]
+//   place_drawn      ids[pending[i].row] = drawn[pending[i].drawn], or 0 where nothing was drawn (-1)
 //
-// out `[T, H]` f32; table `[V, H]` of f32 or 16 bits, or tiles; x `[S, H]` f32; ids and rows `[T]` below V and S (the caller checks); H
-// a multiple of 8. Must move 2 or 4 bytes in and 4 out an element; of tiles those of 16 rows.
+// out `[T, H]` f32; table `[V, H]` in tiles; x `[S, H]` f32; ids and rows `[T]` below V and S (the caller checks); H a multiple of 8. Must
+// move 4 bytes in and 4 out an element; of tiles those of 16 rows.
 // Launch: a block of 256 threads a row.
 #include "weights.cuh"
 
 #ifdef KERNEL_SHIM
-extern "C" void embedding_reference(float* out, const uint32_t* ids, const float* table, int rows, int width, float scale) {
-    for (int t = 0; t < rows; t++)
-        for (int i = 0; i < width; i++) out[t * width + i] = scale * table[ids[t] * width + i];
+extern "C" void gather_rows_reference(float* out, const uint32_t* rows, const float* x, int num_rows, int width) {
+    for (int t = 0; t < num_rows; t++)
+        for (int i = 0; i < width; i++) out[t * width + i] = x[rows[t] * width + i];
 }
 #endif
 
 constexpr int THREADS = 256;
 
-template <class T>
-DEVICE void embedding(Global<float> out, Global<const uint32_t> ids, Global<const T> table, int width, float scale) {
-    const int64_t id = ids[blockIdx.x];
+KERNEL(gather_rows, THREADS)(Global<float> out, Global<const uint32_t> rows, Global<const float> x, int width) {
+    const int64_t row = rows[blockIdx.x];
     for (int i = threadIdx.x * 8; i < width; i += THREADS * 8) {
         float v[8];
-        load8(table + id * width + i, v);
-#pragma unroll
-        for (int j = 0; j < 8; j++) v[j] *= scale;
+        load8(x + row * width + i, v);
         store8(out + int64_t(blockIdx.x) * width + i, v);
     }
 }
-
-#define KERNELS(T, NAME)                                                                                             \
-    KERNEL(embedding_##NAME, THREADS)                                                                                \
-    (Global<float> out, Global<const uint32_t> ids, Global<const T> table, int width, float scale) {                 \
-        embedding<T>(out, ids, table, width, scale);                                                                 \
-    }                                                                                                                \
-    EXPORT(embedding_##NAME)
-
-KERNELS(float, f32)
-KERNELS(f16, f16)
-KERNELS(bf16, bf16)
-
-KERNEL(gather_rows, THREADS)(Global<float> out, Global<const uint32_t> rows, Global<const float> x, int width) {
-    embedding<float>(out, rows, x, width, 1);
-}
 EXPORT(gather_rows)
+
+/// `pending` `[N, 2]`: rows, each once, and where in `drawn` their tokens are. Launch: a thread for each.
+KERNEL(place_drawn, THREADS)
+(Global<uint32_t> ids, Global<const uint32_t> pending, Global<const uint32_t> drawn, int num_pending) {
+    const int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i >= num_pending) return;
+    const uint32_t id = drawn[pending[2 * i + 1]];
+    ids[pending[2 * i]] = id == ~0u ? 0 : id;
+}
+EXPORT(place_drawn)
 
 /// A tile of the row's strip a warp. Values are rounded as the head's are.
 template <class T, class Format>

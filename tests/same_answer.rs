@@ -129,8 +129,7 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
         let mut answer = Answer::default();
         while answer.finish.is_none() {
             let plan = scheduler.schedule(now);
-            let ticket = runner.launch(plan).unwrap();
-            let output = runner.collect(ticket).unwrap();
+            let output = runner.step(plan).unwrap();
             now += Duration::from_micros(10_000 + 100 * plan.num_tokens() as u64);
             scheduler.commit(output.sampled, now, &mut committed);
             for event in committed.drain(..) {
@@ -186,6 +185,10 @@ impl Executor for Gated {
         let due = self.gate.send(rows.collect());
         let _ = due.and_then(|()| self.gate.send(Vec::new()));
         self.runner.launch(plan)
+    }
+
+    fn draw(&mut self, ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError> {
+        self.runner.draw(ticket, plan)
     }
 
     fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecutorError> {

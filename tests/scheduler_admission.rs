@@ -40,22 +40,26 @@ const ITL: Duration = Duration::from_millis(80);
 
 #[test]
 fn first_tokens_come_when_they_are_expected() {
-    for load in [0.5, 1.0, 3.0] {
+    for (load, looks_ahead) in [0.5, 1.0, 3.0]
+        .into_iter()
+        .flat_map(|load| [(load, false), (load, true)])
+    {
         let kind = Client {
             // Nobody is refused, and everybody is told.
             deadline: Some(3600 * SECOND),
             ..CHAT
         };
         // Until it has seen a few dozen requests it can only guess.
-        let fates = &serve(&chats(&mut Rng(11), 400, load, &kind))[50..];
+        let clients = chats(&mut Rng(11), 400, load, &kind);
+        let fates = &virtual_time::serve_with(CONFIG, 2048, &clients, looks_ahead)[50..];
         let errors = fates.iter().map(|fate| {
             let seconds = |time: Option<Duration>| time.expect("all are served").as_secs_f64();
             (seconds(fate.expected) / seconds(fate.ttft) - 1.0).abs()
         });
         let errors: Vec<f64> = errors.collect();
         let (p50, p90) = (percentile(errors.clone(), 50), percentile(errors, 90));
-        println!("load {load}: error P50 {p50:.3}, P90 {p90:.3}");
-        assert!(p90 <= 0.25, "load {load}: {p90}");
+        println!("load {load}, ahead {looks_ahead}: error P50 {p50:.3}, P90 {p90:.3}");
+        assert!(p90 <= 0.25, "load {load}, ahead {looks_ahead}: {p90}");
     }
 }
 

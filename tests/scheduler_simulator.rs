@@ -7,8 +7,8 @@ mod rng;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use flambeau::engine::Executor;
 use flambeau::engine::fake::FakeExecutor;
+use flambeau::engine::{Executor, Ticket};
 use flambeau::kv::{BlockId, BlockMove, BlockPool};
 use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
 use flambeau::scheduler::{Committed, Drafter, Scheduler, SchedulerConfig, Sequence, SequenceId};
@@ -90,6 +90,8 @@ struct Totals {
     drafted: u64,
     accepted: u64,
     scored: u64,
+    /// Steps that were planned while another was in flight.
+    ahead: u64,
 }
 
 struct Simulation {
@@ -99,6 +101,9 @@ struct Simulation {
     block_size: usize,
     scheduler: Scheduler,
     executor: FakeExecutor,
+    /// Whether steps are planned while another is in flight, and which is.
+    looks_ahead: bool,
+    drawn: Option<Ticket>,
     open: HashMap<SequenceId, Open>,
     /// What prompts may begin with: documents, and conversations that have ended.
     beginnings: Vec<Vec<u32>>,
@@ -114,6 +119,7 @@ impl Simulation {
         config: SchedulerConfig,
         (num_blocks, num_host_blocks): (usize, usize),
         block_size: usize,
+        looks_ahead: bool,
     ) -> Self {
         let mut rng = Rng(seed);
         let beginnings = (0..4)
@@ -131,6 +137,8 @@ impl Simulation {
             .with_drafter(Box::new(Prophet(Rng(seed)))),
             executor: FakeExecutor::new(num_blocks, block_size, VOCAB)
                 .with_host_arena(num_host_blocks),
+            looks_ahead,
+            drawn: None,
             open: HashMap::new(),
             beginnings,
             totals: Totals::default(),
@@ -141,7 +149,7 @@ impl Simulation {
     }
 
     fn run(mut self, num_requests: u64) -> Totals {
-        while self.next_id < num_requests || !self.open.is_empty() {
+        while self.next_id < num_requests || !self.open.is_empty() || self.drawn.is_some() {
             // Arrivals come in bursts, kept near what can be open, so that the queue is long but bounded.
             while self.next_id < num_requests
                 && self.open.len() < 4 * self.config.max_num_seqs
@@ -233,15 +241,38 @@ impl Simulation {
         if self.rng.below(500) == 0 {
             self.scheduler.clear_prefix_cache();
         }
-        self.scheduler.schedule(now);
+        let launched = match self.drawn.is_none() || self.scheduler.can_plan_ahead(now) {
+            true => self.launch(now),
+            false => None,
+        };
+        if let Some(ticket) = self.drawn.take() {
+            self.collect(ticket);
+        }
+        // A step behind one that failed is given up with it.
+        if let Some(ticket) = launched.filter(|_| !self.scheduler.plan().is_empty()) {
+            self.executor.draw(&ticket, self.scheduler.plan()).unwrap();
+            match self.looks_ahead {
+                true => self.drawn = Some(ticket),
+                false => self.collect(ticket),
+            }
+        }
+        self.step += 1;
+    }
+
+    fn launch(&mut self, now: Duration) -> Option<Ticket> {
+        let is_empty = self.scheduler.schedule(now).is_empty();
         self.check("planned");
-        let plan = self.scheduler.plan();
         let (seed, step) = (self.seed, self.step);
         assert!(
-            !plan.is_empty() || self.open.is_empty(),
+            !is_empty || self.open.is_empty() || self.drawn.is_some(),
             "seed {seed}, step {step}: idle with {} open",
             self.open.len()
         );
+        if is_empty {
+            return None;
+        }
+        let plan = self.scheduler.newest_plan();
+        self.totals.ahead += u64::from(!plan.pending.is_empty());
         for &slot in &plan.slot_mapping {
             let block = BlockId(slot / self.block_size as u32);
             let is_shared = self.scheduler.pool().is_written(block);
@@ -252,21 +283,26 @@ impl Simulation {
         }
         let is_copy = |block_move: &&BlockMove| matches!(block_move, BlockMove::Copy { .. });
         self.totals.copies += plan.block_moves.iter().filter(is_copy).count();
+        Some(self.executor.launch(plan).unwrap())
+    }
+
+    fn collect(&mut self, ticket: Ticket) {
+        let now = self.now();
+        let output = self.executor.collect(ticket).unwrap();
         if self.rng.below(200) == 0 {
-            for id in &plan.sequences {
-                self.open.remove(id).unwrap();
-                self.totals.failed += 1;
+            for id in &self.scheduler.plan().sequences {
+                // One that has ended, or was cancelled, may be there as well.
+                if self.open.remove(id).is_some() {
+                    self.totals.failed += 1;
+                }
             }
-            self.scheduler.abandon_step();
+            self.scheduler.abandon_step(now);
         } else {
-            let ticket = self.executor.launch(plan).unwrap();
-            let output = self.executor.collect(ticket).unwrap();
             self.scheduler
                 .commit(output.sampled, now + STEP, &mut self.committed);
             self.take_in();
         }
         self.check("committed");
-        self.step += 1;
     }
 
     fn check(&self, when: &str) {
@@ -322,7 +358,7 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
     let mut rng = Rng(2026);
     let mut all = Totals::default();
     // Three times every combination of what can be on or off.
-    for seed in 0..48 {
+    for seed in 0..96 {
         let is_on = |bit: u64| seed >> bit & 1 == 0;
         let max_num_seqs = 1 + rng.below(24);
         let block_size = [1, 4, 16][rng.below(3)];
@@ -344,7 +380,10 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
             false => 0,
         };
         let blocks = (num_blocks, num_host_blocks);
-        let totals = Simulation::new(seed, config, blocks, block_size).run(2_100);
+        let totals = Simulation::new(seed, config, blocks, block_size, is_on(4)).run(1_050);
+        if !is_on(4) {
+            assert_eq!(totals.ahead, 0);
+        }
         if !config.prefix_cache {
             assert_eq!((totals.cached_tokens, totals.copies), (0, 0));
         }
@@ -365,9 +404,10 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         all.drafted += totals.drafted;
         all.accepted += totals.accepted;
         all.scored += totals.scored;
+        all.ahead += totals.ahead;
     }
     let ended = all.finished + all.cancelled + all.failed + all.refused + all.expired;
-    assert_eq!(ended, 48 * 2_100, "every request ends exactly once");
+    assert_eq!(ended, 96 * 1_050, "every request ends exactly once");
     let Totals {
         cancelled,
         failed,
@@ -381,14 +421,15 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         loads,
         drafted,
         accepted,
+        ahead,
         ..
     } = all;
     println!(
-        "{cancelled} cancelled, {failed} failed, {refused} refused, {expired} expired, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies, {saves} saves, {loads} loads, {accepted} of {drafted} drafted tokens right"
+        "{cancelled} cancelled, {failed} failed, {refused} refused, {expired} expired, {preemptions} preemptions, {cached_tokens} tokens cached, {evictions} evictions, {copies} copies, {saves} saves, {loads} loads, {accepted} of {drafted} drafted tokens right, {ahead} steps ahead"
     );
     assert!(preemptions > 1_000, "the pools were meant to be too small");
     assert!(cancelled > 1_000 && failed > 1_000 && all.scored > 1_000);
-    assert!(refused > 1_000 && expired > 10);
+    assert!(refused > 1_000 && expired > 10 && ahead > 5_000);
     assert!(cached_tokens > 20_000 && evictions > 10_000 && copies > 1_000);
     assert!(saves > 5_000 && loads > 1_000);
     assert!(accepted > 10_000 && drafted > accepted + 1_000);
@@ -403,8 +444,7 @@ fn run(
     let (mut num_computed, mut committed) = (0, Vec::new());
     while !scheduler.schedule(Duration::ZERO).is_empty() {
         num_computed += scheduler.plan().num_tokens();
-        let ticket = executor.launch(scheduler.plan()).unwrap();
-        let output = executor.collect(ticket).unwrap();
+        let output = executor.step(scheduler.plan()).unwrap();
         scheduler.commit(output.sampled, Duration::ZERO, &mut committed);
         for event in committed.drain(..) {
             served(&event);
@@ -496,8 +536,7 @@ fn a_failed_step_misleads_nobody_who_was_not_in_it() {
     let long: Vec<u32> = (200..500).collect();
     add(&mut scheduler, 1, &long, 1, "a");
     for _ in 0..3 {
-        let ticket = executor.launch(scheduler.schedule(Duration::ZERO)).unwrap();
-        let output = executor.collect(ticket).unwrap();
+        let output = executor.step(scheduler.schedule(Duration::ZERO)).unwrap();
         scheduler.commit(output.sampled, Duration::ZERO, &mut Vec::new());
     }
     let first: Vec<u32> = (500..600).collect();
@@ -507,7 +546,7 @@ fn a_failed_step_misleads_nobody_who_was_not_in_it() {
     let plan = scheduler.schedule(Duration::ZERO);
     assert_eq!(plan.sequences, [SequenceId(2)]);
     assert_eq!(plan.block_moves.len(), 1);
-    scheduler.abandon_step();
+    scheduler.abandon_step(Duration::ZERO);
     scheduler.check().unwrap();
     let mut answers = HashMap::new();
     run(&mut scheduler, &mut executor, |event| {
@@ -567,8 +606,7 @@ fn long_prompt_beside_streams(target_itl: Option<Duration>) -> (Duration, Durati
         let far: u32 = plan.positions.iter().map(|position| position / 16).sum();
         let micros = 4000 + 1000 * plan.num_tokens() as u64 + u64::from(far);
         let time = Duration::from_micros(micros);
-        let ticket = executor.launch(plan).unwrap();
-        let output = executor.collect(ticket).unwrap();
+        let output = executor.step(plan).unwrap();
         now += time;
         committed.clear();
         scheduler.commit(output.sampled, now, &mut committed);
@@ -613,8 +651,7 @@ fn decodes_are_never_held_up_by_a_long_prompt() {
         if step == 1 {
             add(&mut scheduler, 1, 300);
         }
-        let ticket = executor.launch(scheduler.schedule(Duration::ZERO)).unwrap();
-        let output = executor.collect(ticket).unwrap();
+        let output = executor.step(scheduler.schedule(Duration::ZERO)).unwrap();
         committed.clear();
         scheduler.commit(output.sampled, Duration::ZERO, &mut committed);
         assert!(

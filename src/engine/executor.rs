@@ -22,15 +22,32 @@ pub struct ExecutorError(pub String);
 
 /// Computes steps. Host data only: plans in, tokens out.
 ///
-/// `launch` may return before the work is done, so that a device can be kept one step ahead; `collect` waits for it.
-/// A panic in either is caught by the engine, which fails what is open and builds a new executor.
+/// A step is launched, drawn and collected. `launch` and `draw` may return before the work is done, so that a device can be kept a step
+/// ahead: the engine launches the next step before it collects this one, and draws it after. So what rows are drawn with (masks,
+/// the tokens so far) is known by then, and the step itself computes with the tokens that this one draws.
+/// A panic in any of them is caught by the engine, which fails what is open and builds a new executor.
 pub trait Executor {
-    /// Starts computing `plan`: moves its blocks, in order, then computes its rows. The plan may be rebuilt once this
-    /// returns.
+    /// Whether a step may be launched while the one before is not collected.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// Starts computing `plan`: moves its blocks, in order, then computes its rows, those of [`StepPlan::pending`] with what the step
+    /// before draws. A step that was launched and not drawn is forgotten.
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError>;
 
-    /// Waits for a launched step and takes its tokens.
+    /// Starts drawing what was launched last; `plan` is that step's, with all its tokens.
+    fn draw(&mut self, ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError>;
+
+    /// Waits for a drawn step and takes its tokens.
     fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecutorError>;
+
+    /// Computes a step from its beginning to its end.
+    fn step(&mut self, plan: &StepPlan) -> Result<StepOutput, ExecutorError> {
+        let ticket = self.launch(plan)?;
+        self.draw(&ticket, plan)?;
+        self.collect(ticket)
+    }
 }
 
 /// Builds an executor on the engine's thread: at the start, and again after a panic.

@@ -20,6 +20,9 @@ pub struct FakeExecutor {
     cache: Vec<u32>,
     host: Vec<u32>,
     hook: Option<Hook>,
+    looks_ahead: bool,
+    /// What the last step drew.
+    drawn: Vec<Option<u32>>,
     in_flight: Option<StepOutput>,
 }
 
@@ -32,6 +35,8 @@ impl FakeExecutor {
             cache: vec![u32::MAX; num_blocks * block_size],
             host: Vec::new(),
             hook: None,
+            looks_ahead: false,
+            drawn: Vec::new(),
             in_flight: None,
         }
     }
@@ -45,6 +50,12 @@ impl FakeExecutor {
     /// Calls `hook` before each step.
     pub fn with_hook(mut self, hook: Hook) -> Self {
         self.hook = Some(hook);
+        self
+    }
+
+    /// Lets the engine launch a step before it collects the one before.
+    pub fn with_lookahead(mut self) -> Self {
+        self.looks_ahead = true;
         self
     }
 
@@ -119,6 +130,10 @@ impl FakeExecutor {
 }
 
 impl Executor for FakeExecutor {
+    fn looks_ahead(&self) -> bool {
+        self.looks_ahead
+    }
+
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
         if let Some(hook) = &mut self.hook {
             hook(plan)?;
@@ -143,13 +158,24 @@ impl Executor for FakeExecutor {
         for (&token, &slot) in plan.token_ids.iter().zip(&plan.slot_mapping) {
             self.cache[slot as usize] = token;
         }
-        let sampled = plan
-            .samples
-            .iter()
-            .map(|row| self.sample(plan, row))
-            .collect();
-        self.in_flight = Some(StepOutput { sampled });
+        for pending in &plan.pending {
+            let slot = plan.slot_mapping[pending.row_idx as usize];
+            let drawn = self.drawn[pending.drawn_idx as usize];
+            // Where nothing was drawn the sequence ends, and any token will do.
+            self.cache[slot as usize] = drawn.unwrap_or(0);
+        }
         Ok(Ticket(0))
+    }
+
+    fn draw(&mut self, _ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError> {
+        let rows = plan.samples.iter();
+        let sampled: Vec<_> = rows.map(|row| self.sample(plan, row)).collect();
+        let ids = sampled
+            .iter()
+            .map(|token| token.as_ref().map(|token| token.token_id));
+        self.drawn = ids.collect();
+        self.in_flight = Some(StepOutput { sampled });
+        Ok(())
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {

@@ -12,6 +12,7 @@ mod encoder;
 mod event;
 mod executor;
 pub mod fake;
+mod guarded;
 mod handle;
 mod masks;
 mod places;

@@ -1,7 +1,7 @@
-//! The engine's thread: schedule → execute → commit, until told to stop.
+//! The engine's thread: schedule → execute → commit, until told to stop. Where the executor looks ahead, the next step is scheduled and
+//! launched before the one that runs is committed.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::guarded::{Guarded, StepFailure};
 use super::handle::Status;
 use super::masks::{Constrained, MaskThreads};
-use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput};
-use crate::scheduler::{Committed, Refusal, Scheduler, Sequence, SequenceId, StepPlan};
+use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
+use crate::scheduler::{Committed, Refusal, Scheduler, Sequence, SequenceId};
 use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 
 /// What the front sends.
@@ -27,10 +28,8 @@ pub(super) enum Message {
     Stop,
 }
 
-enum StepFailure {
-    Failed(ExecutorError),
-    Panicked(String),
-}
+/// A step that was launched, or could not be.
+type Launched = Result<Ticket, ExecutorError>;
 
 /// Messages taken in before a step.
 const MAX_MESSAGES: usize = 256;
@@ -45,9 +44,9 @@ const SINK: &str = "a running sequence has a sink: this is a bug";
 /// Everything the thread owns.
 pub(super) struct EngineLoop {
     scheduler: Scheduler,
-    /// `None` only while it is rebuilt, so that two never hold their memory at once.
-    executor: Option<Box<dyn Executor>>,
-    factory: ExecutorFactory,
+    executor: Guarded,
+    /// The step that is drawn and not collected.
+    drawn: Option<Ticket>,
     inbox: mpsc::Receiver<Message>,
     open: HashMap<SequenceId, Open>,
     masks: MaskThreads,
@@ -74,8 +73,8 @@ impl EngineLoop {
         })?;
         Ok(Self {
             scheduler,
-            executor: Some(executor),
-            factory,
+            executor: Guarded::new(executor, factory),
+            drawn: None,
             inbox,
             open: HashMap::new(),
             masks,
@@ -91,21 +90,68 @@ impl EngineLoop {
         while self.receive() {
             self.remove_cancelled();
             self.expire();
-            self.scheduler.schedule(self.status.started.elapsed());
-            self.publish();
-            let plan = self.scheduler.plan();
-            if plan.is_empty() {
-                continue;
+            let launched = self.launch()?;
+            self.collect()?;
+            self.draw(launched)?;
+            if !self.executor.looks_ahead() {
+                self.collect()?;
             }
-            let executor = self
-                .executor
-                .as_deref_mut()
-                .expect("rebuild leaves one or ends the loop: this is a bug");
-            match execute(executor, plan) {
-                Ok(output) => self.commit(output),
-                Err(StepFailure::Failed(error)) => self.fail_step(&error),
-                Err(StepFailure::Panicked(message)) => self.rebuild(&message)?,
-            }
+        }
+        Ok(())
+    }
+
+    /// Plans the next step and launches it, unless there is none, or the step in flight must end first.
+    fn launch(&mut self) -> Result<Option<Launched>, ExecutorError> {
+        let now = self.status.started.elapsed();
+        if self.drawn.is_some() && !self.scheduler.can_plan_ahead(now) {
+            return Ok(None);
+        }
+        let is_empty = self.scheduler.schedule(now).is_empty();
+        self.publish();
+        if is_empty {
+            return Ok(None);
+        }
+        match self.executor.launch(self.scheduler.newest_plan()) {
+            Ok(ticket) => Ok(Some(Ok(ticket))),
+            // The step in flight has to do with it no more than with any other.
+            Err(StepFailure::Failed(error)) => Ok(Some(Err(error))),
+            Err(StepFailure::Panicked(message)) => self.rebuild(&message).map(|()| None),
+        }
+    }
+
+    /// Draws a launched step, unless the one before has failed and it was given up as well.
+    fn draw(&mut self, launched: Option<Launched>) -> Result<(), ExecutorError> {
+        let Some(launched) = launched.filter(|_| !self.scheduler.plan().is_empty()) else {
+            return Ok(());
+        };
+        let drawn = launched.map_err(StepFailure::Failed).and_then(|ticket| {
+            let drawn = self.executor.draw(&ticket, self.scheduler.plan());
+            drawn.map(|()| ticket)
+        });
+        match drawn {
+            Ok(ticket) => self.drawn = Some(ticket),
+            Err(failure) => self.fail(failure)?,
+        }
+        Ok(())
+    }
+
+    /// Waits for the step that is drawn, and commits it.
+    fn collect(&mut self) -> Result<(), ExecutorError> {
+        let Some(ticket) = self.drawn.take() else {
+            return Ok(());
+        };
+        let num_rows = self.scheduler.plan().samples.len();
+        match self.executor.collect(ticket, num_rows) {
+            Ok(output) => self.commit(output),
+            Err(failure) => self.fail(failure)?,
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, failure: StepFailure) -> Result<(), ExecutorError> {
+        match failure {
+            StepFailure::Failed(error) => self.fail_step(&error),
+            StepFailure::Panicked(message) => self.rebuild(&message)?,
         }
         Ok(())
     }
@@ -114,7 +160,7 @@ impl EngineLoop {
     fn receive(&mut self) -> bool {
         // Who has left is no part of the crowd that newcomers are measured against.
         self.remove_cancelled();
-        if self.open.is_empty() {
+        if self.open.is_empty() && self.drawn.is_none() {
             self.publish();
             let Ok(message) = self.inbox.recv() else {
                 return false;
@@ -280,7 +326,8 @@ impl EngineLoop {
                 open.sink.fail(EngineError::Step(error.to_string()));
             }
         }
-        self.scheduler.abandon_step();
+        let now = self.status.started.elapsed();
+        self.scheduler.abandon_step(now);
     }
 
     /// Ends every open request, since what the executor held can't be trusted any more, and builds a new one.
@@ -289,42 +336,10 @@ impl EngineLoop {
         for (_, open) in self.open.drain() {
             open.sink.fail(EngineError::Panic);
         }
-        self.scheduler.abandon_step();
+        self.drawn = None;
+        self.scheduler.abandon_step(self.status.started.elapsed());
         self.scheduler.remove(|_| true);
         self.scheduler.clear_prefix_cache();
-        let rebuilt = catch_unwind(AssertUnwindSafe(|| {
-            self.executor = None;
-            (self.factory)()
-        }));
-        let executor =
-            rebuilt.unwrap_or_else(|panic| Err(ExecutorError(panic_message(&*panic))))?;
-        self.executor = Some(executor);
-        Ok(())
+        self.executor.rebuild()
     }
-}
-
-fn execute(executor: &mut dyn Executor, plan: &StepPlan) -> Result<StepOutput, StepFailure> {
-    let step = AssertUnwindSafe(|| {
-        executor
-            .launch(plan)
-            .and_then(|ticket| executor.collect(ticket))
-    });
-    match catch_unwind(step) {
-        Ok(Ok(output)) if output.sampled.len() == plan.samples.len() => Ok(output),
-        Ok(Ok(output)) => Err(StepFailure::Failed(ExecutorError(format!(
-            "{} tokens were drawn for {} rows",
-            output.sampled.len(),
-            plan.samples.len()
-        )))),
-        Ok(Err(error)) => Err(StepFailure::Failed(error)),
-        Err(panic) => Err(StepFailure::Panicked(panic_message(&*panic))),
-    }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
 }

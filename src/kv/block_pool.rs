@@ -22,10 +22,12 @@ pub struct BlockPool {
     pub(super) idle: IdleList,
     pub(super) tree: PrefixTree,
     pub(super) host: HostArena,
-    /// What the next step has to do first.
-    moves: Vec<BlockMove>,
-    /// Blocks whose content the next step brings about.
-    fresh: Vec<BlockId>,
+    /// What the step being planned has to do first.
+    pub(super) moves: Vec<BlockMove>,
+    /// Blocks named since its planning began: that step, or one before it, brings about their content.
+    pub(super) fresh: Vec<BlockId>,
+    /// Those named before, whose content a step in flight brings about.
+    pub(super) in_flight: Vec<BlockId>,
     num_evictions: u64,
     num_saves: u64,
     num_loads: u64,
@@ -47,6 +49,7 @@ impl BlockPool {
             host: HostArena::new(0),
             moves: Vec::new(),
             fresh: Vec::new(),
+            in_flight: Vec::new(),
             num_evictions: 0,
             num_saves: 0,
             num_loads: 0,
@@ -227,38 +230,13 @@ impl BlockPool {
         self.moves.push(BlockMove::Copy { from, to });
     }
 
-    /// What the next step has to do first, in this order.
-    pub fn moves(&self) -> &[BlockMove] {
-        &self.moves
-    }
-
-    /// The step is done: what it was to bring about is there.
-    pub fn step_done(&mut self) {
-        self.moves.clear();
-        for block in self.fresh.drain(..) {
-            self.tree.mark_written(block);
-        }
-    }
-
-    /// The step failed: nobody knows what is in the blocks and slots that it was to fill.
-    pub fn step_failed(&mut self) {
-        for block in std::mem::take(&mut self.fresh) {
-            self.forget(block);
-        }
-        for block_move in std::mem::take(&mut self.moves) {
-            if let BlockMove::Save { slot, .. } = block_move {
-                self.host.forget(slot);
-            }
-        }
-    }
-
     /// Whether a block's content may be in use by several: it must not be written to any more.
     pub fn is_written(&self, block: BlockId) -> bool {
         self.tree.is_written(block)
     }
 
     /// Takes a block's name away, because its content is not what the name says.
-    fn forget(&mut self, block: BlockId) {
+    pub(super) fn forget(&mut self, block: BlockId) {
         if self.tree.contains(block) {
             self.tree.remove(block);
             if self.ref_counts[block.0 as usize] == 0 {
@@ -280,6 +258,12 @@ impl BlockPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn moves(pool: &mut BlockPool) -> Vec<BlockMove> {
+        let mut moves = Vec::new();
+        pool.take_moves(&mut moves);
+        moves
+    }
 
     #[test]
     fn allocation_is_all_or_nothing() {
@@ -312,7 +296,7 @@ mod tests {
         for (i, &block) in table.iter().enumerate() {
             assert!(pool.name(block, root, name(i as u32), &[i as u32; 2]));
         }
-        pool.step_done();
+        pool.step_done(true);
         pool.release(table[1]);
         pool.release(table[0]);
         assert_eq!((pool.num_free(), pool.num_named()), (3, 2));
@@ -339,15 +323,15 @@ mod tests {
         let (a, b) = (root.child(&[1, 1]), root.child(&[2, 2]));
         let mut table = Vec::new();
         assert!(pool.allocate(1, &mut table) && pool.name(table[0], root, a, &[1, 1]));
-        pool.step_done();
+        pool.step_done(true);
         pool.release(table[0]);
         // The one block is needed for other content.
         table.clear();
         assert!(pool.allocate(1, &mut table));
         let (block, slot) = (table[0], BlockId(0));
-        assert_eq!(pool.moves(), [BlockMove::Save { block, slot }]);
+        assert_eq!(moves(&mut pool), [BlockMove::Save { block, slot }]);
         assert!(pool.name(block, root, b, &[2, 2]) && !pool.load(block, root, a, &[1, 1]));
-        pool.step_done();
+        pool.step_done(true);
         pool.release(block);
         table.clear();
         // Content that is about to be wanted makes no room for what is thrown out meanwhile.
@@ -358,9 +342,10 @@ mod tests {
             "one slot holds one block"
         );
         assert!(pool.load(block, root, b, &[2, 2]));
-        assert_eq!(pool.moves().last(), Some(&BlockMove::Load { slot, block }));
-        pool.step_failed();
-        assert!(pool.moves().is_empty() && !pool.is_known(a) && !pool.is_known(b));
+        let moves = moves(&mut pool);
+        assert_eq!(moves.last(), Some(&BlockMove::Load { slot, block }));
+        pool.steps_failed(moves.iter());
+        assert!(!pool.is_known(a) && !pool.is_known(b));
         pool.check(table.iter().copied()).unwrap();
     }
 

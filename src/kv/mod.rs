@@ -20,6 +20,7 @@ mod check;
 mod host_arena;
 mod idle_list;
 mod prefix_tree;
+mod steps;
 
 pub use block_hash::{BlockHash, HashChain};
 pub use block_move::BlockMove;

@@ -13,6 +13,7 @@ use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
 use super::{Divisors, ExpertsConfig, Importance, Limits, ModelConfig, Weights};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Slice;
 use crate::ops::{
     AttentionBatch, AttentionParams, KvCache, LinearGroup, LinearPart, Numbers, QkNorm, RopeTable,
     Routing, Tensor, Vector, add_low_rank, add_rms_norm, combine_experts, embedding,
@@ -114,14 +115,19 @@ impl Decoder {
     }
 
     /// Computes one step: stores the keys and values of its `T` rows and returns the logits of its `B` sample rows,
-    /// `[B, V]` float32, in a buffer that the next step overwrites. `None` when no row is sampled.
-    pub fn forward(&self, plan: &StepPlan) -> Result<Option<Tensor>> {
+    /// `[B, V]` float32, in a buffer that the next step overwrites. `None` when no row is sampled. `drawn` is where a card has, or is
+    /// going to have, the tokens that the step before draws; without it the plan may have no [`StepPlan::pending`] rows.
+    pub fn forward(&self, plan: &StepPlan, drawn: Option<&Slice>) -> Result<Option<Tensor>> {
         let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
         let mut step = Step::new(plan, &sampled_rows, &self.limits)?;
         let all_adapters = AdapterRows::of_step(plan)?;
         let sampled_adapters = all_adapters.select(&sampled_rows);
-        if let Some(card) = &self.card {
-            card.send(&mut step, plan, &sampled_rows)?;
+        match (&self.card, drawn) {
+            (Some(card), drawn) => card.send(&mut step, plan, &sampled_rows, drawn)?,
+            (None, _) if !plan.pending.is_empty() => {
+                bail!("the plan has tokens of a step in flight, and the CPU has none")
+            }
+            (None, _) => {}
         }
         self.move_blocks(&plan.block_moves)?;
         let mut hidden = self.buffers.hidden.narrow(0, plan.num_tokens())?;

@@ -65,7 +65,7 @@ pub fn perplexity(
         }
         let first = window / 2;
         let plan = plan(&tokens, first, decoder.limits.block_size);
-        let Some(logits) = decoder.forward(&plan)? else {
+        let Some(logits) = decoder.forward(&plan, None)? else {
             bail!("a step with samples gives logits: this is a bug");
         };
         for (row, next) in logits.to_rows()?.iter().zip(&tokens[first + 1..]) {

@@ -7,16 +7,18 @@ use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::constraint::TokenMask;
 use crate::engine::{Executor, ExecutorError, StepOutput, Ticket};
+use crate::ops::Tensor;
 use crate::sample::{CardSampler, RowContext, sample};
 use crate::scheduler::StepPlan;
 
-/// Runs steps, one at a time. On the CPU `launch` computes and `collect` hands over; on a card `launch` asks for all of it and `collect`
-/// waits.
+/// Runs steps. On the CPU `launch` and `draw` compute and `collect` hands over; on a card they ask for all of it and `collect` waits.
 pub struct Runner {
     decoder: Decoder,
     cpu: Cpu,
     /// Where a card draws.
     card: Option<CardSampler>,
+    /// Of the step that was launched last.
+    logits: Option<Tensor>,
     in_flight: Option<InFlight>,
 }
 
@@ -43,12 +45,13 @@ impl Runner {
             decoder,
             cpu,
             card,
+            logits: None,
             in_flight: None,
         })
     }
 
-    fn step(&mut self, plan: &StepPlan) -> candle_core::Result<InFlight> {
-        let Some(logits) = self.decoder.forward(plan)? else {
+    fn sample(&mut self, plan: &StepPlan) -> candle_core::Result<InFlight> {
+        let Some(logits) = self.logits.take() else {
             return Ok(match &self.card {
                 Some(_) => InFlight::Computing,
                 None => InFlight::Done(StepOutput::default()),
@@ -89,10 +92,21 @@ impl Runner {
 }
 
 impl Executor for Runner {
+    fn looks_ahead(&self) -> bool {
+        self.card.is_some()
+    }
+
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
-        let step = self.step(plan).map_err(|error| self.failed(&error))?;
-        self.in_flight = Some(step);
+        let drawn = self.card.as_ref().map(CardSampler::tokens);
+        let logits = self.decoder.forward(plan, drawn);
+        self.logits = logits.map_err(|error| self.failed(&error))?;
         Ok(Ticket(0))
+    }
+
+    fn draw(&mut self, _ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError> {
+        let step = self.sample(plan).map_err(|error| self.failed(&error))?;
+        self.in_flight = Some(step);
+        Ok(())
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {

@@ -8,7 +8,7 @@ use super::{Limits, ModelConfig};
 use crate::backend::cuda::{Cuda, Slice};
 use crate::ops::{
     AttentionBatch, NumberBuffer, Numbers, Slots, check_heads_for_card, check_kv_dtype_for_card,
-    max_partial_bytes,
+    max_partial_bytes, place_drawn,
 };
 use crate::scheduler::StepPlan;
 
@@ -119,13 +119,23 @@ impl CardSteps {
         })
     }
 
-    /// Sends a step's numbers, in the order of what is asked of the card.
+    /// Sends a step's numbers, in the order of what is asked of the card. Tokens that are pending are taken from `drawn`.
     ///
     /// # Errors
     /// If the card has no room or fails.
-    pub fn send(&self, step: &mut Step<'_>, plan: &StepPlan, sampled_rows: &[u32]) -> Result<()> {
+    pub fn send(
+        &self,
+        step: &mut Step<'_>,
+        plan: &StepPlan,
+        sampled_rows: &[u32],
+        drawn: Option<&Slice>,
+    ) -> Result<()> {
         let mut numbers = self.numbers.borrow_mut();
         numbers.clear();
+        let pending: Vec<u32> = (plan.pending.iter())
+            .flat_map(|pending| [pending.row_idx, pending.drawn_idx])
+            .collect();
+        let pending = numbers.push(&pending);
         let (ids, positions, slots, rows) = (
             numbers.push(&plan.token_ids),
             numbers.push(&plan.positions),
@@ -139,6 +149,11 @@ impl CardSteps {
         let sampled_batch = cut(&step.sampled_batch, &mut numbers)?;
         numbers.send()?;
         step.token_ids.put_on_card(numbers.slice(&ids)?);
+        match drawn {
+            Some(drawn) => place_drawn(&step.token_ids, &numbers.slice(&pending)?, drawn)?,
+            None if plan.pending.is_empty() => {}
+            None => bail!("the plan has tokens of a step in flight, and there is none"),
+        }
         step.positions.put_on_card(numbers.slice(&positions)?);
         step.slots.put_on_card(numbers.slice(&slots)?);
         step.sampled_rows.put_on_card(numbers.slice(&rows)?);

@@ -48,6 +48,5 @@ pub fn warm_up(runner: &mut Runner, limits: &Limits) -> Result<(), ExecutorError
         history: vec![0],
         ..StepPlan::default()
     };
-    let ticket = runner.launch(&plan)?;
-    runner.collect(ticket).map(|_| ())
+    runner.step(&plan).map(|_| ())
 }

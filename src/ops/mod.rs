@@ -18,6 +18,7 @@ mod layer_norm;
 mod linear;
 mod low_rank;
 mod numbers;
+mod place_drawn;
 mod rms_norm;
 mod rope;
 mod rope_store;
@@ -45,6 +46,7 @@ pub use linear::{LinearGroup, LinearPart, PackedWeight, WeightFormat, matmul, ma
 pub use linear::{TileFormat, TiledWeight};
 pub use low_rank::{LowRank, LowRankGroup, add_low_rank};
 pub use numbers::{NumberBuffer, Numbers};
+pub use place_drawn::place_drawn;
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope::{RopeStyle, RopeTable};
 pub use rope_store::{QkNorm, rope_store};

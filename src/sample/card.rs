@@ -143,6 +143,11 @@ impl CardSampler {
         Ok(())
     }
 
+    /// Where the tokens are that the last launch draws, in the order of its rows; [`u32::MAX`] where nothing could be drawn.
+    pub fn tokens(&self) -> &Slice {
+        &self.drawn
+    }
+
     /// Waits for everything that was asked of the card.
     ///
     /// # Errors

@@ -229,7 +229,8 @@ impl Scheduler {
         let each = num_tokens / (running.len() as f64 + more.num_sequences);
         let capacity = (self.pool.num_blocks() * self.pool.block_size()) as f64;
         let rank = self.waiting.rank(sequence, now);
-        Forecast::new(
+        let time_left = (self.in_flight).time_left(&self.cost, self.last_commit, now);
+        let forecast = Forecast::new(
             &self.config,
             &self.cost,
             &running,
@@ -237,7 +238,8 @@ impl Scheduler {
             self.admission.stop_rate(),
             self.draft_yield,
             |other| self.waiting.rank(other, now) <= rank,
-        )
+        );
+        forecast.after(time_left)
     }
 
     /// Takes out the sequences whose deadlines passed before they were given any work.

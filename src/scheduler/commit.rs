@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::in_flight::Part;
 use super::{Scheduler, Sequence, SequenceId};
 use crate::kv::BlockMove;
 use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
@@ -28,92 +29,132 @@ impl Committed {
 }
 
 impl Scheduler {
-    /// Takes in the tokens drawn for the plan's sample rows, in their order, and appends what they led to.
+    /// Takes in the tokens that the oldest step in flight drew for its plan's sample rows, in their order, and appends what they led to.
+    /// Rows of sequences that are gone, or lost their blocks since, count for nothing: these draw the same tokens again.
     pub fn commit(
         &mut self,
         sampled: Vec<Option<SampledToken>>,
         now: Duration,
         committed: &mut Vec<Committed>,
     ) {
+        let step = (self.in_flight.pop()).expect("a step is in flight: this is a bug");
         assert_eq!(
             sampled.len(),
-            self.plan.samples.len(),
+            step.plan.samples.len(),
             "one token a sample row: this is a bug"
         );
-        debug_assert!(
-            (self
-                .running
-                .iter()
-                .filter(|s| s.num_scheduled_tokens > 0)
-                .map(|s| s.id))
-            .eq(self.plan.sequences.iter().copied()),
-            "nobody comes or goes while a step is computed: this is a bug"
-        );
         // A step that moves blocks between the cache and the host says little about what its rows take.
-        let mut moves = self.plan.block_moves.iter();
+        let mut moves = step.plan.block_moves.iter();
         if moves.all(|block_move| matches!(block_move, BlockMove::Copy { .. })) {
-            let time = now.saturating_sub(self.planned_at);
-            self.cost.learn(self.budget.size(), time);
+            // One that was planned ahead has waited for the one before.
+            let begun = step.planned_at.max(self.last_commit);
+            self.cost.learn(step.size, now.saturating_sub(begun));
+        }
+        self.last_commit = now;
+        if let Some(behind) = self.in_flight.oldest_mut() {
+            behind.settle(&sampled);
         }
         let mut sampled = sampled.into_iter();
         let (drafted_before, accepted_before) = (self.num_drafted, self.num_accepted);
-        let mut num_decodes = 0;
-        let max_model_len = self.config.max_model_len;
-        let (pool, waiting) = (&mut self.pool, &mut self.waiting);
-        self.running.retain_mut(|sequence| {
-            let mut rows = sampled.by_ref().take(sequence.num_samples());
-            let is_scored = sequence.take_scores(&mut rows);
-            let num_drafted = sequence.draft.scheduled().len();
-            sequence.num_computed_tokens += sequence.num_scheduled_known();
+        let (mut num_decodes, mut guess) = (0, 0);
+        for (&id, &part) in step.plan.sequences.iter().zip(&step.parts) {
+            let num_rows = part.num_scored + part.num_drawn;
+            let rows = sampled.by_ref().take(num_rows);
+            let Some(i) = self.find_running(id, guess) else {
+                rows.for_each(drop);
+                continue;
+            };
+            guess = i + 1;
+            let sequence = &mut self.running[i];
+            if sequence.num_lives != part.life {
+                rows.for_each(drop);
+                continue;
+            }
             let num_before = committed.len();
-            sequence.take_tokens(rows, is_scored, now, max_model_len, committed);
+            sequence.take_rows(part, rows, now, self.config.max_model_len, committed);
             let num_given = committed.len() - num_before;
             if num_given > 0 {
                 sequence.draft.note_given(num_given);
                 num_decodes += 1;
             }
-            self.num_drafted += num_drafted as u64;
+            self.num_drafted += part.num_drawn.saturating_sub(1) as u64;
             self.num_accepted += num_given.saturating_sub(1) as u64;
-            sequence.unschedule();
-            sequence.settle_blocks(pool);
-            let is_over = committed[num_before..]
+            sequence.draft.clear();
+            sequence.settle_blocks(&mut self.pool);
+            if committed[num_before..]
                 .last()
-                .is_some_and(Committed::is_last);
-            if is_over {
+                .is_some_and(Committed::is_last)
+            {
                 let finish = committed.last().and_then(|event| event.finish);
-                let has_stopped = finish != Some(FinishReason::Length);
-                (self.admission).ended(sequence.num_output_tokens(), has_stopped);
-                sequence.release_blocks(pool);
-                waiting.end(sequence);
+                self.end(i, finish);
+                guess = i;
             }
-            !is_over
-        });
+        }
         self.draft_yield.learn(
             num_decodes,
             self.num_drafted - drafted_before,
             self.num_accepted - accepted_before,
-            self.budget.has_prompts(),
+            step.has_prompts,
         );
-        self.pool.step_done();
+        self.pool.step_done(self.in_flight.is_empty());
+        self.in_flight.recycle(step);
     }
 
-    /// Gives up the step in flight, which failed: removes its sequences and forgets the blocks it was to complete.
-    pub fn abandon_step(&mut self) {
-        self.pool.step_failed();
-        let failed = std::mem::take(&mut self.plan.sequences);
+    /// Where a sequence runs; `guess` is looked at first, and then what comes after it, since plans are in the order of `running`.
+    fn find_running(&self, id: SequenceId, guess: usize) -> Option<usize> {
+        let (before, after) = self.running.split_at(guess.min(self.running.len()));
+        let is_it = |sequence: &Sequence| sequence.id == id;
+        let found = after.iter().position(is_it).map(|i| before.len() + i);
+        found.or_else(|| before.iter().position(is_it))
+    }
+
+    /// A running sequence has its last token.
+    fn end(&mut self, i: usize, finish: Option<FinishReason>) {
+        let mut sequence = self.running.remove(i);
+        let has_stopped = finish != Some(FinishReason::Length);
+        (self.admission).ended(sequence.num_output_tokens(), has_stopped);
+        sequence.release_blocks(&mut self.pool);
+        self.waiting.end(&sequence);
+    }
+
+    /// Gives up what is in flight, for the oldest step failed at `now`: removes its sequences and forgets the blocks that it, or a step
+    /// behind it, was to complete.
+    pub fn abandon_step(&mut self, now: Duration) {
+        let failed = self.in_flight.oldest().sequences.clone();
+        let moves = self.in_flight.plans().flat_map(|plan| &plan.block_moves);
+        self.pool.steps_failed(moves);
+        while let Some(step) = self.in_flight.pop() {
+            self.in_flight.recycle(step);
+        }
         self.remove(|id| failed.contains(&id));
         // The others may count on blocks that the step was to fill or to copy. They find again what is written.
         while let Some(last) = self.running.len().checked_sub(1) {
-            self.preempt(last);
+            self.preempt(last, now);
         }
-        self.plan.clear();
     }
 }
 
 impl Sequence {
+    /// Takes in what its rows of a step gave.
+    fn take_rows(
+        &mut self,
+        part: Part,
+        mut rows: impl Iterator<Item = Option<SampledToken>>,
+        now: Duration,
+        max_model_len: usize,
+        committed: &mut Vec<Committed>,
+    ) {
+        let is_scored = self.take_scores(part.num_scored, &mut rows);
+        self.num_pending -= part.num_drawn.min(1);
+        self.take_tokens(rows, is_scored, now, max_model_len, committed);
+    }
+
     /// Takes in the scores of its prompt's tokens; false if the model gave none.
-    fn take_scores(&mut self, rows: &mut impl Iterator<Item = Option<SampledToken>>) -> bool {
-        let num_scored = self.num_scored();
+    fn take_scores(
+        &mut self,
+        num_scored: usize,
+        rows: &mut impl Iterator<Item = Option<SampledToken>>,
+    ) -> bool {
         let num_before = self.prompt_logprobs.len();
         let scores = rows.take(num_scored).flatten();
         (self.prompt_logprobs).extend(scores.filter_map(|token| token.logprobs));

@@ -156,6 +156,12 @@ impl<'a> Forecast<'a> {
         forecast
     }
 
+    /// The same, where a step in flight has to end first.
+    pub fn after(mut self, time_left: Duration) -> Self {
+        self.seconds += time_left.as_secs_f64();
+        self
+    }
+
     /// The time until a request that comes after `ahead` has its first token.
     pub fn first_token(mut self, ahead: Load, own: Load) -> Duration {
         let count = ahead.num_sequences.round();

@@ -5,7 +5,8 @@
 //! and prompt chunks, decodes and the recomputation after a preemption differ only in that number.
 //!
 //! * [`Sequence`]: the token state of one request.
-//! * [`Scheduler`]: `schedule(now) -> StepPlan`, then `commit(output)`.
+//! * [`Scheduler`]: `schedule(now) -> StepPlan`, then `commit(output)`; the next step may be planned in between, with tokens that
+//!   are still being drawn.
 //! * [`CostModel`]: how long a step takes, learnt from the steps that were; a step is kept within its target by it.
 //! * [`Drafter`]: guesses of what a sequence says next, which a step computes along with what is known.
 //! * [`Refusal`]: what a request hears whose deadline is not going to be kept.
@@ -13,10 +14,12 @@
 
 mod admission;
 mod budget;
+mod check;
 mod commit;
 mod cost;
 mod drafter;
 mod forecast;
+mod in_flight;
 mod plan;
 mod promises;
 mod queue;
@@ -29,6 +32,6 @@ pub use admission::Refusal;
 pub use commit::Committed;
 pub use cost::{CostModel, StepSize};
 pub use drafter::{Drafter, PromptLookup};
-pub use plan::{SampleRow, StepPlan};
+pub use plan::{PendingInput, SampleRow, StepPlan};
 pub use queue::{Scheduler, SchedulerConfig};
 pub use sequence::{Sequence, SequenceId};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Sequence, SequenceId};
 use crate::constraint::MaskSlot;
 use crate::kv::BlockMove;
-use crate::request::{Adapter, SamplingParams};
+use crate::request::{Adapter, SampledToken, SamplingParams};
 
 /// One row whose logits are needed, and how to draw from them.
 #[derive(Clone, Debug)]
@@ -29,6 +29,17 @@ pub struct SampleRow {
     pub known: Option<u32>,
 }
 
+/// A token row whose token is not known when its step is launched, for the step before draws it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingInput {
+    /// Index into the step's `T` token rows.
+    pub row_idx: u32,
+    /// Index into the sample rows of the step before.
+    pub drawn_idx: u32,
+    /// Where the token belongs in [`StepPlan::history`], of a request with penalties.
+    history_idx: Option<usize>,
+}
+
 /// `T` token rows of `S` sequences. Rebuilt in place each step, so that planning allocates nothing in steady state.
 ///
 /// A row may read keys and values that other rows of the same step store: in each layer all rows store before any attends.
@@ -36,8 +47,10 @@ pub struct SampleRow {
 pub struct StepPlan {
     /// Blocks to copy, in this order and before any row is computed.
     pub block_moves: Vec<BlockMove>,
-    /// Input tokens, `[T]`.
+    /// Input tokens, `[T]`; 0 for those of `pending`, until they are known.
     pub token_ids: Vec<u32>,
+    /// Those that the step in flight draws when this one is launched.
+    pub pending: Vec<PendingInput>,
     /// Position of each in its sequence, `[T]`.
     pub positions: Vec<u32>,
     /// KV cache slot each row's keys and values go to, `[T]`; all distinct.
@@ -57,7 +70,7 @@ pub struct StepPlan {
     /// Rows whose logits are read. When made by the scheduler, for each sequence: the tokens of its prompt whose next one is to be
     /// scored; then, where its known tokens end in this step, the last of them; and then each drafted one.
     pub samples: Vec<SampleRow>,
-    /// Backing store of [`SampleRow::history`].
+    /// Backing store of [`SampleRow::history`]; as for `token_ids`.
     pub history: Vec<u32>,
     /// Backing store of [`SampleRow::banned`].
     pub banned: Vec<u32>,
@@ -78,6 +91,7 @@ impl StepPlan {
     pub fn clear(&mut self) {
         self.block_moves.clear();
         self.token_ids.clear();
+        self.pending.clear();
         self.positions.clear();
         self.slot_mapping.clear();
         self.sequences.clear();
@@ -98,8 +112,12 @@ impl StepPlan {
         let start = sequence.num_computed_tokens;
         let end = start + sequence.num_scheduled_tokens;
         let end_known = start + sequence.num_scheduled_known();
-        self.token_ids
-            .extend_from_slice(&sequence.tokens[start..end_known]);
+        let known = start..end_known.min(sequence.tokens.len());
+        if known.end < end_known {
+            self.push_pending(sequence);
+        } else {
+            self.token_ids.extend_from_slice(&sequence.tokens[known]);
+        }
         let draft = sequence.draft.scheduled();
         self.token_ids.extend_from_slice(draft);
         self.positions.extend(start as u32..end as u32);
@@ -116,6 +134,30 @@ impl StepPlan {
         self.push_scored(sequence);
         if sequence.is_sampled_this_step() {
             self.push_samples(sequence);
+        }
+    }
+
+    /// A row is all of a sequence whose token is being drawn: it has one token that is not computed, and no draft.
+    fn push_pending(&mut self, sequence: &Sequence) {
+        let has_penalties = sequence.sampling.has_penalties();
+        self.pending.push(PendingInput {
+            row_idx: self.token_ids.len() as u32,
+            drawn_idx: sequence.pending_row,
+            history_idx: has_penalties.then(|| self.history.len() + sequence.tokens.len()),
+        });
+        self.token_ids.push(0);
+    }
+
+    /// Takes in what the step before drew, of which an executor knows already. A sequence that was given no token ends: nobody reads
+    /// its row.
+    pub(super) fn settle(&mut self, drawn: &[Option<SampledToken>]) {
+        for pending in &self.pending {
+            if let Some(token) = &drawn[pending.drawn_idx as usize] {
+                self.token_ids[pending.row_idx as usize] = token.token_id;
+                if let Some(i) = pending.history_idx {
+                    self.history[i] = token.token_id;
+                }
+            }
         }
     }
 
@@ -140,11 +182,12 @@ impl StepPlan {
 
     fn push_samples(&mut self, sequence: &Sequence) {
         let draft = sequence.draft.scheduled();
-        let (num_known, num_rows) = (sequence.tokens.len(), 1 + draft.len());
+        let (num_known, num_rows) = (sequence.len(), 1 + draft.len());
         let history_start = self.history.len();
         let has_penalties = sequence.sampling.has_penalties();
         if has_penalties {
             self.history.extend_from_slice(&sequence.tokens);
+            self.history.resize(history_start + num_known, 0);
             self.history.extend_from_slice(draft);
         }
         for i in 0..num_rows {

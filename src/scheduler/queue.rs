@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::budget::Budget;
+use super::in_flight::InFlight;
 use super::speculation::{DraftYield, MAX_EXTRA_SAMPLES, Speculation};
 use super::waiting::Waiting;
 use super::{CostModel, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
@@ -55,7 +56,7 @@ pub struct Scheduler {
     pub(super) pool: BlockPool,
     pub(super) waiting: Waiting,
     pub(super) running: Vec<Sequence>,
-    pub(super) plan: StepPlan,
+    pub(super) in_flight: InFlight,
     /// Running sequences whose prompts are under way, by index.
     prompts: Vec<usize>,
     pub(super) budget: Budget,
@@ -63,7 +64,8 @@ pub struct Scheduler {
     speculation: Option<Speculation>,
     pub(super) draft_yield: DraftYield,
     pub(super) admission: Admission,
-    pub(super) planned_at: Duration,
+    /// When a step was committed last.
+    pub(super) last_commit: Duration,
     num_preemptions: u64,
     pub(super) num_drafted: u64,
     pub(super) num_accepted: u64,
@@ -92,14 +94,14 @@ impl Scheduler {
             pool,
             waiting: Waiting::default(),
             running: Vec::new(),
-            plan: StepPlan::default(),
+            in_flight: InFlight::default(),
             prompts: Vec::new(),
             budget: Budget::default(),
             cost: CostModel::default(),
             speculation,
             draft_yield: DraftYield::default(),
             admission: Admission::default(),
-            planned_at: Duration::ZERO,
+            last_commit: Duration::ZERO,
             num_preemptions: 0,
             num_drafted: 0,
             num_accepted: 0,
@@ -115,17 +117,20 @@ impl Scheduler {
         self
     }
 
-    /// Plans the next step: empty only when there is nothing to do.
+    /// Plans the next step: empty only when there is nothing to do. At most one may be in flight: see [`Scheduler::can_plan_ahead`].
     pub fn schedule(&mut self, now: Duration) -> &StepPlan {
-        self.plan.clear();
-        self.planned_at = now;
+        let is_ahead = !self.in_flight.is_empty();
+        self.pool.step_begins();
         self.budget = Budget::new(&self.config);
         self.make_room(now);
-        self.schedule_decodes();
+        self.schedule_decodes(now);
         self.admit_before_prompts(now);
         self.schedule_prompt_chunks(now);
         self.admit_waiting(now);
-        self.speculate();
+        if !is_ahead {
+            self.speculate();
+        }
+        let mut step = self.in_flight.blank(now);
         for sequence in self
             .running
             .iter_mut()
@@ -133,32 +138,50 @@ impl Scheduler {
         {
             sequence.mark_scheduled(now);
             self.waiting.charge(sequence, sequence.num_scheduled_tokens);
-            self.plan.push(sequence, self.pool.block_size());
+            let first_drawn = step.push(sequence, self.pool.block_size());
+            sequence.advance(first_drawn, &mut self.pool);
         }
-        self.plan.block_moves.extend_from_slice(self.pool.moves());
-        &self.plan
+        self.pool.take_moves(&mut step.plan.block_moves);
+        self.in_flight.add(step, &self.budget)
+    }
+
+    /// Whether to plan the next step while one is in flight, with tokens that are still being drawn. Not where it is better to know
+    /// them: where drafts are computed, or likely to be worth it next, and where somebody would be preempted who may not have to be
+    /// once others are done.
+    pub fn can_plan_ahead(&mut self, now: Duration) -> bool {
+        let max_model_len = self.config.max_model_len;
+        let block_size = self.pool.block_size();
+        let grows = |s: &&Sequence| {
+            let is_full = s.len() > s.block_table.blocks().len() * block_size;
+            is_full && !s.awaits_its_last(max_model_len)
+        };
+        let num_growing = self.running.iter().filter(grows).count();
+        num_growing <= self.pool.num_free()
+            && self.yielding(now).is_none()
+            && !self.speculation.as_mut().is_some_and(|speculation| {
+                speculation.awaits_tokens(
+                    &mut self.running,
+                    max_model_len,
+                    &self.budget,
+                    &self.cost,
+                )
+            })
     }
 
     /// One token for every sequence that has all but one computed, in order, preempting from the end.
-    fn schedule_decodes(&mut self) {
-        for sequence in &mut self.running {
-            sequence.unschedule();
-        }
+    fn schedule_decodes(&mut self, now: Duration) {
         let mut i = 0;
         while i < self.running.len() {
             let sequence = &mut self.running[i];
-            if sequence.num_uncomputed_tokens() > 1 {
+            if !sequence.is_decode(self.config.max_model_len) {
                 i += 1;
-            } else if sequence
-                .block_table
-                .grow_to(sequence.tokens.len(), &mut self.pool)
-            {
+            } else if (sequence.block_table).grow_to(sequence.len(), &mut self.pool) {
                 self.budget.decode(sequence);
                 sequence.name_blocks(&mut self.pool);
                 i += 1;
             } else {
                 // May be this very sequence, when it is the last itself.
-                self.preempt(self.running.len() - 1);
+                self.preempt(self.running.len() - 1, now);
             }
         }
     }
@@ -166,31 +189,34 @@ impl Scheduler {
     /// Preempts one sequence where the next in line finds no place and somebody should give way to it. Before anything is
     /// scheduled, so that no planned block is lost.
     fn make_room(&mut self, now: Duration) {
-        let max_num_seqs = self.config.max_num_seqs;
-        let Some(head) = self.waiting.head(now) else {
-            return;
-        };
-        let num_blocks = self.pool.blocks_for(head.tokens.len());
-        if self.running.len() < max_num_seqs && num_blocks <= self.pool.num_free() {
-            return;
-        }
-        let share = self.waiting.share(max_num_seqs);
-        let gives_way = |running: &Sequence| self.waiting.gives_way(running, head, share, now);
-        if let Some(i) = self.running.iter().rposition(gives_way) {
-            self.preempt(i);
+        if let Some(i) = self.yielding(now) {
+            self.preempt(i, now);
         }
     }
 
-    pub(super) fn preempt(&mut self, i: usize) {
+    /// Who runs and should give way to the next in line.
+    fn yielding(&self, now: Duration) -> Option<usize> {
+        let max_num_seqs = self.config.max_num_seqs;
+        let head = self.waiting.head(now)?;
+        let num_blocks = self.pool.blocks_for(head.tokens.len());
+        if self.running.len() < max_num_seqs && num_blocks <= self.pool.num_free() {
+            return None;
+        }
+        let share = self.waiting.share(max_num_seqs);
+        let gives_way = |running: &Sequence| self.waiting.gives_way(running, head, share, now);
+        self.running.iter().rposition(gives_way)
+    }
+
+    pub(super) fn preempt(&mut self, i: usize, now: Duration) {
         let mut victim = self.running.remove(i);
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
-        self.waiting.put_back(victim, self.planned_at);
+        self.waiting.put_back(victim, now);
     }
 
     /// Admits those who come before every prompt under way, so that they share the step with it or take it.
     fn admit_before_prompts(&mut self, now: Duration) {
-        let prompts = self.running.iter().filter(|s| s.num_scheduled_tokens == 0);
+        let prompts = self.running.iter().filter(|s| s.is_prompt());
         let Some(first) = prompts.map(|prompt| self.waiting.rank(prompt, now)).min() else {
             return;
         };
@@ -204,8 +230,7 @@ impl Scheduler {
     /// Chunks of the prompts under way, in the order in which they would be admitted.
     fn schedule_prompt_chunks(&mut self, now: Duration) {
         self.prompts.clear();
-        let prompts =
-            (0..self.running.len()).filter(|&i| self.running[i].num_scheduled_tokens == 0);
+        let prompts = (0..self.running.len()).filter(|&i| self.running[i].is_prompt());
         self.prompts.extend(prompts);
         self.prompts
             .sort_by_key(|&i| self.waiting.rank(&self.running[i], now));
@@ -302,9 +327,14 @@ impl Scheduler {
         waiting.remove(|sequence| is_gone(sequence.id));
     }
 
-    /// The plan of the step in flight.
+    /// The plan of the step in flight, the older of two; empty where there is none.
     pub fn plan(&self) -> &StepPlan {
-        &self.plan
+        self.in_flight.oldest()
+    }
+
+    /// The plan that was made last; empty where nothing is in flight.
+    pub fn newest_plan(&self) -> &StepPlan {
+        self.in_flight.newest()
     }
 
     /// Sequences in the running set.
@@ -340,37 +370,5 @@ impl Scheduler {
     /// Blocks held by sequences over all blocks, `0.0..=1.0`.
     pub fn kv_usage(&self) -> f64 {
         1.0 - self.pool.num_free() as f64 / self.pool.num_blocks().max(1) as f64
-    }
-
-    /// Checks every invariant that a simulator can see; the message says which one broke.
-    pub fn check(&self) -> Result<(), String> {
-        let all = || self.running.iter().chain(self.waiting.iter());
-        self.waiting.check(&self.running)?;
-        self.pool
-            .check(all().flat_map(|s| s.block_table.blocks().iter().copied()))?;
-        if self.running.len() > self.config.max_num_seqs {
-            return Err(format!(
-                "{} sequences run, {} may",
-                self.running.len(),
-                self.config.max_num_seqs
-            ));
-        }
-        if self.plan.num_tokens() > self.config.max_num_batched_tokens {
-            return Err(format!(
-                "a step of {} tokens is over budget",
-                self.plan.num_tokens()
-            ));
-        }
-        if self.plan.samples.len() > self.config.max_samples() {
-            return Err(format!(
-                "a step draws {} tokens, {} are allowed",
-                self.plan.samples.len(),
-                self.config.max_samples()
-            ));
-        }
-        match all().find(|s| s.num_computed_tokens >= s.tokens.len()) {
-            Some(s) => Err(format!("{:?} has nothing left to compute", s.id)),
-            None => Ok(()),
-        }
     }
 }

@@ -19,7 +19,7 @@ pub struct SequenceId(pub u64);
 
 /// Prompt and output of one request, and how much of it stands in the KV cache.
 ///
-/// Invariant: `num_computed_tokens < tokens.len()` while it lives, since the last token drawn is never computed yet.
+/// Invariant: `num_computed_tokens < len()` while it lives, since the last token drawn is never computed yet.
 #[derive(Debug)]
 pub struct Sequence {
     /// Its name.
@@ -45,9 +45,15 @@ pub struct Sequence {
     pub tokens: Vec<u32>,
     /// How many of `tokens` are the prompt.
     pub num_prompt_tokens: usize,
-    /// How many of `tokens` have their keys and values in the cache.
+    /// Tokens after `tokens` that steps in flight draw, one each, beside what is drafted.
+    pub(super) num_pending: usize,
+    /// The row of the step planned last that draws the last of them, among its rows that are drawn from.
+    pub(super) pending_row: u32,
+    /// Times it lost its blocks: what a step gives is for the life that it was planned in.
+    pub(super) num_lives: u32,
+    /// How many tokens have their keys and values in the cache, once the steps in flight are done.
     pub num_computed_tokens: usize,
-    /// Rows of the step in flight that are its: the next of `tokens`, then what is drafted.
+    /// Rows of the step being planned that are its: the next tokens, then what is drafted.
     pub num_scheduled_tokens: usize,
     /// What may follow `tokens`.
     pub(super) draft: Draft,
@@ -102,6 +108,9 @@ impl Sequence {
             num_settled_blocks: 0,
             num_prompt_tokens: request.prompt.len(),
             tokens: request.prompt,
+            num_pending: 0,
+            pending_row: 0,
+            num_lives: 0,
             num_computed_tokens: 0,
             num_scheduled_tokens: 0,
             draft: Draft::default(),
@@ -131,9 +140,14 @@ impl Sequence {
         self.first_scheduled.is_some()
     }
 
-    /// Tokens known but not yet in the cache.
+    /// Tokens, those included that are being drawn.
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len() + self.num_pending
+    }
+
+    /// Tokens that are not in the cache yet, nor will be once the steps in flight are done.
     pub fn num_uncomputed_tokens(&self) -> usize {
-        self.tokens.len() - self.num_computed_tokens
+        self.len() - self.num_computed_tokens
     }
 
     /// Tokens generated so far.
@@ -141,7 +155,7 @@ impl Sequence {
         self.tokens.len() - self.num_prompt_tokens
     }
 
-    /// How many of `tokens` the step in flight computes.
+    /// How many tokens the step being planned computes that are not drafted.
     pub fn num_scheduled_known(&self) -> usize {
         self.num_scheduled_tokens - self.draft.scheduled().len()
     }
@@ -152,12 +166,27 @@ impl Sequence {
         num_known > 0 && num_known == self.num_uncomputed_tokens()
     }
 
-    /// Whether its prompt is still to be scored: all of it is computed then, whatever is cached.
-    pub(super) fn is_scoring(&self) -> bool {
-        self.scoring.is_some() && self.num_output_tokens() == 0
+    /// Whether all but one token is computed; not where that is being drawn and its last.
+    pub(super) fn is_decode(&self, max_model_len: usize) -> bool {
+        self.num_uncomputed_tokens() == 1 && !self.awaits_its_last(max_model_len)
     }
 
-    /// The positions whose next token the step in flight scores, and how.
+    /// Whether it has no work in the step being planned, and several tokens to compute.
+    pub(super) fn is_prompt(&self) -> bool {
+        self.num_scheduled_tokens == 0 && self.num_uncomputed_tokens() > 1
+    }
+
+    /// Whether the token that is being drawn is its last, whatever it is.
+    pub(super) fn awaits_its_last(&self, max_model_len: usize) -> bool {
+        self.num_pending > 0 && self.num_pending >= self.max_outputs_left(max_model_len)
+    }
+
+    /// Whether its prompt is still to be scored: all of it is computed then, whatever is cached.
+    pub(super) fn is_scoring(&self) -> bool {
+        self.scoring.is_some() && self.len() == self.num_prompt_tokens
+    }
+
+    /// The positions whose next token the step being planned scores, and how.
     pub(super) fn scored_this_step(&self) -> Option<(Range<usize>, &Arc<SamplingParams>)> {
         let scoring = self.scoring.as_ref().filter(|_| self.is_scoring())?;
         let last = self.num_prompt_tokens - 1;
@@ -165,13 +194,13 @@ impl Sequence {
         Some((self.num_computed_tokens.min(last)..end.min(last), scoring))
     }
 
-    /// Rows of the step in flight whose token is known and only scored.
+    /// Rows of the step being planned whose token is known and only scored.
     pub(super) fn num_scored(&self) -> usize {
         self.scored_this_step()
             .map_or(0, |(positions, _)| positions.len())
     }
 
-    /// Rows of the step in flight whose logits are read.
+    /// Rows of the step being planned whose logits are read.
     pub fn num_samples(&self) -> usize {
         let num_drawn = match self.is_sampled_this_step() {
             true => 1 + self.draft.scheduled().len(),
@@ -210,7 +239,7 @@ impl Sequence {
 
     /// Stop tokens that may not be drawn yet (`min_tokens`) after `num_drafted` drafted tokens.
     pub fn banned_tokens(&self, num_drafted: usize) -> &[u32] {
-        if self.num_output_tokens() + num_drafted < self.stop.min_tokens {
+        if self.len() - self.num_prompt_tokens + num_drafted < self.stop.min_tokens {
             &self.stop.stop_token_ids
         } else {
             &[]
@@ -278,10 +307,11 @@ impl Sequence {
         }
     }
 
-    /// Names the blocks that the scheduled tokens complete, so that others find them already in this step.
+    /// Names the blocks that the scheduled tokens complete, so that others find them already in this step. What ends with a token
+    /// that is still being drawn has no name yet.
     pub fn name_blocks(&self, pool: &mut BlockPool) {
         let end = self.num_computed_tokens + self.num_scheduled_known();
-        for i in self.num_settled_blocks..end / pool.block_size() {
+        for i in self.num_settled_blocks..end.min(self.tokens.len()) / pool.block_size() {
             self.name_block(i, pool);
         }
     }
@@ -293,10 +323,11 @@ impl Sequence {
         pool.name(self.block_table.blocks()[i], parent, hash, tokens);
     }
 
-    /// Once a step is done: where another block bears the name of one it has completed, it holds that one instead, for
-    /// they hold the same bits. So whoever holds a named block holds the named ones before it.
+    /// Once a step is planned, or its token known: where another block bears the name of one that it completes, it holds that one
+    /// instead, for they hold the same bits. So whoever holds a named block holds the named ones before it.
     pub fn settle_blocks(&mut self, pool: &mut BlockPool) {
-        for i in self.num_settled_blocks..self.num_computed_tokens / pool.block_size() {
+        let end = self.num_computed_tokens.min(self.tokens.len());
+        for i in self.num_settled_blocks..end / pool.block_size() {
             match pool.find(self.hashes.block(i)) {
                 Some(block) if block != self.block_table.blocks()[i] => {
                     self.block_table.share(i, block, pool);
@@ -308,17 +339,26 @@ impl Sequence {
         }
     }
 
-    /// Forgets what was scheduled for it.
-    pub fn unschedule(&mut self) {
+    /// A step was planned with what is scheduled for it, whose rows drawn from begin with `first_drawn`: it goes on from there.
+    pub(super) fn advance(&mut self, first_drawn: u32, pool: &mut BlockPool) {
+        let is_sampled = self.is_sampled_this_step();
+        self.num_computed_tokens += self.num_scheduled_known();
+        if is_sampled {
+            self.num_pending += 1;
+            self.pending_row = first_drawn;
+        }
         self.num_scheduled_tokens = 0;
-        self.draft.clear();
+        self.settle_blocks(pool);
     }
 
-    /// Gives its blocks back and forgets that anything was computed.
+    /// Gives its blocks back and forgets that anything was computed, or is.
     pub fn release_blocks(&mut self, pool: &mut BlockPool) {
         self.block_table.release(pool);
         self.num_computed_tokens = 0;
-        self.unschedule();
+        self.num_pending = 0;
+        self.num_lives += 1;
+        self.num_scheduled_tokens = 0;
+        self.draft.clear();
         self.num_settled_blocks = 0;
         if self.num_output_tokens() == 0 {
             self.num_cached_tokens = 0;

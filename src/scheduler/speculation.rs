@@ -31,7 +31,7 @@ const FIRST_RATE: f64 = 0.5;
 #[derive(Debug)]
 pub(super) struct Draft {
     tokens: Vec<u32>,
-    /// How many of `tokens` the step in flight computes.
+    /// How many of `tokens` are computed in the step that draws the token before them.
     num_scheduled: usize,
     /// How often a drafted token was right, of late, where all before it were.
     accept_rate: f64,
@@ -51,7 +51,7 @@ impl Default for Draft {
 }
 
 impl Draft {
-    /// The tokens that the step in flight computes.
+    /// The tokens that are computed.
     pub fn scheduled(&self) -> &[u32] {
         &self.tokens[..self.num_scheduled]
     }
@@ -127,6 +127,39 @@ pub(super) struct Speculation {
 impl Speculation {
     pub fn new(drafter: Box<dyn Drafter>) -> Self {
         Self { drafter }
+    }
+
+    /// Whether a step is better planned with the tokens that are being drawn, rather than ahead: where drafts are computed now, or are
+    /// likely to be worth it then. What is drafted for the tokens being drawn tells that; it teaches accept rates, too.
+    pub fn awaits_tokens(
+        &mut self,
+        running: &mut [Sequence],
+        max_model_len: usize,
+        budget: &Budget,
+        cost: &CostModel,
+    ) -> bool {
+        if running.iter().any(|s| !s.draft.scheduled().is_empty()) {
+            return true;
+        }
+        for sequence in running
+            .iter_mut()
+            .filter(|s| s.num_pending > 0 && s.mask.is_none())
+        {
+            let num_known = sequence.len();
+            if budget.has_prompts() || !budget.is_draft_worth(1.0, num_known, cost) {
+                return false;
+            }
+            let limit = (sequence.max_outputs_left(max_model_len) - 1).min(MAX_DRAFT_LEN);
+            let draft = &mut sequence.draft;
+            if draft.tokens.is_empty() {
+                (self.drafter).draft(&sequence.tokens, limit, &mut draft.tokens);
+            }
+            let goes_on = draft.tokens.len() > 1;
+            if goes_on && budget.is_draft_worth(draft.accept_rate, num_known, cost) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Adds drafted rows to a step of decodes.

@@ -160,8 +160,7 @@ fn answers(
     let (mut committed, mut num_finished) = (Vec::new(), 0);
     while num_finished < num {
         let plan = scheduler.schedule(now);
-        let ticket = runner.launch(plan).unwrap();
-        let output = runner.collect(ticket).unwrap();
+        let output = runner.step(plan).unwrap();
         now += Duration::from_millis(1);
         scheduler.commit(output.sampled, now, &mut committed);
         for event in committed.drain(..) {

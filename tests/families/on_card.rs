@@ -141,13 +141,22 @@ fn card_gives_a_row_the_same_bits_alone_in_chunks_and_in_company() {
     assert!(bits(&mixed[257..]) == bits(&alone(&decoder, &b)));
 }
 
-/// What each request is answered, all of them begun at once.
+/// What happened beside answers.
+#[derive(Default)]
+struct Events {
+    num_preemptions: u64,
+    /// Rows that were launched before their tokens were known.
+    num_ahead: usize,
+}
+
+/// What each request is answered, all of them begun at once, a step after the other or a step ahead.
 fn answers(
     decoder: Decoder,
     requests: Vec<GenerateRequest>,
     config: SchedulerConfig,
     num_blocks: usize,
-) -> (Vec<Vec<u32>>, u64) {
+    looks_ahead: bool,
+) -> (Vec<Vec<u32>>, Events) {
     let mut runner = Runner::new(decoder, Cpu::new(1).unwrap()).unwrap();
     let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, run::BLOCK_SIZE));
     let mut now = Duration::ZERO;
@@ -157,19 +166,34 @@ fn answers(
         let sequence = Sequence::new(SequenceId(i as u64), request, now, run::BLOCK_SIZE);
         scheduler.add(sequence, now).unwrap();
     }
+    let mut events = Events::default();
+    let mut drawn = None;
     while num_open > 0 {
         now += Duration::from_millis(1);
-        scheduler.schedule(now);
-        let ticket = runner.launch(scheduler.plan()).unwrap();
-        let output = runner.collect(ticket).unwrap();
-        scheduler.commit(output.sampled, now, &mut committed);
+        let mut launched = None;
+        if drawn.is_none() || looks_ahead && scheduler.can_plan_ahead(now) {
+            let plan = scheduler.schedule(now);
+            events.num_ahead += plan.pending.len();
+            if !plan.is_empty() {
+                launched = Some(runner.launch(plan).unwrap());
+            }
+        }
+        if let Some(ticket) = drawn.take() {
+            let output = runner.collect(ticket).unwrap();
+            scheduler.commit(output.sampled, now, &mut committed);
+        }
+        if let Some(ticket) = launched {
+            runner.draw(&ticket, scheduler.plan()).unwrap();
+            drawn = Some(ticket);
+        }
         for event in committed.drain(..) {
             let token = event.token.expect("every logit is finite");
             answers[event.id.0 as usize].push(token.token_id);
             num_open -= usize::from(event.finish.is_some());
         }
     }
-    (answers, scheduler.num_preemptions())
+    events.num_preemptions = scheduler.num_preemptions();
+    (answers, events)
 }
 
 /// Prompts with a common beginning, drawn in every way.
@@ -209,7 +233,8 @@ fn requests(model: &Model) -> Vec<GenerateRequest> {
 }
 
 #[test]
-fn card_answers_the_same_alone_in_company_after_prefix_hits_preemption_and_drafts() {
+fn card_answers_the_same_alone_in_company_after_prefix_hits_preemption_and_drafts_and_a_step_ahead()
+{
     let model = Model::random(&spec(), 5);
     let config = SchedulerConfig {
         max_num_seqs: 1,
@@ -220,15 +245,22 @@ fn card_answers_the_same_alone_in_company_after_prefix_hits_preemption_and_draft
         speculation: false,
     };
     let decoder = || on_card(&model, KvDtype::F16);
-    let (alone, _) = answers(decoder(), requests(&model), config, run::NUM_BLOCKS);
-    let company = SchedulerConfig {
-        max_num_seqs: 8,
-        max_num_batched_tokens: 32,
-        prefix_cache: true,
-        speculation: true,
-        ..config
-    };
-    let (together, num_preemptions) = answers(decoder(), requests(&model), company, 20);
-    assert_eq!(together, alone);
-    assert!(num_preemptions > 0, "the cache was too large for the test");
+    let (alone, _) = answers(decoder(), requests(&model), config, run::NUM_BLOCKS, false);
+    for (speculation, looks_ahead) in [(true, false), (true, true), (false, true)] {
+        let company = SchedulerConfig {
+            max_num_seqs: 8,
+            max_num_batched_tokens: 32,
+            prefix_cache: true,
+            speculation,
+            ..config
+        };
+        let requests = requests(&model);
+        let (together, events) = answers(decoder(), requests, company, 20, looks_ahead);
+        assert_eq!(together, alone);
+        assert!(
+            events.num_preemptions > 0,
+            "the cache was too large for the test"
+        );
+        assert_eq!(events.num_ahead > 20, looks_ahead, "{}", events.num_ahead);
+    }
 }

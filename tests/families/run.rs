@@ -108,7 +108,12 @@ pub fn step_with(
         plan.block_table_offsets
             .push(plan.block_tables.len() as u32);
     }
-    decoder.forward(&plan).unwrap().unwrap().to_rows().unwrap()
+    decoder
+        .forward(&plan, None)
+        .unwrap()
+        .unwrap()
+        .to_rows()
+        .unwrap()
 }
 
 /// The logits of `tokens` computed alone and at once.

@@ -71,6 +71,10 @@ impl Executor for Echo {
         }
         let slots = plan.slot_mapping.iter().copied();
         self.cache.extend(slots.zip(plan.token_ids.iter().copied()));
+        Ok(Ticket(0))
+    }
+
+    fn draw(&mut self, _ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError> {
         self.in_flight = StepOutput {
             sampled: plan
                 .samples
@@ -78,7 +82,7 @@ impl Executor for Echo {
                 .map(|row| Some(self.sample(plan, row)))
                 .collect(),
         };
-        Ok(Ticket(0))
+        Ok(())
     }
 
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {

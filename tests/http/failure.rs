@@ -58,6 +58,39 @@ async fn a_failed_step_fails_its_requests_only() {
 }
 
 #[tokio::test]
+async fn a_step_ahead_that_fails_takes_no_token_back() {
+    let (mut setup, mut gate) = Setup::gated();
+    setup.looks_ahead = true;
+    let server = setup.start().await;
+    let mut client = server.send("POST", COMPLETIONS, &request(true)).await;
+    gate.pass().await;
+    // The second step is launched before the first one's token is known.
+    gate.begun().await;
+    gate.decide(Act::Fail);
+    assert_eq!(client.head().await.unwrap().status, 200);
+    assert!(data(&client.event().await.unwrap().unwrap()).is_some());
+    assert_snapshot!("failed_step", error_event(&mut client).await);
+    drop(gate);
+    assert_eq!(server.num_builds(), 1);
+    serves_on(&server).await;
+}
+
+#[tokio::test]
+async fn a_panic_a_step_ahead_ends_what_is_open_once_and_rebuilds_once() {
+    let (mut setup, mut gate) = Setup::gated();
+    setup.looks_ahead = true;
+    let server = setup.start().await;
+    let mut client = server.send("POST", COMPLETIONS, &request(false)).await;
+    gate.pass().await;
+    gate.begun().await;
+    gate.decide(Act::Panic);
+    assert_eq!(client.reply().await.unwrap().status(), 500);
+    drop(gate);
+    serves_on(&server).await;
+    assert_eq!(server.num_builds(), 2);
+}
+
+#[tokio::test]
 async fn a_request_that_leaves_no_token_to_draw_fails_alone() {
     let (setup, mut gate) = Setup::fake(64).hold();
     let server = setup.start().await;

@@ -46,6 +46,8 @@ pub struct Setup {
     pub default_deadline: Option<Duration>,
     model: Model,
     gate: Option<Gatekeeper>,
+    /// Whether steps are launched while the one before is in flight.
+    pub looks_ahead: bool,
     embeddings: Option<EncoderLoader>,
     /// How often an executor can be built.
     pub max_builds: usize,
@@ -76,6 +78,7 @@ impl Setup {
             default_deadline: None,
             model,
             gate: None,
+            looks_ahead: true,
             embeddings: None,
             max_builds: usize::MAX,
         }
@@ -102,10 +105,11 @@ impl Setup {
         self
     }
 
-    /// Holds every step at the gate.
+    /// Holds every step at the gate, one after the other.
     pub fn hold(mut self) -> (Self, Gate) {
         let (gate, keeper) = Gate::new();
         self.gate = Some(keeper);
+        self.looks_ahead = false;
         (self, gate)
     }
 
@@ -118,10 +122,13 @@ impl Setup {
         match (&self.model, &self.gate) {
             (Model::Echo, _) => Box::new(Echo::new(block_size, VOCAB_SIZE)),
             (Model::Fake { vocab_size }, gate) => {
-                let fake = FakeExecutor::new(num_blocks, block_size, *vocab_size);
-                Box::new(match gate {
-                    Some(gate) => fake.with_hook(gate.hook()),
-                    None => fake,
+                let mut fake = FakeExecutor::new(num_blocks, block_size, *vocab_size);
+                if let Some(gate) = gate {
+                    fake = fake.with_hook(gate.hook());
+                }
+                Box::new(match self.looks_ahead {
+                    true => fake.with_lookahead(),
+                    false => fake,
                 })
             }
         }

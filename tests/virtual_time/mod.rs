@@ -73,6 +73,16 @@ impl Fate {
 
 /// Serves all clients to the end; their prompts differ from the first token on.
 pub fn serve(config: SchedulerConfig, num_blocks: usize, clients: &[Client]) -> Vec<Fate> {
+    serve_with(config, num_blocks, clients, false)
+}
+
+/// The same on a machine that is kept a step ahead, where `looks_ahead`.
+pub fn serve_with(
+    config: SchedulerConfig,
+    num_blocks: usize,
+    clients: &[Client],
+    looks_ahead: bool,
+) -> Vec<Fate> {
     let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, BLOCK_SIZE));
     let mut fates = vec![Fate::default(); clients.len()];
     let arrivals = clients.iter().enumerate();
@@ -113,14 +123,24 @@ pub fn serve(config: SchedulerConfig, num_blocks: usize, clients: &[Client]) -> 
             assert_eq!(fates[i].num_tokens, 0, "who expires has cost nothing");
             fates[i].has_expired = true;
         }
-        let plan = scheduler.schedule(now);
+        let is_running = !scheduler.plan().is_empty();
+        if !is_running || looks_ahead && scheduler.can_plan_ahead(now) {
+            let is_planned = !scheduler.schedule(now).is_empty();
+            if looks_ahead && is_planned && !is_running {
+                // The step behind is planned as soon as this one runs.
+                continue;
+            }
+        }
+        let plan = scheduler.plan();
         if plan.is_empty() {
             continue;
         }
         let owner = |row: u32| plan.cu_seqlens_q.partition_point(|&start| start <= row) - 1;
         let sampled = plan.samples.iter().map(|row| {
-            let (i, _) = open[&plan.sequences[owner(row.row_idx)]];
-            let is_last = fates[i].num_tokens + 1 == clients[i].answer_len;
+            // One that has ended meanwhile is given a token that nobody reads.
+            let is_last = open
+                .get(&plan.sequences[owner(row.row_idx)])
+                .is_some_and(|&(i, _)| fates[i].num_tokens + 1 == clients[i].answer_len);
             Some(SampledToken {
                 token_id: if is_last { STOP } else { 7 },
                 logprobs: None,

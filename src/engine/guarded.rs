@@ -1,0 +1,94 @@
+//! The executor, whose panics end nobody but itself.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
+use crate::scheduler::StepPlan;
+
+/// How a step failed.
+pub(super) enum StepFailure {
+    /// The executor lives on.
+    Failed(ExecutorError),
+    /// It is not to be trusted any more: [`Guarded::rebuild`] is due.
+    Panicked(String),
+}
+
+/// An executor, and how to build another.
+pub(super) struct Guarded {
+    /// `None` only while it is rebuilt, so that two never hold their memory at once.
+    executor: Option<Box<dyn Executor>>,
+    factory: ExecutorFactory,
+}
+
+impl Guarded {
+    pub fn new(executor: Box<dyn Executor>, factory: ExecutorFactory) -> Self {
+        Self {
+            executor: Some(executor),
+            factory,
+        }
+    }
+
+    /// As [`Executor::looks_ahead`].
+    pub fn looks_ahead(&self) -> bool {
+        self.executor.as_ref().is_some_and(|own| own.looks_ahead())
+    }
+
+    /// As [`Executor::launch`].
+    pub fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, StepFailure> {
+        self.caught(|executor| executor.launch(plan))
+    }
+
+    /// As [`Executor::draw`].
+    pub fn draw(&mut self, ticket: &Ticket, plan: &StepPlan) -> Result<(), StepFailure> {
+        self.caught(|executor| executor.draw(ticket, plan))
+    }
+
+    /// As [`Executor::collect`], of a step of so many sample rows.
+    pub fn collect(&mut self, ticket: Ticket, num_rows: usize) -> Result<StepOutput, StepFailure> {
+        self.caught(|executor| {
+            let output = executor.collect(ticket)?;
+            match output.sampled.len() == num_rows {
+                true => Ok(output),
+                false => Err(ExecutorError(format!(
+                    "{} tokens were drawn for {num_rows} rows",
+                    output.sampled.len(),
+                ))),
+            }
+        })
+    }
+
+    fn caught<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Executor) -> Result<T, ExecutorError>,
+    ) -> Result<T, StepFailure> {
+        let executor = self.executor.as_deref_mut();
+        let executor = executor.expect("rebuild leaves one or ends the loop: this is a bug");
+        match catch_unwind(AssertUnwindSafe(|| work(executor))) {
+            Ok(done) => done.map_err(StepFailure::Failed),
+            Err(panic) => Err(StepFailure::Panicked(message(&*panic))),
+        }
+    }
+
+    /// Gives the executor up and builds another.
+    ///
+    /// # Errors
+    /// If that cannot be.
+    pub fn rebuild(&mut self) -> Result<(), ExecutorError> {
+        let rebuilt = catch_unwind(AssertUnwindSafe(|| {
+            self.executor = None;
+            (self.factory)()
+        }));
+        let executor = rebuilt.unwrap_or_else(|panic| Err(ExecutorError(message(&*panic))))?;
+        self.executor = Some(executor);
+        Ok(())
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
