@@ -12,7 +12,7 @@
 // in ascending order, by `merge`, each on its own from nothing. Whether one block goes through all spans of its rows or
 // each span has a block and `attention_merge` joins them, changes no bit; nor does what shares a block's rows.
 //
-// Work is cut into `Tile`s: up to ROWS / G rows of one sequence. Must move each sequence's keys and values once for each tile, 4 D
+// Work is cut into `Tile`s: up to ROWS / G rows of one sequence, or none, and spans to merge, or none: then nothing is written. Must move each sequence's keys and values once for each tile, 4 D
 // bytes a token and key-value head (int8: 2 D + 8), and computes 4 D operations a row, head and visible token.
 // Launch: WARPS · 32 threads, `[tiles, Hkv, 1 or spans]`, dynamic shared memory as in `Shape`, without TOTAL where no block goes through
 // more than one span; to merge: a warp a row and head, in blocks of 4: `[T, ceil(Hq / 4)]`.
@@ -263,6 +263,8 @@ DEVICE void attention(Global<T> out, Global<const T> qkv, Global<const Unit> cac
     constexpr int TILE = S::TILE;
     DYNAMIC_SHARED(shared);
     const Tile tile = tiles[blockIdx.x];
+    // One that is there for the number's sake; whole blocks leave.
+    if (tile.num_rows == 0) return;
     const int heads_per_kv = params.num_heads / params.num_kv_heads;
     constexpr int STAGE_0 = S::STAGES_AT, STAGE_1 = STAGE_0 + S::STAGE, RAW = S::IS_INT8 ? TILE * D : 0;
     const Block<T, Unit, D> block{
@@ -409,6 +411,7 @@ DEVICE void attention_merge(Global<T> out, Global<const float> partials, Global<
     const int head = blockIdx.y * 4 + warp_idx(), row = blockIdx.x;
     if (head >= num_heads) return;
     const int first = rows[row * 3], step = rows[row * 3 + 1], num_spans = rows[row * 3 + 2];
+    if (num_spans == 0) return;
     State total = {-INFINITY, 0};
     float sums[MAX_HEAD_DIM / WARP] = {};
     for (int s = 0; s < num_spans; s++) {

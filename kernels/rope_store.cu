@@ -2,7 +2,7 @@
 // values in the paged cache.
 //
 // qkv `[T, (Hq + 2 Hkv) D]` of 16 bits: of each row the query heads, then the keys, then the values. Queries are turned in place;
-// keys and values go to slot `slots[t]` of the cache, rounded to its type.
+// keys and values go to slot `slots[t]` of the cache, rounded to its type; nowhere if that is -1.
 // turns `[positions, R / 2]` of (cos, sin) f32, for the first R values of a head, which turn in pairs: `(2i, 2i + 1)` if
 // interleaved, else `(i, i + R / 2)`. q_norm and k_norm `[D]` f32 or absent: `x / sqrt(mean x² + eps) · weight` of each head.
 //
@@ -43,6 +43,8 @@ extern "C" void rope_store_reference(float* qkv, const uint32_t* positions, cons
 #endif
 
 constexpr int HEADS = 4, THREADS = HEADS * WARP;
+/// The slot of rows that go nowhere.
+constexpr uint32_t NOBODY = ~0u;
 /// Pairs of a head that a lane holds, at most.
 constexpr int PAIRS = MAX_HEAD_DIM / 2 / WARP;
 
@@ -103,7 +105,8 @@ DEVICE void rope_store(Global<T> qkv, Global<Unit> cache, Global<const uint32_t>
         }
         largest = larger(larger(largest, fabsf(pair.x)), fabsf(pair.y));
     }
-    if (is_query) return;
+    // Whole warps leave: the row is there for the number's sake.
+    if (is_query || slots[row] == NOBODY) return;
     const KvLayout layout{num_kv_heads, block_size, rope.head_dim};
     const int kv_head = is_value ? head - num_heads - num_kv_heads : head - num_heads;
     const int slot = slots[row];

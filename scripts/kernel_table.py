@@ -56,6 +56,7 @@ TABLE = [
     ("add_rms_norm_bf16", 256, 0, f"{ROWS} rows of {H}", (ROWS * H * 12, ROWS * H * 4)),
     ("gated_activation_bf16", 256, 0, f"{ROWS} rows of {I}", (ROWS * I * 6, ROWS * I * 8)),
     ("embedding_tiles_bf16", 256, 0, f"{ROWS} rows of {H}", (ROWS * H * (16 * 2 + 4), ROWS * H)),
+    ("place_drawn", 256, 0, f"{ROWS} rows", (ROWS * 16, 0)),
     ("gather_rows", 256, 0, f"{ROWS} rows of {H}", (ROWS * H * 8, 0)),
     ("sample", 512, 0, f"{ROWS} rows of {VOCAB}, no filter", (ROWS * VOCAB * 4, ROWS * VOCAB * 12)),
     ("softcap", 256, 0, f"{ROWS} rows of {VOCAB}", (ROWS * VOCAB * 8, ROWS * VOCAB * 6)),

@@ -77,6 +77,23 @@ impl FakeExecutor {
         ((hash >> 20) % u64::from(vocab_size)) as u32
     }
 
+    /// Leaves anything where the plan's step writes, as a device may that fails in it.
+    pub fn spoil(&mut self, plan: &StepPlan) {
+        let block_size = self.block_size;
+        let tokens = |block: BlockId| block.0 as usize * block_size..;
+        for &block_move in &plan.block_moves {
+            let (memory, to) = match block_move {
+                BlockMove::Copy { to, .. } => (&mut self.cache, to),
+                BlockMove::Load { block, .. } => (&mut self.cache, block),
+                BlockMove::Save { slot, .. } => (&mut self.host, slot),
+            };
+            memory[tokens(to)][..block_size].fill(u32::MAX - 1);
+        }
+        for &slot in &plan.slot_mapping {
+            self.cache[slot as usize] = u32::MAX - 1;
+        }
+    }
+
     fn sample(&self, plan: &StepPlan, row: &SampleRow) -> Option<SampledToken> {
         let s = plan
             .cu_seqlens_q

@@ -243,7 +243,14 @@ impl EngineLoop {
     /// Frees the sequences whose readers have left.
     fn remove_cancelled(&mut self) {
         let before = self.open.len();
-        self.open.retain(|_, open| !open.sink.is_cancelled());
+        let (scheduler, metrics) = (&self.scheduler, &self.metrics);
+        self.open.retain(|id, open| {
+            let is_cancelled = open.sink.is_cancelled();
+            if is_cancelled && open.sink.is_abandoned() {
+                metrics.wasted(scheduler.num_in_flight(*id));
+            }
+            !is_cancelled
+        });
         if self.open.len() < before {
             self.scheduler.cancel(|id| !self.open.contains_key(&id));
         }

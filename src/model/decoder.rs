@@ -8,27 +8,27 @@ use candle_core::{Result, bail};
 
 use super::adapters::AdapterRows;
 use super::buffers::Buffers;
-use super::step::{CardSteps, Step};
-use super::weights::{FeedForward, LayerWeights, Linear, Mlp};
-use super::{Divisors, ExpertsConfig, Importance, Limits, ModelConfig, Weights};
+use super::card_steps::CardSteps;
+use super::step::{Step, StepRows};
+use super::weights::{FeedForward, LayerWeights, Linear};
+use super::{Divisors, Importance, Limits, ModelConfig, Weights};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Slice;
 use crate::ops::{
-    AttentionBatch, AttentionParams, KvCache, LinearGroup, LinearPart, Numbers, QkNorm, RopeTable,
-    Routing, Tensor, Vector, add_low_rank, add_rms_norm, combine_experts, embedding,
-    gated_activation, gather_rows, matmul, matmul_groups, paged_attention, rms_norm, rope_store,
-    softcap,
+    AttentionBatch, AttentionParams, KvCache, LinearPart, Numbers, QkNorm, RopeTable, Tensor,
+    Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows, matmul,
+    paged_attention, rms_norm, rope_store, softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
 
 /// A Llama-shaped decoder over preallocated buffers and a paged KV cache.
 pub struct Decoder {
-    config: ModelConfig,
+    pub(super) config: ModelConfig,
     weights: Arc<Weights>,
     /// As the configuration numbers them.
     ropes: Vec<RopeTable>,
-    buffers: Buffers,
+    pub(super) buffers: Buffers,
     /// Where a card computes.
     card: Option<CardSteps>,
     /// One a layer.
@@ -36,7 +36,7 @@ pub struct Decoder {
     /// Where blocks go that are thrown out of the cache: one a layer, or none.
     host_caches: Vec<KvCache>,
     pub(super) limits: Limits,
-    cpu: Cpu,
+    pub(super) cpu: Cpu,
     /// What weights meet, while it is recorded.
     importance: Option<RefCell<Importance>>,
 }
@@ -104,6 +104,11 @@ impl Decoder {
         self.config.vocab_size
     }
 
+    /// How many kinds of steps a card replays with one call each, so far.
+    pub fn num_recorded(&self) -> usize {
+        self.card.as_ref().map_or(0, CardSteps::num_recorded)
+    }
+
     /// Records from now on what weights meet.
     pub fn record_importance(&mut self) {
         self.importance = Some(RefCell::default());
@@ -118,36 +123,49 @@ impl Decoder {
     /// `[B, V]` float32, in a buffer that the next step overwrites. `None` when no row is sampled. `drawn` is where a card has, or is
     /// going to have, the tokens that the step before draws; without it the plan may have no [`StepPlan::pending`] rows.
     pub fn forward(&self, plan: &StepPlan, drawn: Option<&Slice>) -> Result<Option<Tensor>> {
-        let sampled_rows: Vec<u32> = plan.samples.iter().map(|sample| sample.row_idx).collect();
-        let mut step = Step::new(plan, &sampled_rows, &self.limits)?;
-        let all_adapters = AdapterRows::of_step(plan)?;
-        let sampled_adapters = all_adapters.select(&sampled_rows);
-        match (&self.card, drawn) {
-            (Some(card), drawn) => card.send(&mut step, plan, &sampled_rows, drawn)?,
-            (None, _) if !plan.pending.is_empty() => {
-                bail!("the plan has tokens of a step in flight, and the CPU has none")
-            }
-            (None, _) => {}
-        }
+        let card = self.card.as_ref();
+        let rows = StepRows::new(plan, card.and_then(|card| card.recorded_rows(plan)));
+        let mut step = Step::new(plan, &rows, &self.limits)?;
+        let adapters = AdapterRows::of_step(plan)?;
+        let kind = match card {
+            Some(card) => card.send(&mut step, plan, drawn)?,
+            None if plan.pending.is_empty() => None,
+            None => bail!("the plan has tokens of a step in flight, and the CPU has none"),
+        };
         self.move_blocks(&plan.block_moves)?;
-        let mut hidden = self.buffers.hidden.narrow(0, plan.num_tokens())?;
+        if let (Some(card), Some(kind)) = (card, kind) {
+            card.replay(kind, || self.compute(&step, &adapters).map(|_| ()))?;
+            return self.buffers.logits.narrow(0, plan.samples.len()).map(Some);
+        }
+        self.compute(&step, &adapters)
+    }
+
+    /// The same for a step whose numbers are where it is computed.
+    fn compute(&self, step: &Step<'_>, all_adapters: &AdapterRows<'_>) -> Result<Option<Tensor>> {
+        let mut hidden = self.buffers.hidden.narrow(0, step.token_ids.len())?;
         let (table, scale) = (&self.weights.embedding, self.config.embedding_scale);
         embedding(&hidden, step.token_ids.clone(), table, scale, &self.cpu)?;
 
-        let (mut batch, mut adapters) = (&step.batch, &all_adapters);
+        let sampled = step.sampled.as_ref();
+        let sampled_adapters = sampled.map(|(rows, _)| all_adapters.select(rows.host()));
+        let (mut batch, mut adapters) = (&step.batch, all_adapters);
         // What is still to be added to the residual stream.
         let mut delta = None;
         for (i, (layer, kv_cache)) in self.weights.layers.iter().zip(&self.kv_caches).enumerate() {
             let rope = self.config.layers[i].rope_idx.map(|i| &self.ropes[i]);
             let mut qkv = self.project(layer, &hidden, delta, adapters)?;
-            self.store(layer, kv_cache, rope, &qkv, &step)?;
+            self.store(layer, kv_cache, rope, &qkv, step)?;
             if i + 1 == self.weights.layers.len() {
                 // Every key and value is stored; of what is left, nobody reads the rows that are not sampled.
-                if sampled_rows.is_empty() {
-                    return Ok(None);
+                if let (Some((rows, sampled_batch)), Some(sampled_adapters)) =
+                    (sampled, &sampled_adapters)
+                {
+                    if rows.is_empty() {
+                        return Ok(None);
+                    }
+                    (hidden, qkv) = self.gather_sampled(&hidden, &qkv, rows)?;
+                    (batch, adapters) = (sampled_batch, sampled_adapters);
                 }
-                (hidden, qkv) = self.gather_sampled(&hidden, &qkv, &step.sampled_rows)?;
-                (batch, adapters) = (&step.sampled_batch, &sampled_adapters);
             }
             let params = AttentionParams {
                 scale: self.config.attention_scale,
@@ -286,47 +304,6 @@ impl Decoder {
         self.post_norm(delta, layer.post_ffn_norm.as_ref())
     }
 
-    /// Writes to delta what the experts of each row of x give.
-    fn routed_experts(
-        &self,
-        router: &Linear,
-        experts: &[Mlp],
-        config: &ExpertsConfig,
-        x: &Tensor,
-        delta: &Tensor,
-    ) -> Result<()> {
-        let (cpu, num_rows) = (&self.cpu, x.dims()?.0);
-        let Some(buffers) = &self.buffers.experts else {
-            bail!("the buffers are of a model without experts");
-        };
-        let logits = rows_for(x, &buffers.logits)?;
-        self.linear(&logits, x, router, &AdapterRows::default())?;
-        let routing = Routing::new(&logits, config.top_k, config.is_normalised)?;
-        let pairs = |buffer: &Tensor| buffer.narrow(0, num_rows * config.top_k);
-        let (gathered, gate_up) = (pairs(&buffers.gathered)?, pairs(&buffers.gate_up)?);
-        let (activated, outputs) = (pairs(&buffers.activated)?, pairs(&buffers.outputs)?);
-        let groups = |linear: fn(&Mlp) -> &Linear| {
-            let group = |(expert, rows)| LinearGroup {
-                rows,
-                parts: parts(linear(&experts[expert])),
-            };
-            routing.experts().map(group).collect::<Vec<_>>()
-        };
-        let record = |linear: fn(&Mlp) -> &Linear, x: &Tensor| {
-            let mut pairs = routing.experts();
-            pairs.try_for_each(|(expert, rows)| {
-                self.record(linear(&experts[expert]), expert, x, rows)
-            })
-        };
-        gather_rows(&gathered, x, routing.rows())?;
-        record(|mlp| &mlp.gate_up, &gathered)?;
-        matmul_groups(&gate_up, &gathered, &groups(|mlp| &mlp.gate_up), cpu)?;
-        gated_activation(&activated, &gate_up, self.config.glu, cpu)?;
-        record(|mlp| &mlp.down, &activated)?;
-        matmul_groups(&outputs, &activated, &groups(|mlp| &mlp.down), cpu)?;
-        combine_experts(delta, &outputs, &routing, cpu)
-    }
-
     fn lm_head(&self, hidden: &Tensor, delta: Option<&Tensor>) -> Result<Tensor> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let normed = rows_for(hidden, &self.buffers.normed)?;
@@ -352,7 +329,7 @@ impl Decoder {
         Ok(logits)
     }
 
-    fn linear(
+    pub(super) fn linear(
         &self,
         out: &Tensor,
         x: &Tensor,
@@ -368,7 +345,13 @@ impl Decoder {
     }
 
     /// Notes the rows of x as inputs of the projections, where that is recorded.
-    fn record(&self, linear: &Linear, expert: usize, x: &Tensor, rows: Range<usize>) -> Result<()> {
+    pub(super) fn record(
+        &self,
+        linear: &Linear,
+        expert: usize,
+        x: &Tensor,
+        rows: Range<usize>,
+    ) -> Result<()> {
         let Some(importance) = &self.importance else {
             return Ok(());
         };
@@ -378,7 +361,7 @@ impl Decoder {
     }
 }
 
-fn parts(linear: &Linear) -> Vec<LinearPart<'_>> {
+pub(super) fn parts(linear: &Linear) -> Vec<LinearPart<'_>> {
     let parts = linear.parts.iter().map(|part| LinearPart {
         weight: &part.weight,
         bias: part.bias.as_ref(),
@@ -387,6 +370,6 @@ fn parts(linear: &Linear) -> Vec<LinearPart<'_>> {
 }
 
 /// As many of the buffer's first rows as `hidden` has.
-fn rows_for(hidden: &Tensor, buffer: &Tensor) -> Result<Tensor> {
+pub(super) fn rows_for(hidden: &Tensor, buffer: &Tensor) -> Result<Tensor> {
     buffer.narrow(0, hidden.dims()?.0)
 }

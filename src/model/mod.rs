@@ -9,6 +9,7 @@
 
 mod adapters;
 mod buffers;
+mod card_steps;
 mod checkpoint;
 mod config;
 mod decoder;
@@ -23,6 +24,7 @@ mod lora;
 mod perplexity;
 pub mod quantise;
 mod rope;
+mod routed_experts;
 mod runner;
 mod safetensors;
 mod size;
@@ -31,6 +33,7 @@ mod step;
 mod warm_up;
 mod weights;
 
+pub use card_steps::card_obstacle;
 pub use checkpoint::{Checkpoint, Outline, read_outline};
 pub use config::{ExpertsConfig, LayerConfig, ModelConfig};
 pub use decoder::Decoder;
@@ -47,6 +50,6 @@ pub use rope::{Divisors, RopeConfig, Yarn};
 pub use runner::Runner;
 pub use safetensors::SafetensorsFolder;
 pub use source::{Tensor, TensorShape, TensorSource};
-pub use step::card_obstacle;
+
 pub use warm_up::warm_up;
 pub use weights::{Activations, LoadOptions, Weights};

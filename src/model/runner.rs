@@ -24,10 +24,8 @@ pub struct Runner {
 
 enum InFlight {
     Done(StepOutput),
-    /// The card computes, and draws nothing.
-    Computing,
-    /// The card computes, and draws.
-    Drawing,
+    /// The card computes and draws.
+    OnCard,
 }
 
 impl Runner {
@@ -52,10 +50,10 @@ impl Runner {
 
     fn sample(&mut self, plan: &StepPlan) -> candle_core::Result<InFlight> {
         let Some(logits) = self.logits.take() else {
-            return Ok(match &self.card {
-                Some(_) => InFlight::Computing,
-                None => InFlight::Done(StepOutput::default()),
-            });
+            return match &mut self.card {
+                Some(card) => card.launch_none().map(|()| InFlight::OnCard),
+                None => Ok(InFlight::Done(StepOutput::default())),
+            };
         };
         // A row whose mask could not be computed has none, and no token: a mask of nothing.
         let masks: Vec<Option<Arc<TokenMask>>> = plan
@@ -84,7 +82,7 @@ impl Runner {
             .collect();
         if let Some(card) = &mut self.card {
             card.launch(&logits, &contexts)?;
-            return Ok(InFlight::Drawing);
+            return Ok(InFlight::OnCard);
         }
         let sampled = sample(&logits, &contexts, &self.cpu)?;
         Ok(InFlight::Done(StepOutput { sampled }))
@@ -112,8 +110,7 @@ impl Executor for Runner {
     fn collect(&mut self, _ticket: Ticket) -> Result<StepOutput, ExecutorError> {
         let output = match (self.in_flight.take(), &mut self.card) {
             (Some(InFlight::Done(output)), _) => Ok(output),
-            (Some(InFlight::Computing), Some(card)) => card.wait().map(|()| StepOutput::default()),
-            (Some(InFlight::Drawing), Some(card)) => {
+            (Some(InFlight::OnCard), Some(card)) => {
                 card.take().map(|sampled| StepOutput { sampled })
             }
             _ => return Err(ExecutorError("no step is in flight".into())),

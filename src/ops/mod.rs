@@ -31,8 +31,8 @@ mod view;
 
 pub use add::add_assign;
 pub use attention::{
-    AttentionBatch, AttentionParams, CardBatch, check_heads_for_card, check_kv_dtype_for_card,
-    max_partial_bytes, paged_attention,
+    AttentionBatch, AttentionParams, BatchCutter, Spans, check_heads_for_card,
+    check_kv_dtype_for_card, paged_attention,
 };
 pub use embedding::embedding;
 pub use encoder_attention::encoder_attention;

@@ -19,6 +19,11 @@ impl<'a> Numbers<'a> {
         self.slice = Some(slice);
     }
 
+    /// Those in the host's memory.
+    pub fn host(&self) -> &'a [u32] {
+        self.host
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.host.len()
@@ -67,6 +72,8 @@ pub struct NumberBuffer {
     staging: [Staging; 2],
     next: usize,
     slice: Slice,
+    /// How often they got another place.
+    generation: usize,
 }
 
 /// Numbers begin at multiples of so many, which is 16 bytes.
@@ -86,6 +93,7 @@ impl NumberBuffer {
             staging: [staging()?, staging()?],
             next: 0,
             slice: cuda.alloc(num_bytes)?,
+            generation: 0,
         })
     }
 
@@ -111,11 +119,21 @@ impl NumberBuffer {
         if bytes.len() > self.slice.num_bytes() {
             let larger = Self::new(&self.cuda, self.words.len().next_power_of_two())?;
             let words = std::mem::take(&mut self.words);
-            *self = Self { words, ..larger };
+            let generation = self.generation + 1;
+            *self = Self {
+                words,
+                generation,
+                ..larger
+            };
         }
         self.staging[self.next].send(&bytes, &self.slice)?;
         self.next = 1 - self.next;
         Ok(())
+    }
+
+    /// Changes where numbers get another place on the card, for there was too little.
+    pub fn generation(&self) -> usize {
+        self.generation
     }
 
     /// Those that [`NumberBuffer::push`] put there.

@@ -125,6 +125,15 @@ impl CardSampler {
         Ok(self.readback.fetch(&self.drawn.narrow(0, num_bytes)?)?)
     }
 
+    /// Begins to draw nothing: [`CardSampler::take`] then waits for what was asked of the card so far, and no more.
+    ///
+    /// # Errors
+    /// If the card fails.
+    pub fn launch_none(&mut self) -> Result<()> {
+        self.asked.clear();
+        Ok(self.readback.fetch(&self.drawn.narrow(0, 4)?)?)
+    }
+
     /// Counts the tokens of all runs, from nothing.
     fn count(&mut self, num_counted: usize, history: &Slice, runs: &Slice) -> Result<()> {
         if num_counted == 0 {

@@ -23,7 +23,8 @@ pub(super) struct PlannedStep {
 /// A sequence's rows of a step that are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// The life that it was planned in.
+    /// The life that it was planned in. Nobody is preempted while a step is in flight, where [`super::Scheduler::can_plan_ahead`] is
+    /// followed; if somebody is, what its rows gave is dropped.
     pub life: u32,
     /// Rows whose known tokens are scored; before those that are drawn from.
     pub num_scored: usize,
@@ -75,7 +76,9 @@ impl InFlight {
 
     /// Takes in a step that is planned, unless there is nothing in it. Gives its plan.
     pub fn add(&mut self, mut step: PlannedStep, budget: &Budget) -> &StepPlan {
+        debug_assert!(self.steps.len() < 2, "one step may be planned ahead");
         if step.plan.is_empty() {
+            debug_assert!(step.plan.block_moves.is_empty(), "moves are for rows");
             self.spare.push(step);
             return &self.nothing;
         }

@@ -23,7 +23,7 @@ pub struct SampleRow {
     pub num_prompt_tokens: usize,
     /// Tokens that may not be drawn, as a range of [`StepPlan::banned`].
     pub banned: Range<usize>,
-    /// Where the mask of what may be drawn appears, once the step is launched or before.
+    /// Where the mask of what may be drawn appears, once the step before is committed: not to be read before rows are drawn.
     pub mask: Option<Arc<MaskSlot>>,
     /// The token that is known to come next, of a row that is only to tell its log-probabilities.
     pub known: Option<u32>,

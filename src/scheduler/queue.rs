@@ -337,6 +337,15 @@ impl Scheduler {
         self.in_flight.newest()
     }
 
+    /// Rows of a sequence in the steps in flight.
+    pub fn num_in_flight(&self, id: SequenceId) -> u64 {
+        let rows = |plan: &StepPlan| {
+            let s = plan.sequences.iter().position(|&other| other == id)?;
+            Some(u64::from(plan.cu_seqlens_q[s + 1] - plan.cu_seqlens_q[s]))
+        };
+        self.in_flight.plans().filter_map(rows).sum()
+    }
+
     /// Sequences in the running set.
     pub fn num_running(&self) -> usize {
         self.running.len()

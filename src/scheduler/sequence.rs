@@ -171,9 +171,10 @@ impl Sequence {
         self.num_uncomputed_tokens() == 1 && !self.awaits_its_last(max_model_len)
     }
 
-    /// Whether it has no work in the step being planned, and several tokens to compute.
+    /// Whether it has no work in the step being planned, whose decodes are scheduled, and could have.
     pub(super) fn is_prompt(&self) -> bool {
-        self.num_scheduled_tokens == 0 && self.num_uncomputed_tokens() > 1
+        self.num_scheduled_tokens == 0
+            && (self.num_pending == 0 || self.num_uncomputed_tokens() > 1)
     }
 
     /// Whether the token that is being drawn is its last, whatever it is.

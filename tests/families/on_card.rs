@@ -141,6 +141,57 @@ fn card_gives_a_row_the_same_bits_alone_in_chunks_and_in_company() {
     assert!(bits(&mixed[257..]) == bits(&alone(&decoder, &b)));
 }
 
+#[test]
+fn card_gives_a_recorded_step_the_bits_of_one_that_is_launched() {
+    let model = Model::random(&spec(), 6);
+    let (recorded, launched) = (
+        on_card(&model, KvDtype::Bf16),
+        on_card(&model, KvDtype::Bf16),
+    );
+    let tokens: Vec<Vec<u32>> = (0..3).map(|i| prompt(&model, 320, i)).collect();
+    let blocks: Vec<u32> = (0..run::NUM_BLOCKS as u32).rev().collect();
+    let tables = [&blocks[..24], &blocks[24..36], &blocks[36..]];
+    let mut lens = [0; 3];
+    let mut step = |rows: &[(usize, usize)]| {
+        let chunks: Vec<Chunk<'_>> = (rows.iter())
+            .map(|&(s, len)| Chunk {
+                tokens: &tokens[s],
+                range: lens[s]..lens[s] + len,
+                blocks: tables[s],
+            })
+            .collect();
+        let mut plan = run::plan_of(&chunks, &vec![None; rows.len()]);
+        let replayed = run::logits(&recorded, &plan);
+        // Where logits are read twice nothing is recorded.
+        plan.samples.push(plan.samples[0].clone());
+        let mut direct = run::logits(&launched, &plan);
+        direct.pop();
+        assert!(bits(&replayed) == bits(&direct), "{rows:?}");
+        rows.iter().for_each(|&(s, len)| lens[s] += len);
+    };
+    // The same kinds of steps with other sequences, some with drafted rows.
+    let few = [
+        &[(1, 3)][..],
+        &[(2, 17)],
+        &[(1, 1)],
+        &[(1, 1), (2, 1)],
+        &[(2, 1)],
+        &[(1, 2), (2, 3)],
+    ];
+    // Then a prompt whose numbers need more room, which changes where they lie; and steps of two spans.
+    let many = [
+        &[(0, 260)][..],
+        &[(0, 1)],
+        &[(1, 1)],
+        &[(0, 1), (1, 1)],
+        &[(2, 1), (0, 3), (1, 1)],
+        &[(2, 1), (1, 1), (0, 1)],
+    ];
+    few.into_iter().chain(many).for_each(&mut step);
+    // Since then: of 260 (288) rows, 1 of two spans and of one, 2, 5 (8) and 3 (4) of two.
+    assert_eq!((recorded.num_recorded(), launched.num_recorded()), (6, 0));
+}
+
 /// What happened beside answers.
 #[derive(Default)]
 struct Events {

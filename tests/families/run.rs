@@ -78,6 +78,17 @@ pub fn step_with(
     chunks: &[Chunk<'_>],
     adapters: &[Option<Adapter>],
 ) -> Vec<Vec<f32>> {
+    logits(decoder, &plan_of(chunks, adapters))
+}
+
+/// The logits of a plan's sample rows, of which there are some.
+pub fn logits(decoder: &Decoder, plan: &StepPlan) -> Vec<Vec<f32>> {
+    let logits = decoder.forward(plan, None).unwrap();
+    logits.unwrap().to_rows().unwrap()
+}
+
+/// A step that reads the logits of every row, in the chunks' order.
+pub fn plan_of(chunks: &[Chunk<'_>], adapters: &[Option<Adapter>]) -> StepPlan {
     let mut plan = StepPlan::default();
     plan.clear();
     for (s, chunk) in chunks.iter().enumerate() {
@@ -108,12 +119,7 @@ pub fn step_with(
         plan.block_table_offsets
             .push(plan.block_tables.len() as u32);
     }
-    decoder
-        .forward(&plan, None)
-        .unwrap()
-        .unwrap()
-        .to_rows()
-        .unwrap()
+    plan
 }
 
 /// The logits of `tokens` computed alone and at once.

@@ -91,7 +91,10 @@ pub fn serve_with(
     let mut open: HashMap<SequenceId, (usize, Duration)> = HashMap::new();
     let (mut now, mut next_id, mut committed) = (Duration::ZERO, 0, Vec::new());
     loop {
+        let is_running = !scheduler.plan().is_empty();
         match to_come.peek() {
+            // What is in flight has to end first.
+            _ if is_running => {}
             Some(next) if open.is_empty() => now = now.max(next.0.0),
             None if open.is_empty() => break,
             _ => {}
@@ -123,7 +126,6 @@ pub fn serve_with(
             assert_eq!(fates[i].num_tokens, 0, "who expires has cost nothing");
             fates[i].has_expired = true;
         }
-        let is_running = !scheduler.plan().is_empty();
         if !is_running || looks_ahead && scheduler.can_plan_ahead(now) {
             let is_planned = !scheduler.schedule(now).is_empty();
             if looks_ahead && is_planned && !is_running {

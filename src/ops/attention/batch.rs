@@ -9,7 +9,7 @@ use super::{ROWS, SPAN, TILE};
 
 /// The queries and the cached tokens of S sequences with T query rows in all.
 ///
-/// Invariant: the chunks' rows ascend from 0 to T without gaps, and every block is one of the cache that the batch was made
+/// Invariant: the chunks' rows ascend from 0 to T (less, where it is padded) without gaps, and every block is one of the cache that the batch was made
 /// for, enough of them for what the chunk's last row sees.
 #[derive(Debug)]
 pub struct AttentionBatch<'a> {
@@ -21,6 +21,8 @@ pub struct AttentionBatch<'a> {
     pub(super) num_rows: usize,
     pub(super) num_blocks: usize,
     pub(super) block_size: usize,
+    /// Whether there may be rows behind those of the chunks, which nobody reads.
+    pub(super) is_padded: bool,
     pub(super) on_card: Option<OnCard>,
 }
 
@@ -76,6 +78,7 @@ impl<'a> AttentionBatch<'a> {
             num_rows: 0,
             num_blocks,
             block_size,
+            is_padded: false,
             on_card: None,
         };
         for (s, &context_len) in context_lens.iter().enumerate() {
@@ -123,6 +126,7 @@ impl<'a> AttentionBatch<'a> {
             num_rows: 0,
             num_blocks: self.num_blocks,
             block_size: self.block_size,
+            is_padded: false,
             on_card: None,
         };
         for (i, &row) in rows.iter().enumerate() {
@@ -137,6 +141,22 @@ impl<'a> AttentionBatch<'a> {
             selected.push(1, chunk.visible + (row - chunk.rows.start), chunk.blocks);
         }
         Ok(selected)
+    }
+
+    /// Adds rows that attend to nothing, for a card that computes as many rows each time: what it has for them stays.
+    ///
+    /// # Errors
+    /// If it has more rows than `num_rows`.
+    pub fn pad(&mut self, num_rows: usize) -> Result<()> {
+        if num_rows < self.num_rows {
+            bail!(
+                "attention batch: {} rows are more than {num_rows}",
+                self.num_rows
+            );
+        }
+        self.num_rows = num_rows;
+        self.is_padded = true;
+        Ok(())
     }
 
     fn push(&mut self, num_rows: usize, visible: usize, blocks: &'a [u32]) {

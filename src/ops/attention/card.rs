@@ -6,7 +6,7 @@ use candle_core::{DType, Result, bail};
 
 use super::batch::Chunk;
 use super::{AttentionBatch, AttentionParams, SPAN};
-use crate::backend::cuda::Slice;
+use crate::backend::cuda::{Cuda, Slice};
 use crate::ops::numbers::NumberBuffer;
 use crate::ops::tensor::CudaTensor;
 use crate::ops::{KvCache, KvDtype};
@@ -97,21 +97,30 @@ fn partial_len(head_dim: usize) -> usize {
 }
 
 /// Bytes that splitting takes, at most: what is more is not split, which is no slower then, for there are many rows.
-pub fn max_partial_bytes(max_model_len: usize, num_heads: usize, head_dim: usize) -> usize {
+fn max_partial_bytes(max_model_len: usize, num_heads: usize, head_dim: usize) -> usize {
     const ROWS: usize = 256;
     const MOST: usize = 64 << 20;
     let row = max_model_len.div_ceil(SPAN) * num_heads * partial_len(head_dim) * 4;
     (ROWS * row).min(MOST.max(row))
 }
 
-/// How a batch is cut for layers of one window.
+/// How the spans of tiles are gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spans {
+    /// There is one.
+    One,
+    /// A block goes through all of its tile.
+    InTurn,
+    /// Each has a block; so many are launched for a tile.
+    Split(usize),
+}
+
+/// A batch cut for layers of one window.
 #[derive(Debug)]
 struct Cut {
     window: Option<usize>,
     num_tiles: usize,
-    /// Of a tile, at most.
-    most_spans: usize,
-    num_partials: usize,
+    spans: Spans,
     tiles: Range<usize>,
     merges: Range<usize>,
 }
@@ -121,6 +130,7 @@ struct Cut {
 pub struct CardBatch {
     cuts: Vec<Cut>,
     block_tables: Range<usize>,
+    partials: Slice,
 }
 
 /// A batch's tiles in the card's memory.
@@ -131,25 +141,59 @@ pub(super) struct OnCard {
     partials: Slice,
 }
 
-impl AttentionBatch<'_> {
-    /// Cuts the batch for kernels: layers of these windows, `heads_per_kv` query heads to a key-value head of width `head_dim`.
+impl CardBatch {
+    /// What of launches depends on the batch, beside its number of rows where that is padded.
+    pub fn spans(&self) -> Vec<Spans> {
+        self.cuts.iter().map(|cut| cut.spans).collect()
+    }
+}
+
+/// Cuts batches for a card's kernels.
+#[derive(Debug)]
+pub struct BatchCutter {
+    /// Of the layers, each once.
+    windows: Vec<Option<usize>>,
+    num_heads: usize,
+    num_kv_heads: usize,
+    head_dim: usize,
+    num_multiprocessors: usize,
+    /// For the spans of rows that are split; where it has not enough, they are not.
+    partials: Slice,
+}
+
+/// Blocks for each multiprocessor from which on spans are not split: more would only add what is to be merged.
+const BLOCKS_FOR_ALL: usize = 4;
+
+impl BatchCutter {
+    /// For layers of these windows, with so many heads of width `head_dim`.
     ///
     /// # Errors
-    /// If too many heads share keys.
-    pub fn cut(
-        &self,
-        numbers: &mut NumberBuffer,
-        windows: &[Option<usize>],
-        heads_per_kv: usize,
-        head_dim: usize,
-    ) -> Result<CardBatch> {
-        check_heads_for_card(heads_per_kv, head_dim)?;
-        let queries = Shape::new(head_dim).num_queries();
+    /// If there is no kernel for them, or the card has no room.
+    pub fn new(
+        cuda: &Cuda,
+        windows: Vec<Option<usize>>,
+        (num_heads, num_kv_heads, head_dim): (usize, usize, usize),
+        max_model_len: usize,
+    ) -> Result<Self> {
+        check_heads_for_card(num_heads / num_kv_heads.max(1), head_dim)?;
+        Ok(Self {
+            windows,
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            num_multiprocessors: cuda.card().num_multiprocessors,
+            partials: cuda.alloc(max_partial_bytes(max_model_len, num_heads, head_dim))?,
+        })
+    }
+
+    /// Cuts a batch. Of one that is padded the numbers but for block tables, which are the last, lie where they do for any other of as
+    /// many rows.
+    pub fn cut(&self, batch: &AttentionBatch<'_>, numbers: &mut NumberBuffer) -> CardBatch {
         let mut tables: Vec<u32> = Vec::new();
         // Chunks of one sequence are neighbours.
         let mut sequences: Vec<(Range<usize>, usize, usize)> = Vec::new();
         let mut last: Option<&Chunk<'_>> = None;
-        for chunk in &self.chunks {
+        for chunk in &batch.chunks {
             let is_more = last.is_some_and(|last| {
                 std::ptr::eq(last.blocks, chunk.blocks)
                     && chunk.visible == last.visible + last.rows.len()
@@ -164,27 +208,80 @@ impl AttentionBatch<'_> {
             }
             last = Some(chunk);
         }
-        let cuts = windows
-            .iter()
-            .map(|window| cut(&sequences, *window, queries / heads_per_kv, numbers));
-        let cuts = cuts.collect();
-        Ok(CardBatch {
+        let padding = batch.is_padded.then_some(batch.num_rows);
+        let cuts = (self.windows.iter())
+            .map(|window| self.cut_for(&sequences, *window, padding, numbers))
+            .collect();
+        CardBatch {
             cuts,
             block_tables: numbers.push(&tables),
-        })
+            partials: self.partials.clone(),
+        }
     }
 
-    /// Takes in where the numbers lie, once they are sent. `partials` is memory for the spans of rows that are split; where it has not
-    /// enough, they are not.
+    fn cut_for(
+        &self,
+        sequences: &[(Range<usize>, usize, usize)],
+        window: Option<usize>,
+        padding: Option<usize>,
+        numbers: &mut NumberBuffer,
+    ) -> Cut {
+        let heads_per_kv = self.num_heads / self.num_kv_heads;
+        let rows_per_tile = Shape::new(self.head_dim).num_queries() / heads_per_kv;
+        let (mut tiles, mut merges) = (Vec::new(), Vec::new());
+        let (mut num_partials, mut most_spans) = (0, 0);
+        for (rows, visible, blocks) in sequences {
+            for start in (0..rows.len()).step_by(rows_per_tile) {
+                let num_rows = rows_per_tile.min(rows.len() - start);
+                let visible = visible + start;
+                let first_span = window.map_or(0, |window| visible.saturating_sub(window)) / SPAN;
+                let num_spans = (visible + num_rows - 1).div_ceil(SPAN) - first_span;
+                let tile = [rows.start + start, num_rows, visible, *blocks, num_partials];
+                tiles.extend(tile.map(|x| x as u32));
+                for row in 0..num_rows {
+                    let own_spans = (visible + row).div_ceil(SPAN) - first_span;
+                    merges.extend([num_partials + row, num_rows, own_spans].map(|x| x as u32));
+                }
+                num_partials += num_spans * num_rows;
+                most_spans = most_spans.max(num_spans);
+            }
+        }
+        if let Some(num_rows) = padding {
+            // Tiles of no rows, and rows of no spans; and few numbers that launches depend on.
+            tiles.resize(num_rows * TILE_LEN, 0);
+            merges.resize(num_rows * MERGE_LEN, 0);
+            most_spans = most_spans.next_power_of_two();
+            num_partials = num_rows * most_spans;
+        }
+        let num_tiles = tiles.len() / TILE_LEN;
+        let partial_bytes = num_partials * self.num_heads * partial_len(self.head_dim) * 4;
+        let is_small = num_tiles * self.num_kv_heads < BLOCKS_FOR_ALL * self.num_multiprocessors;
+        Cut {
+            window,
+            num_tiles,
+            spans: match most_spans {
+                0 | 1 => Spans::One,
+                _ if is_small && partial_bytes <= self.partials.num_bytes() => {
+                    Spans::Split(most_spans)
+                }
+                _ => Spans::InTurn,
+            },
+            tiles: numbers.push(&tiles),
+            merges: numbers.push(&merges),
+        }
+    }
+}
+
+/// Numbers of a tile and of a row to merge.
+const TILE_LEN: usize = 5;
+const MERGE_LEN: usize = 3;
+
+impl AttentionBatch<'_> {
+    /// Takes in where the numbers lie, once they are sent.
     ///
     /// # Errors
     /// If the numbers are others.
-    pub fn put_on_card(
-        &mut self,
-        batch: CardBatch,
-        numbers: &NumberBuffer,
-        partials: &Slice,
-    ) -> Result<()> {
+    pub fn put_on_card(&mut self, batch: CardBatch, numbers: &NumberBuffer) -> Result<()> {
         let cuts = batch.cuts.into_iter().map(|cut| {
             let (tiles, merges) = (numbers.slice(&cut.tiles)?, numbers.slice(&cut.merges)?);
             Ok((cut, tiles, merges))
@@ -192,48 +289,11 @@ impl AttentionBatch<'_> {
         self.on_card = Some(OnCard {
             cuts: cuts.collect::<Result<_>>()?,
             block_tables: numbers.slice(&batch.block_tables)?,
-            partials: partials.clone(),
+            partials: batch.partials,
         });
         Ok(())
     }
 }
-
-fn cut(
-    sequences: &[(Range<usize>, usize, usize)],
-    window: Option<usize>,
-    rows_per_tile: usize,
-    numbers: &mut NumberBuffer,
-) -> Cut {
-    let (mut tiles, mut merges) = (Vec::new(), Vec::new());
-    let (mut num_partials, mut most_spans) = (0, 0);
-    for (rows, visible, blocks) in sequences {
-        for start in (0..rows.len()).step_by(rows_per_tile) {
-            let num_rows = rows_per_tile.min(rows.len() - start);
-            let visible = visible + start;
-            let first_span = window.map_or(0, |window| visible.saturating_sub(window)) / SPAN;
-            let num_spans = (visible + num_rows - 1).div_ceil(SPAN) - first_span;
-            let tile = [rows.start + start, num_rows, visible, *blocks, num_partials];
-            tiles.extend(tile.map(|x| x as u32));
-            for row in 0..num_rows {
-                let own_spans = (visible + row).div_ceil(SPAN) - first_span;
-                merges.extend([num_partials + row, num_rows, own_spans].map(|x| x as u32));
-            }
-            num_partials += num_spans * num_rows;
-            most_spans = most_spans.max(num_spans);
-        }
-    }
-    Cut {
-        window,
-        num_tiles: tiles.len() / 5,
-        most_spans,
-        num_partials,
-        tiles: numbers.push(&tiles),
-        merges: numbers.push(&merges),
-    }
-}
-
-/// Blocks for each multiprocessor from which on spans are not split: more would only add what is to be merged.
-const BLOCKS_FOR_ALL: usize = 4;
 
 /// [`paged_attention`](super::paged_attention) on a card: out and qkv of 16 bits.
 pub(super) fn cuda_fwd(
@@ -277,11 +337,10 @@ pub(super) fn cuda_fwd(
         );
     };
     let cuda = out.card();
-    let num_blocks = cut.num_tiles * num_kv_heads;
-    let partial_bytes = cut.num_partials * num_heads * partial_len(head_dim) * 4;
-    let is_split = cut.most_spans > 1
-        && num_blocks < BLOCKS_FOR_ALL * cuda.card().num_multiprocessors
-        && partial_bytes <= partials.num_bytes();
+    let (num_spans, is_split) = match cut.spans {
+        Spans::Split(num_spans) => (num_spans, true),
+        Spans::One | Spans::InTurn => (1, false),
+    };
     let sinks = params
         .sinks
         .map(|sinks| sinks.slice("paged_attention: sinks"));
@@ -297,15 +356,14 @@ pub(super) fn cuda_fwd(
         has_sinks,
         usize::from(is_split),
     ];
-    let spans = if is_split { cut.most_spans } else { 1 };
     let name = format!("attention_{half}_{dtype}_{head_dim}");
     cuda.kernel(
         "attention",
         name,
-        [cut.num_tiles, num_kv_heads, spans],
+        [cut.num_tiles, num_kv_heads, num_spans],
         shape.num_warps * 32,
     )
-    .shared(shape.shared(dtype == KvDtype::Int8, !is_split && cut.most_spans > 1))
+    .shared(shape.shared(dtype == KvDtype::Int8, cut.spans == Spans::InTurn))
     .slice(&out.slice)
     .slice(&qkv.slice)
     .slice(cache.data.slice("paged_attention: cache")?)

@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, bail};
 
 pub use batch::AttentionBatch;
-pub use card::{CardBatch, check_heads_for_card, check_kv_dtype_for_card, max_partial_bytes};
+pub use card::{BatchCutter, Spans, check_heads_for_card, check_kv_dtype_for_card};
 
 use super::kv_cache::{Bf16, F16, Int8, KvCache, KvDtype, KvFormat, TILE};
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
