@@ -3,7 +3,8 @@
 //   out[t, column + n] += Σ_j b[j, n] · (Σ_k a[j, k] · x[t, k])      for the rows t of a group
 //
 // x `[T, K]` and out `[T, out_len]` of 16 bits; a `[r, K]` and b `[r, N]` (B's columns, times the adapter's scale) of 16 bits, all
-// groups' in one array, each from a multiple of 8 on; K a multiple of 8, r up to 256. The inner sums are f32, by warps in a fixed order; the outer ones ascend.
+// groups' in one array, each from a multiple of 8 on; K a multiple of 8, r up to 256. The inner sums are f32, by warps in a fixed order;
+// the outer ones ascend. Up to 5 groups a launch.
 // Must move a and b once for each row, r (K + N) · 2 bytes, mostly from the second-level cache, and computes 2 r (K + N) operations.
 // Launch: a block of 256 threads a row: `[most rows of a group, groups]`.
 #include "common.cuh"
@@ -19,7 +20,7 @@ extern "C" void low_rank_reference(float* out, const float* x, const float* a, c
 }
 #endif
 
-constexpr int THREADS = 256, MAX_RANK = 256;
+constexpr int THREADS = 256, MAX_RANK = 256, MAX_GROUPS = 5;
 
 struct Group {
     int first_row, num_rows, column, rank, n;
@@ -27,11 +28,15 @@ struct Group {
     int a, b;
 };
 
+struct Groups {
+    Group of[MAX_GROUPS];
+};
+
 template <class T>
-DEVICE void add_low_rank(Global<T> out, Global<const T> x, Global<const T> matrices, Global<const Group> groups, int k,
+DEVICE void add_low_rank(Global<T> out, Global<const T> x, Global<const T> matrices, const Groups& groups, int k,
                          int out_len) {
     SHARED(float, inner, MAX_RANK);
-    const Group group = groups[blockIdx.y];
+    const Group group = groups.of[blockIdx.y];
     // Whole blocks leave.
     if (int(blockIdx.x) >= group.num_rows) return;
     const int64_t row = group.first_row + blockIdx.x;
@@ -59,7 +64,7 @@ DEVICE void add_low_rank(Global<T> out, Global<const T> x, Global<const T> matri
 
 #define KERNELS(T)                                                                                               \
     KERNEL_OF(add_low_rank_##T, THREADS, 4)                                                                      \
-    (Global<T> out, Global<const T> x, Global<const T> matrices, Global<const Group> groups, int k, int out_len) { \
+    (Global<T> out, Global<const T> x, Global<const T> matrices, Groups groups, int k, int out_len) {            \
         add_low_rank<T>(out, x, matrices, groups, k, out_len);                                                   \
     }                                                                                                            \
     EXPORT(add_low_rank_##T)

@@ -16,7 +16,7 @@ pub(super) fn open(
     model: &ModelConfig,
     card_weights: u64,
 ) -> anyhow::Result<(Device, String)> {
-    let obstacle = obstacle(config, model);
+    let obstacle = card_obstacle(model);
     match (config.device, obstacle) {
         (DeviceChoice::Cpu, _) => Ok((Device::Cpu, "the CPU, as asked".into())),
         (DeviceChoice::Cuda(_), Some(obstacle)) => anyhow::bail!("device: {obstacle}"),
@@ -63,16 +63,6 @@ fn first_card(config: &Config, obstacle: Option<String>, weights: u64) -> (Devic
     on_cpu(reason)
 }
 
-/// Why no card can do what the settings ask of this model.
-fn obstacle(config: &Config, model: &ModelConfig) -> Option<String> {
-    if !config.lora_modules.is_empty() {
-        return Some(
-            "lora_modules: adapters are not computed on cards yet; use --device cpu".into(),
-        );
-    }
-    card_obstacle(model, config.kv_offload_memory.0 > 0)
-}
-
 /// What a device has for a model whose weights take `weights` bytes, and are not there yet.
 pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::Result<Memory> {
     let available = room(device, config)?;
@@ -93,6 +83,10 @@ pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::
         weights,
         kv_cache,
         available,
+        available_beside: match device {
+            Device::Cpu => None,
+            Device::Cuda(_) => system::available_memory(),
+        },
     })
 }
 
@@ -125,6 +119,7 @@ pub(super) fn measured_kv_cache(
     let num_rows = limits.max_num_batched_tokens.min(limits.max_model_len);
     let small = Limits {
         num_blocks: num_rows.div_ceil(limits.block_size),
+        num_host_blocks: 0,
         ..*limits
     };
     let mut runner = runner(&small).context("the largest step does not fit the card")?;

@@ -18,6 +18,8 @@ pub(super) struct Memory {
     pub kv_cache: ByteSize,
     /// What the device has left for it and the weights, where it can be asked.
     pub available: Option<u64>,
+    /// What the host has left, where that is not the device's.
+    pub available_beside: Option<u64>,
 }
 
 /// Sizes of one model on this machine.
@@ -39,6 +41,8 @@ pub(super) struct MemoryPlan {
     pub max_model_len: usize,
     /// What the device has left, where it can be asked.
     pub available: Option<u64>,
+    /// What the host has left, where that is not the device's.
+    pub available_beside: Option<u64>,
 }
 
 impl MemoryPlan {
@@ -96,22 +100,47 @@ impl MemoryPlan {
             kv_bytes_per_token,
             max_model_len,
             available: memory.available,
+            available_beside: memory.available_beside,
         })
     }
 
     /// Whether the system has room for it, as far as that is known.
     pub fn fits(&self) -> bool {
-        self.available
-            .is_none_or(|available| self.weights + self.kv_bytes() <= available)
+        self.shortage().is_none()
     }
 
-    fn kv_bytes(&self) -> u64 {
-        self.bytes_of(self.num_blocks + self.num_host_blocks)
+    /// What of it has no room, and what there is.
+    fn shortage(&self) -> Option<Shortage> {
+        let offloaded = self.bytes_of(self.num_host_blocks);
+        let beside = self
+            .available_beside
+            .filter(|&available| offloaded > available);
+        if let Some(available) = beside {
+            return Some(Shortage::Beside(offloaded, available));
+        }
+        let needed = self.needed();
+        let available = self.available.filter(|&available| needed > available)?;
+        Some(Shortage::OfDevice(needed, available))
+    }
+
+    /// Bytes of the device.
+    fn needed(&self) -> u64 {
+        let num_host_blocks = match self.available_beside {
+            Some(_) => 0,
+            None => self.num_host_blocks,
+        };
+        self.weights + self.bytes_of(self.num_blocks + num_host_blocks)
     }
 
     fn bytes_of(&self, num_blocks: usize) -> u64 {
         (num_blocks * self.block_size * self.kv_bytes_per_token) as u64
     }
+}
+
+/// What is needed and not there, and what is available.
+enum Shortage {
+    OfDevice(u64, u64),
+    Beside(u64, u64),
 }
 
 /// Of the weights as a card keeps them, or the CPU.
@@ -168,21 +197,26 @@ impl fmt::Display for MemoryPlan {
             let fitting = self.num_blocks / length.div_ceil(self.block_size);
             writeln!(f, "fits           {fitting} sequences of {length} tokens")?;
         }
-        let needed = self.weights + self.kv_bytes();
-        match self.available {
-            Some(available) if needed > available => write!(
+        match self.shortage() {
+            Some(Shortage::Beside(needed, available)) => write!(
+                f,
+                "does NOT fit   {} of the host's memory are needed for what is offloaded, {} are available: lower kv_offload_memory",
+                ByteSize(needed),
+                ByteSize(available)
+            ),
+            Some(Shortage::OfDevice(needed, available)) => write!(
                 f,
                 "does NOT fit   {} are needed, {} are available: lower kv_cache_memory, or serve a smaller quantisation",
                 ByteSize(needed),
                 ByteSize(available)
             ),
-            Some(available) => write!(
-                f,
-                "memory         {} needed, {} available",
-                ByteSize(needed),
-                ByteSize(available)
-            ),
-            None => write!(f, "memory         {} needed", ByteSize(needed)),
+            None => {
+                write!(f, "memory         {} needed", ByteSize(self.needed()))?;
+                match self.available {
+                    Some(available) => write!(f, ", {} available", ByteSize(available)),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -355,6 +355,7 @@ impl Loaded {
             weights: self.plan.weights,
             kv_cache,
             available: self.plan.available,
+            available_beside: self.plan.available_beside,
         };
         MemoryPlan::new(config, &self.model_config, memory)
     }

@@ -15,13 +15,9 @@ use crate::ops::{
 use crate::scheduler::StepPlan;
 
 /// Why cards cannot compute a model, and what to do; `None` if they can.
-pub fn card_obstacle(config: &ModelConfig, has_host_blocks: bool) -> Option<String> {
+pub fn card_obstacle(config: &ModelConfig) -> Option<String> {
     if config.experts.is_some() {
         return Some("routed experts are not computed on cards yet; use --device cpu".into());
-    }
-    if has_host_blocks {
-        let message = "kv_offload_memory: a card's blocks are not moved to the host yet; leave it away, or use --device cpu";
-        return Some(message.into());
     }
     for (name, width, multiple) in [
         ("hidden_size", config.hidden_size, 8),
@@ -76,7 +72,7 @@ impl CardSteps {
         activation: DType,
         cuda: &Cuda,
     ) -> Result<Self> {
-        if let Some(obstacle) = card_obstacle(config, limits.num_host_blocks > 0) {
+        if let Some(obstacle) = card_obstacle(config) {
             bail!("{obstacle}");
         }
         check_kv_dtype_for_card(activation, limits.kv_dtype)?;
@@ -172,13 +168,12 @@ impl CardSteps {
     }
 }
 
-/// The next number of rows that steps are recorded for: eight to a doubling, and multiples of 8 from there on, for which products are
+/// The next number of rows that steps are recorded for: up to an eighth more, and multiples of 8 from there on, for which products are
 /// made.
 fn padded_rows(num_rows: usize) -> usize {
-    let next = num_rows.next_power_of_two();
     match num_rows {
-        0..=8 => next,
-        _ => num_rows.next_multiple_of((next / 8).max(8)),
+        0..=8 => num_rows.next_power_of_two(),
+        _ => num_rows.next_multiple_of(((1 << num_rows.ilog2()) / 8).max(8)),
     }
 }
 
@@ -190,10 +185,10 @@ mod tests {
     fn steps_are_recorded_for_few_numbers_of_rows_that_are_little_more() {
         let mut sizes: Vec<usize> = (1..=256).map(padded_rows).collect();
         assert!(sizes.iter().zip(1..).all(|(&size, num_rows)| {
-            size >= num_rows && (size < num_rows + 8 || size * 7 <= num_rows * 8)
+            size >= num_rows && (size < num_rows + 8 || size * 8 <= num_rows * 9)
         }));
         sizes.dedup();
         assert_eq!(sizes[..8], [1, 2, 4, 8, 16, 24, 32, 40]);
-        assert_eq!(sizes.len(), 19);
+        assert_eq!(sizes.len(), 27);
     }
 }

@@ -11,13 +11,13 @@ use super::buffers::Buffers;
 use super::card_steps::CardSteps;
 use super::step::{Step, StepRows};
 use super::weights::{FeedForward, LayerWeights, Linear};
-use super::{Divisors, Importance, Limits, ModelConfig, Weights};
+use super::{Divisors, Importance, LayerConfig, Limits, ModelConfig, Weights};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Slice;
 use crate::ops::{
-    AttentionBatch, AttentionParams, KvCache, LinearPart, Numbers, QkNorm, RopeTable, Tensor,
-    Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows, matmul,
+    AttentionBatch, AttentionParams, HostBlocks, KvCache, LinearPart, Numbers, QkNorm, RopeTable,
+    Tensor, Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows, matmul,
     paged_attention, rms_norm, rope_store, softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
@@ -34,7 +34,7 @@ pub struct Decoder {
     /// One a layer.
     kv_caches: Vec<KvCache>,
     /// Where blocks go that are thrown out of the cache: one a layer, or none.
-    host_caches: Vec<KvCache>,
+    host_blocks: Vec<HostBlocks>,
     pub(super) limits: Limits,
     pub(super) cpu: Cpu,
     /// What weights meet, while it is recorded.
@@ -64,22 +64,22 @@ impl Decoder {
             Device::Cpu => None,
             Device::Cuda(cuda) => Some(CardSteps::new(&config, limits, weights.activation, cuda)?),
         };
-        let kv_cache = |num_blocks: usize| {
+        let kv_cache = |_: &LayerConfig| {
             KvCache::new(
                 limits.kv_dtype,
-                num_blocks,
+                limits.num_blocks,
                 config.num_kv_heads,
                 limits.block_size,
                 config.head_dim,
                 device,
             )
         };
-        let arena = |num_blocks: usize| {
-            let layers = config.layers.iter().filter(|_| num_blocks > 0);
-            let layers = layers.map(|_| kv_cache(num_blocks));
-            layers.collect::<Result<Vec<_>>>()
-        };
-        let (kv_caches, host_caches) = (arena(limits.num_blocks)?, arena(limits.num_host_blocks)?);
+        let kv_caches = config.layers.iter().map(kv_cache);
+        let kv_caches = kv_caches.collect::<Result<Vec<_>>>()?;
+        let with_host = kv_caches.iter().filter(|_| limits.num_host_blocks > 0);
+        let host_blocks = with_host
+            .map(|cache| HostBlocks::new(cache, limits.num_host_blocks))
+            .collect::<Result<_>>()?;
         Ok(Self {
             config,
             weights,
@@ -87,7 +87,7 @@ impl Decoder {
             buffers,
             card,
             kv_caches,
-            host_caches,
+            host_blocks,
             limits: *limits,
             cpu,
             importance: None,
@@ -183,17 +183,17 @@ impl Decoder {
     fn move_blocks(&self, moves: &[BlockMove]) -> Result<()> {
         for &block_move in moves {
             for (i, cache) in self.kv_caches.iter().enumerate() {
-                let host = || match self.host_caches.get(i) {
+                let host = || match self.host_blocks.get(i) {
                     Some(host) => Ok(host),
                     None => bail!("{block_move:?}: there is no host arena"),
                 };
                 match block_move {
                     BlockMove::Copy { from, to } => cache.copy_block(from.0, to.0)?,
                     BlockMove::Save { block, slot } => {
-                        host()?.copy_block_from(cache, block.0, slot.0)?;
+                        host()?.save(cache, block.0, slot.0)?;
                     }
                     BlockMove::Load { slot, block } => {
-                        cache.copy_block_from(host()?, slot.0, block.0)?;
+                        host()?.load(slot.0, cache, block.0)?;
                     }
                 }
             }

@@ -65,10 +65,6 @@ impl LoraWeights {
         config: &ModelConfig,
         weights: &Weights,
     ) -> Result<Self, ModelError> {
-        if let Device::Cuda(_) = weights.device {
-            let message = "adapters are not computed on cards yet: serve with --device cpu";
-            return Err(ModelError::file(folder, message));
-        }
         let json = Json::read(&folder.join(CONFIG))?;
         let path = folder.join(TENSORS);
         // Not mapped: a file that somebody still writes must not end a server that runs.
@@ -129,6 +125,10 @@ impl LoraWeights {
         }
         if parts.is_empty() {
             return Err(ModelError::file(&path, "holds no adapter"));
+        }
+        if let Device::Cuda(cuda) = &weights.device {
+            LowRank::put_on_card(parts.values_mut(), weights.activation, cuda)
+                .map_err(|error| ModelError::file(&path, error.to_string()))?;
         }
         Ok(Self { parts })
     }

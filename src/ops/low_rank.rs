@@ -1,5 +1,7 @@
 //! Low-rank additions to linear layers, by groups of rows (LoRA).
 
+mod card;
+
 use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
@@ -7,15 +9,18 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
+use card::OnCard;
 
 /// `s · B A`, what is added to a weight `[N, K]`.
 pub struct LowRank {
     in_features: usize,
     out_features: usize,
-    /// `[r, K]`.
+    rank: usize,
+    /// `[r, K]`; empty where it is on a card.
     a: Vec<f32>,
-    /// `[r, N]`: B's columns, times s.
+    /// `[r, N]`: B's columns, times s; empty where it is on a card.
     b: Vec<f32>,
+    on_card: Option<OnCard>,
 }
 
 impl LowRank {
@@ -39,8 +44,10 @@ impl LowRank {
         Ok(Self {
             in_features: a.len() / rank,
             out_features,
+            rank,
             a,
             b: (0..rank).flat_map(column).collect(),
+            on_card: None,
         })
     }
 
@@ -63,8 +70,8 @@ pub struct LowRankGroup<'a> {
     pub parts: Vec<(usize, &'a LowRank)>,
 }
 
-/// `out[t] += s · B (A x[t])` for the rows of each group and its parts: out `[T, ΣN]`, x `[T, K]`, both f32. Other rows stay as
-/// they are. Sums run over ascending k in eight chains, and over ascending ranks.
+/// `out[t] += s · B (A x[t])` for the rows of each group and its parts: out `[T, ΣN]`, x `[T, K]`, both f32 (on a card of 16 bits, and
+/// parts are there, too). Other rows stay as they are. Sums run over ascending k in eight chains, and over ascending ranks.
 ///
 /// Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
 ///
@@ -97,6 +104,14 @@ pub fn add_low_rank(
     }
     if groups.iter().all(|group| group.parts.is_empty()) {
         return Ok(());
+    }
+    if let Tensor::Cuda(out) = out {
+        return card::cuda_fwd(
+            out,
+            x.cuda("add_low_rank: x", out)?,
+            groups,
+            (width, out_width),
+        );
     }
     let op = AddLowRank {
         groups,

@@ -40,7 +40,7 @@ pub use experts::{Routing, combine_experts};
 pub use gather::gather_rows;
 pub use gelu::gelu;
 pub use glu::{Glu, gated_activation};
-pub use kv_cache::{KvCache, KvDtype, Slots};
+pub use kv_cache::{HostBlocks, KvCache, KvDtype, Slots};
 pub use layer_norm::layer_norm;
 pub use linear::{LinearGroup, LinearPart, PackedWeight, WeightFormat, matmul, matmul_groups};
 pub use linear::{TileFormat, TiledWeight};

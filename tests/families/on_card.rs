@@ -1,5 +1,6 @@
 //! The decoder on a card: the shim's, whose kernels run on the CPU.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +8,23 @@ use flambeau::backend::Device;
 use flambeau::backend::cpu::Cpu;
 use flambeau::engine::Executor;
 use flambeau::kv::BlockPool;
-use flambeau::model::{Activations, Decoder, Limits, LoadOptions, ModelConfig, Runner, Weights};
+use flambeau::model::{
+    Activations, Decoder, Limits, LoadOptions, LoraWeights, ModelConfig, Runner, Weights,
+};
 use flambeau::ops::KvDtype;
-use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use flambeau::request::{
+    Adapter, DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria,
+};
 use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
 
-use super::model::{Model, Spec};
+use safetensors::tensor::TensorView;
+use serde_json::json;
+
+use super::model::{Model, Rng, Spec};
 use super::run::{self, Chunk, alone, limits, open, prompt, step};
 use super::shim_card::shim_device;
+
+const NUM_HOST_BLOCKS: usize = 24;
 
 /// A Llama whose heads cards compute.
 fn spec() -> Spec {
@@ -27,6 +37,15 @@ fn spec() -> Spec {
 }
 
 fn decoder(model: &Model, activations: Activations, kv_dtype: KvDtype, device: Device) -> Decoder {
+    decoder_and_weights(model, activations, kv_dtype, device).0
+}
+
+fn decoder_and_weights(
+    model: &Model,
+    activations: Activations,
+    kv_dtype: KvDtype,
+    device: Device,
+) -> (Decoder, ModelConfig, Arc<Weights>) {
     let (file, cpu) = (open(model), Cpu::new(2).unwrap());
     let config = ModelConfig::from_gguf(file.metadata()).unwrap();
     let options = LoadOptions {
@@ -36,9 +55,13 @@ fn decoder(model: &Model, activations: Activations, kv_dtype: KvDtype, device: D
     let weights = Weights::load(&file, &config, options, &cpu).unwrap();
     let limits = Limits {
         kv_dtype,
+        // A card's is pinned memory of the host.
+        num_host_blocks: NUM_HOST_BLOCKS,
         ..limits()
     };
-    Decoder::new(config, Arc::new(weights), &limits, cpu).unwrap()
+    let weights = Arc::new(weights);
+    let decoder = Decoder::new(config.clone(), Arc::clone(&weights), &limits, cpu).unwrap();
+    (decoder, config, weights)
 }
 
 fn on_card(model: &Model, kv_dtype: KvDtype) -> Decoder {
@@ -192,10 +215,110 @@ fn card_gives_a_recorded_step_the_bits_of_one_that_is_launched() {
     assert_eq!((recorded.num_recorded(), launched.num_recorded()), (6, 0));
 }
 
+/// An adapter of random values for all of the model's layers but some, as PEFT writes it.
+fn adapter_folder(model: &Model, rank: usize, seed: u64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"peft_type": "LORA", "lora_alpha": 2 * rank, "r": rank});
+    fs::write(
+        folder.path().join("adapter_config.json"),
+        config.to_string(),
+    )
+    .unwrap();
+    let Spec {
+        hidden,
+        inner,
+        heads,
+        kv_heads,
+        ..
+    } = model.spec;
+    let (q, kv) = (heads * 64, kv_heads * 64);
+    let mut rng = Rng(seed);
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for layer in 0..model.spec.layers {
+        for (name, outputs, inputs) in [
+            ("self_attn.q_proj", q, hidden),
+            ("self_attn.v_proj", kv, hidden),
+            ("self_attn.o_proj", hidden, q),
+            ("mlp.up_proj", inner, hidden),
+            ("mlp.down_proj", hidden, inner),
+        ] {
+            // Not every layer has every part.
+            if (layer + name.len()).is_multiple_of(3) {
+                continue;
+            }
+            for (part, dims) in [("A", [rank, inputs]), ("B", [outputs, rank])] {
+                let mut value = || (rng.below(2001) as f32 - 1000.0) / 1e4;
+                let values = (0..dims[0] * dims[1]).flat_map(|_| value().to_le_bytes());
+                let key =
+                    format!("base_model.model.model.layers.{layer}.{name}.lora_{part}.weight");
+                tensors.push((key, dims.to_vec(), values.collect()));
+            }
+        }
+    }
+    let views = tensors.iter().map(|(key, dims, bytes)| {
+        let view = TensorView::new(safetensors::Dtype::F32, dims.clone(), bytes).unwrap();
+        (key.clone(), view)
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    fs::write(folder.path().join("adapter_model.safetensors"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn card_computes_adapters_as_the_cpu_does_and_the_same_alone_and_beside_others() {
+    let model = Model::random(&spec(), 7);
+    let folders = [adapter_folder(&model, 8, 1), adapter_folder(&model, 20, 2)];
+    let loaded = |activations, device| {
+        let (decoder, config, weights) =
+            decoder_and_weights(&model, activations, KvDtype::Bf16, device);
+        let adapters: Vec<Adapter> = (folders.iter().zip(1..))
+            .map(|(folder, id)| Adapter {
+                id,
+                weights: Arc::new(LoraWeights::load(folder.path(), &config, &weights).unwrap()),
+            })
+            .collect();
+        (decoder, adapters)
+    };
+    let (cpu, cpu_adapters) = loaded(Activations::Float, Device::Cpu);
+    let (card, adapters) = loaded(Activations::Int8, shim_device());
+    let tokens = prompt(&model, 30, 1);
+    let base = alone(&card, &tokens);
+    let with: Vec<Vec<Vec<f32>>> = (adapters.iter().zip(&cpu_adapters))
+        .map(|(adapter, cpu_adapter)| {
+            let got = run::alone_with(&card, &tokens, Some(adapter.clone()));
+            let want = run::alone_with(&cpu, &tokens, Some(cpu_adapter.clone()));
+            let (wrong, changed) = (difference(&got, &want), difference(&got, &base));
+            assert!(wrong < 0.02 && changed > 0.1, "{wrong} {changed}");
+            got
+        })
+        .collect();
+    // All in one step, each with blocks of its own.
+    let blocks: Vec<u32> = (0..run::NUM_BLOCKS as u32).rev().collect();
+    let order = [Some(0), None, Some(1), Some(0)];
+    let chunks: Vec<Chunk<'_>> = (0..4)
+        .map(|i| Chunk {
+            tokens: &tokens,
+            range: 0..30,
+            blocks: &blocks[i * 4..],
+        })
+        .collect();
+    let of = |i: Option<usize>| i.map(|i| adapters[i].clone());
+    let together = run::step_with(&card, &chunks, &order.map(of));
+    for (i, adapter) in order.into_iter().enumerate() {
+        let alone = adapter.map_or(&base, |adapter| &with[adapter]);
+        assert!(
+            bits(&together[i * 30..][..30]) == bits(alone),
+            "{adapter:?}"
+        );
+    }
+}
+
 /// What happened beside answers.
 #[derive(Default)]
 struct Events {
     num_preemptions: u64,
+    /// Blocks that came back from the host.
+    num_loads: u64,
     /// Rows that were launched before their tokens were known.
     num_ahead: usize,
 }
@@ -209,7 +332,8 @@ fn answers(
     looks_ahead: bool,
 ) -> (Vec<Vec<u32>>, Events) {
     let mut runner = Runner::new(decoder, Cpu::new(1).unwrap()).unwrap();
-    let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, run::BLOCK_SIZE));
+    let pool = BlockPool::new(num_blocks, run::BLOCK_SIZE).with_host_arena(NUM_HOST_BLOCKS);
+    let mut scheduler = Scheduler::new(config, pool);
     let mut now = Duration::ZERO;
     let mut num_open = requests.len();
     let (mut answers, mut committed) = (vec![Vec::new(); num_open], Vec::new());
@@ -244,6 +368,7 @@ fn answers(
         }
     }
     events.num_preemptions = scheduler.num_preemptions();
+    events.num_loads = scheduler.pool().num_loads();
     (answers, events)
 }
 
@@ -284,8 +409,8 @@ fn requests(model: &Model) -> Vec<GenerateRequest> {
 }
 
 #[test]
-fn card_answers_the_same_alone_in_company_after_prefix_hits_preemption_and_drafts_and_a_step_ahead()
-{
+fn card_answers_the_same_alone_in_company_after_hits_of_cache_and_host_preemption_drafts_and_a_step_ahead()
+ {
     let model = Model::random(&spec(), 5);
     let config = SchedulerConfig {
         max_num_seqs: 1,
@@ -312,6 +437,7 @@ fn card_answers_the_same_alone_in_company_after_prefix_hits_preemption_and_draft
             events.num_preemptions > 0,
             "the cache was too large for the test"
         );
+        assert!(events.num_loads > 0, "nothing came back from the host");
         assert_eq!(events.num_ahead > 20, looks_ahead, "{}", events.num_ahead);
     }
 }

@@ -18,6 +18,9 @@ pub struct Launch(Infallible);
 /// A recorded sequence of launches: there is none.
 pub struct Graph(Infallible);
 
+/// Memory that a card keeps bytes in: there is none.
+pub struct Shelf(Infallible);
+
 /// A place to send from: there is none.
 pub struct Staging(Infallible);
 
@@ -132,6 +135,19 @@ impl Staging {
         match cuda.0 {}
     }
     pub fn send(&mut self, _: &[u8], _: &Slice) -> Result<(), CudaError> {
+        match self.0 {}
+    }
+}
+
+#[allow(missing_docs)] // They are those of the real types.
+impl Shelf {
+    pub fn new(cuda: &Cuda, _: usize) -> Result<Self, CudaError> {
+        match cuda.0 {}
+    }
+    pub fn put(&mut self, _: &Slice, _: usize) -> Result<(), CudaError> {
+        match self.0 {}
+    }
+    pub fn get(&mut self, _: usize, _: &Slice) -> Result<(), CudaError> {
         match self.0 {}
     }
 }

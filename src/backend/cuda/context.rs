@@ -22,6 +22,8 @@ pub(super) struct Context {
     device: sys::CUdevice,
     pub(super) context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
+    /// Where what comes from any thread is copied, beside whatever the stream does or records.
+    uploads: sys::CUstream,
     pub(super) kernels: Kernels,
     /// Whether launches are being recorded.
     pub(super) is_recording: AtomicBool,
@@ -103,12 +105,15 @@ impl Cuda {
             device,
             context,
             stream: std::ptr::null_mut(),
+            uploads: std::ptr::null_mut(),
             kernels: Kernels::default(),
             is_recording: AtomicBool::new(false),
         };
         opened.make_current()?;
         let kind = result::stream::StreamKind::NonBlocking;
         opened.stream = said("cuStreamCreate", result::stream::create(kind))?;
+        let kind = result::stream::StreamKind::NonBlocking;
+        opened.uploads = said("cuStreamCreate", result::stream::create(kind))?;
         opened.kernels = Kernels::load(&opened.card)?;
         Ok(Self(Arc::new(opened)))
     }
@@ -166,6 +171,17 @@ impl Context {
         })
     }
 
+    /// Copies `bytes` to memory of that address, which nothing else uses yet. They are there when this returns.
+    pub(super) fn upload(&self, bytes: &[u8], address: u64) -> Result<(), CudaError> {
+        self.make_current()?;
+        // SAFETY: the memory has that many bytes, and the host's outlive the copy, for which this waits.
+        let copied = unsafe { result::memcpy_htod_async(address, bytes, self.uploads) };
+        // SAFETY: the stream lives as long as this.
+        let done = unsafe { result::stream::synchronize(self.uploads) };
+        said("cuMemcpyHtoDAsync", copied)?;
+        said("cuStreamSynchronize", done)
+    }
+
     /// Fails where what is done now would become part of a graph, in which memory of the host has no place.
     pub(super) fn check_not_recording(&self, doing: &str) -> Result<(), CudaError> {
         match self.is_recording.load(Ordering::Acquire) {
@@ -182,11 +198,13 @@ impl Drop for Context {
     fn drop(&mut self) {
         // A card that has failed answers everything with its failure; there is nobody to tell.
         let _ = self.make_current();
-        if !self.stream.is_null() {
-            // SAFETY: it was made by this, and nothing else holds it: memory, kernels and graphs keep the context alive.
-            let _ = unsafe { result::stream::synchronize(self.stream) };
-            // SAFETY: as above.
-            let _ = unsafe { result::stream::destroy(self.stream) };
+        for stream in [self.stream, self.uploads] {
+            if !stream.is_null() {
+                // SAFETY: it was made by this, and nothing else holds it: memory, kernels and graphs keep the context alive.
+                let _ = unsafe { result::stream::synchronize(stream) };
+                // SAFETY: as above.
+                let _ = unsafe { result::stream::destroy(stream) };
+            }
         }
         self.kernels.unload();
         // Another context of this address may come.

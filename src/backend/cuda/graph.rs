@@ -20,8 +20,8 @@ pub struct Graph {
 unsafe impl Send for Graph {}
 
 impl Cuda {
-    /// Records what `body` launches, without doing it. Replays use the memory that it names, whatever is there then. No other thread may use
-    /// the card meanwhile.
+    /// Records what `body` launches, without doing it. Replays use the memory that it names, whatever is there then. Other threads
+    /// may allocate, upload and free meanwhile, and no more.
     ///
     /// # Errors
     /// Those of `body`, or if it does more than launch and copy on the card, or the driver fails.

@@ -77,13 +77,15 @@ impl Cuda {
         Ok(slice)
     }
 
-    /// A copy of `bytes`, there when this returns.
+    /// A copy of `bytes`, there when this returns. Any thread may do so at any time.
     ///
     /// # Errors
     /// If there is no room or the driver fails.
     pub fn upload(&self, bytes: &[u8]) -> Result<Slice, CudaError> {
         let slice = self.alloc(bytes.len())?;
-        slice.write(bytes)?;
+        if !bytes.is_empty() {
+            self.0.upload(bytes, slice.address())?;
+        }
         Ok(slice)
     }
 }

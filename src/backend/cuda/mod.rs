@@ -23,7 +23,7 @@ mod pinned;
 mod absent;
 
 #[cfg(not(feature = "cuda-driver"))]
-pub use absent::{Cuda, Graph, Launch, Readback, Slice, Staging, cards};
+pub use absent::{Cuda, Graph, Launch, Readback, Shelf, Slice, Staging, cards};
 #[cfg(feature = "cuda-driver")]
 pub use context::{Cuda, cards};
 pub use error::CudaError;
@@ -36,7 +36,7 @@ pub use kernels::Launch;
 #[cfg(feature = "cuda-driver")]
 pub use memory::Slice;
 #[cfg(feature = "cuda-driver")]
-pub use pinned::{Readback, Staging};
+pub use pinned::{Readback, Shelf, Staging};
 
 /// What is known of a card before anything is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,6 +81,66 @@ impl Drop for Pinned {
     }
 }
 
+/// Memory of the host that a card keeps bytes in and gets them back from, in the stream's order, while the host goes on and reads none.
+pub struct Shelf(Pinned);
+
+impl Shelf {
+    /// Room for so many bytes.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn new(cuda: &Cuda, num_bytes: usize) -> Result<Self, CudaError> {
+        Pinned::new(cuda, num_bytes).map(Self)
+    }
+
+    /// Keeps `from` at `offset`.
+    ///
+    /// # Errors
+    /// If there is no room for it, or the driver fails.
+    pub fn put(&mut self, from: &Slice, offset: usize) -> Result<(), CudaError> {
+        let to = self.part("put", from, offset)?;
+        // SAFETY: there is room (`part`), and only the card touches it, in the stream's order, while this lives.
+        let to = unsafe { std::slice::from_raw_parts_mut(to, from.num_bytes) };
+        // SAFETY: as above; both live until the card is done.
+        let copied = unsafe { result::memcpy_dtoh_async(to, from.address(), self.0.cuda.0.stream) };
+        said("cuMemcpyDtoHAsync", copied)?;
+        self.0.note_use()
+    }
+
+    /// Gets `to` back from `offset`.
+    ///
+    /// # Errors
+    /// If it ends beyond what there is, or the driver fails.
+    pub fn get(&mut self, offset: usize, to: &Slice) -> Result<(), CudaError> {
+        let from = self.part("get", to, offset)?;
+        // SAFETY: it is there (`part`), and only the card touches it, in the stream's order, while this lives.
+        let from = unsafe { std::slice::from_raw_parts(from, to.num_bytes) };
+        // SAFETY: as above; both live until the card is done.
+        let copied = unsafe { result::memcpy_htod_async(to.address(), from, self.0.cuda.0.stream) };
+        said("cuMemcpyHtoDAsync", copied)?;
+        self.0.note_use()
+    }
+
+    /// Where bytes like the slice's begin at `offset`.
+    fn part(&self, doing: &str, slice: &Slice, offset: usize) -> Result<*mut u8, CudaError> {
+        let Self(pinned) = self;
+        check_same(doing, &pinned.cuda, slice.cuda())?;
+        pinned.cuda.0.check_not_recording(doing)?;
+        pinned.cuda.0.make_current()?;
+        match offset.checked_add(slice.num_bytes) {
+            // SAFETY: inside the memory.
+            Some(end) if end <= pinned.num_bytes => Ok(unsafe { pinned.data.add(offset) }),
+            _ => Err(CudaError::Launch {
+                kernel: doing.to_owned(),
+                reason: format!(
+                    "{} bytes at {offset} of {}",
+                    slice.num_bytes, pinned.num_bytes
+                ),
+            }),
+        }
+    }
+}
+
 /// A place from which bytes go to a card while the host goes on.
 pub struct Staging(Pinned);
 

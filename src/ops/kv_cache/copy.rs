@@ -14,21 +14,18 @@ impl KvCache {
     pub fn copy_block(&self, from: u32, to: u32) -> Result<()> {
         let copy = CopyBlock::new(self, self, from, to)?;
         match &self.data {
-            Tensor::Cuda(data) => copy.cuda_fwd(data, data),
+            Tensor::Cuda(data) => copy.cuda_fwd(data),
             Tensor::Cpu(_) => self.data.inplace_op1(&copy),
         }
     }
 
-    /// Copies a block's keys and values from another cache of the same layer.
+    /// Copies a block's keys and values from another cache of the same layer, both in the host's memory.
     ///
     /// # Errors
     /// If a block is outside its cache, or the caches differ in more than their number of blocks.
-    pub fn copy_block_from(&self, source: &KvCache, from: u32, to: u32) -> Result<()> {
+    pub(super) fn copy_block_from(&self, source: &KvCache, from: u32, to: u32) -> Result<()> {
         let copy = CopyBlock::new(self, source, from, to)?;
-        match (&self.data, &source.data) {
-            (Tensor::Cuda(data), Tensor::Cuda(source)) => copy.cuda_fwd(data, source),
-            _ => self.data.inplace_op2(&source.data, &copy),
-        }
+        self.data.inplace_op2(&source.data, &copy)
     }
 }
 
@@ -62,10 +59,9 @@ impl CopyBlock {
         })
     }
 
-    /// Between caches of one card.
-    fn cuda_fwd(&self, data: &CudaTensor, source: &CudaTensor) -> Result<()> {
+    fn cuda_fwd(&self, data: &CudaTensor) -> Result<()> {
         let bytes = |units: usize| units * data.dtype.size_in_bytes();
-        let from = source.slice.narrow(bytes(self.from), bytes(self.len))?;
+        let from = data.slice.narrow(bytes(self.from), bytes(self.len))?;
         let to = data.slice.narrow(bytes(self.to), bytes(self.len))?;
         Ok(to.copy_from(&from)?)
     }

@@ -7,6 +7,7 @@
 
 mod copy;
 mod format;
+mod host;
 mod slots;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
 
 pub(super) use format::{Bf16, F16, Int8, KvFormat};
+pub use host::HostBlocks;
 pub use slots::Slots;
 
 use super::Tensor;
@@ -111,6 +113,11 @@ impl KvCache {
             block_size,
             head_dim,
         })
+    }
+
+    /// Bytes of a block.
+    fn block_bytes(&self) -> Result<usize> {
+        Ok(self.data.dims()?.1 * self.dtype.unit().size_in_bytes())
     }
 
     /// Tokens it has room for.
