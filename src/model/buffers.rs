@@ -4,7 +4,7 @@ use candle_core::{DType, Result};
 
 use super::{Limits, ModelConfig};
 use crate::backend::Device;
-use crate::ops::Tensor;
+use crate::ops::{CardRouting, Tensor};
 
 /// Activations of one step; a step of `T` rows uses the first `T` of each. float32, but on a card all except the residual stream and
 /// logits are of 16 bits.
@@ -39,6 +39,8 @@ pub(super) struct Buffers {
 pub(super) struct ExpertBuffers {
     /// `[max_tokens, E]`.
     pub logits: Tensor,
+    /// Of a card.
+    pub routing: Option<CardRouting>,
     /// The pairs' rows, `[max_tokens k, H]`.
     pub gathered: Tensor,
     /// `[max_tokens k, 2 I]`, with the experts' own I.
@@ -83,6 +85,15 @@ impl Buffers {
                     let pairs = |width: usize| rows(num_pairs, width);
                     Some(ExpertBuffers {
                         logits: floats(max_tokens, experts.num_experts)?,
+                        routing: match device {
+                            Device::Cpu => None,
+                            Device::Cuda(cuda) => Some(CardRouting::new(
+                                cuda,
+                                max_tokens,
+                                experts.num_experts,
+                                experts.top_k,
+                            )?),
+                        },
                         gathered: pairs(config.hidden_size)?,
                         gate_up: pairs(2 * experts.intermediate_size)?,
                         activated: pairs(experts.intermediate_size)?,

@@ -10,18 +10,23 @@ use super::step::{Step, reads_all_rows};
 use super::{Limits, ModelConfig};
 use crate::backend::cuda::{Cuda, Graph, Slice};
 use crate::ops::{
-    BatchCutter, NumberBuffer, Spans, check_heads_for_card, check_kv_dtype_for_card, place_drawn,
+    BatchCutter, NumberBuffer, Spans, check_experts_for_card, check_heads_for_card,
+    check_kv_dtype_for_card, place_drawn,
 };
 use crate::scheduler::StepPlan;
 
 /// Why cards cannot compute a model, and what to do; `None` if they can.
 pub fn card_obstacle(config: &ModelConfig) -> Option<String> {
-    if config.experts.is_some() {
-        return Some("routed experts are not computed on cards yet; use --device cpu".into());
+    let experts = config.experts.as_ref();
+    let obstacle = experts.and_then(|own| check_experts_for_card(own.num_experts, own.top_k));
+    if obstacle.is_some() {
+        return obstacle;
     }
+    let expert_size = experts.map_or(0, |own| own.intermediate_size);
     for (name, width, multiple) in [
         ("hidden_size", config.hidden_size, 8),
         ("intermediate_size", config.intermediate_size, 8),
+        ("the experts' intermediate_size", expert_size, 8),
         ("vocab_size", config.vocab_size, 4),
     ] {
         if !width.is_multiple_of(multiple) {

@@ -5,7 +5,7 @@ use candle_core::{Result, bail};
 use super::ExpertsConfig;
 use super::adapters::AdapterRows;
 use super::decoder::{Decoder, parts, rows_for};
-use super::weights::{Linear, Mlp};
+use super::weights::{Experts, Linear, Mlp};
 use crate::ops::{
     LinearGroup, Routing, Tensor, combine_experts, gated_activation, gather_rows, matmul_groups,
 };
@@ -15,7 +15,7 @@ impl Decoder {
     pub(super) fn routed_experts(
         &self,
         router: &Linear,
-        experts: &[Mlp],
+        experts: &Experts,
         config: &ExpertsConfig,
         x: &Tensor,
         delta: &Tensor,
@@ -26,10 +26,22 @@ impl Decoder {
         };
         let logits = rows_for(x, &buffers.logits)?;
         self.linear(&logits, x, router, &AdapterRows::default())?;
-        let routing = Routing::new(&logits, config.top_k, config.is_normalised)?;
         let pairs = |buffer: &Tensor| buffer.narrow(0, num_rows * config.top_k);
         let (gathered, gate_up) = (pairs(&buffers.gathered)?, pairs(&buffers.gate_up)?);
         let (activated, outputs) = (pairs(&buffers.activated)?, pairs(&buffers.outputs)?);
+        let experts = match (experts, &buffers.routing) {
+            (Experts::Each(experts), None) => experts,
+            (Experts::Stacked { gate_up: w, down }, Some(routing)) => {
+                let routed = routing.route(&logits, config.is_normalised)?;
+                routed.gather(&gathered, x)?;
+                routed.matmul(&gate_up, &gathered, w)?;
+                gated_activation(&activated, &gate_up, self.config.glu, cpu)?;
+                routed.matmul(&outputs, &activated, down)?;
+                return routed.combine(delta, &outputs);
+            }
+            _ => bail!("experts and buffers are not of one device"),
+        };
+        let routing = Routing::new(&logits, config.top_k, config.is_normalised)?;
         let groups = |linear: fn(&Mlp) -> &Linear| {
             let group = |(expert, rows)| LinearGroup {
                 rows,

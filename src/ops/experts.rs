@@ -3,9 +3,12 @@
 //! A pair is a row and one of its experts. Pairs are sorted by expert, so that an expert's rows are neighbours and its
 //! projections one group of [`matmul_groups`](super::matmul_groups).
 
+mod card;
+
 use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
+pub use card::{CardRouted, CardRouting, ExpertStack, check_experts_for_card};
 
 use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};

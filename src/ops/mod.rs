@@ -36,7 +36,9 @@ pub use attention::{
 };
 pub use embedding::embedding;
 pub use encoder_attention::encoder_attention;
-pub use experts::{Routing, combine_experts};
+pub use experts::{
+    CardRouted, CardRouting, ExpertStack, Routing, check_experts_for_card, combine_experts,
+};
 pub use gather::gather_rows;
 pub use gelu::gelu;
 pub use glu::{Glu, gated_activation};

@@ -9,7 +9,8 @@ use flambeau::backend::cpu::Cpu;
 use flambeau::engine::Executor;
 use flambeau::kv::BlockPool;
 use flambeau::model::{
-    Activations, Decoder, Limits, LoadOptions, LoraWeights, ModelConfig, Runner, Weights,
+    Activations, Checkpoint, Decoder, Limits, LoadOptions, LoraWeights, ModelConfig, Runner,
+    Weights,
 };
 use flambeau::ops::KvDtype;
 use flambeau::request::{
@@ -17,12 +18,14 @@ use flambeau::request::{
 };
 use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
 
+use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use super::model::{Model, Rng, Spec};
 use super::run::{self, Chunk, alone, limits, open, prompt, step};
 use super::shim_card::shim_device;
+use super::transformers::folder;
 
 const NUM_HOST_BLOCKS: usize = 24;
 
@@ -310,6 +313,87 @@ fn card_computes_adapters_as_the_cpu_does_and_the_same_alone_and_beside_others()
             bits(&together[i * 30..][..30]) == bits(alone),
             "{adapter:?}"
         );
+    }
+}
+
+/// A folder of the fixtures with heads of 64 and other values.
+fn with_wider_heads(name: &str) -> tempfile::TempDir {
+    const HEAD_DIM: usize = 64;
+    let wider = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(folder(name).join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let number = |key: &str| config[key].as_u64().map(|number| number as usize);
+    let heads = number("num_attention_heads").unwrap();
+    let head_dim = number("head_dim");
+    let head_dim = head_dim.unwrap_or_else(|| number("hidden_size").unwrap() / heads);
+    config["head_dim"] = HEAD_DIM.into();
+    fs::write(wider.path().join("config.json"), config.to_string()).unwrap();
+    let bytes = fs::read(folder(name).join("model.safetensors")).unwrap();
+    let source = SafeTensors::deserialize(&bytes).unwrap();
+    let mut rng = Rng(8);
+    let tensors = source.tensors().into_iter().map(|(key, view)| {
+        let mut dims = view.shape().to_vec();
+        // Which of its sizes is one of heads, if one is.
+        let of_heads = ["q_proj", "k_proj", "v_proj", "q_norm", "k_norm"];
+        let i = match key.contains("o_proj.weight") {
+            true => Some(1),
+            false => of_heads.iter().any(|part| key.contains(part)).then_some(0),
+        };
+        if let Some(i) = i {
+            dims[i] = dims[i] / head_dim * HEAD_DIM;
+        }
+        let around = if key.contains("norm") { 1.0 } else { 0.0 };
+        let mut value = || around + (rng.below(2001) as f32 - 1000.0) / 5e3;
+        let values = (0..dims.iter().product()).flat_map(|_| value().to_le_bytes());
+        (key, dims, values.collect::<Vec<u8>>())
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(key, dims, bytes)| {
+        let view = TensorView::new(safetensors::Dtype::F32, dims.clone(), bytes).unwrap();
+        (key.clone(), view)
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    fs::write(wider.path().join("model.safetensors"), bytes).unwrap();
+    wider
+}
+
+#[test]
+fn card_routes_rows_to_experts_as_the_cpu_does_and_the_same_alone_and_in_company() {
+    for name in ["qwen3-moe", "mixtral", "gpt-oss"] {
+        let folder = with_wider_heads(name);
+        let (checkpoint, config) = Checkpoint::open(folder.path()).unwrap();
+        let decoder = |activations: Activations, device| {
+            let cpu = Cpu::new(2).unwrap();
+            let options = LoadOptions {
+                device,
+                ..activations.into()
+            };
+            let weights = Weights::load(checkpoint.tensors(), &config, options, &cpu).unwrap();
+            let limits = Limits {
+                max_model_len: config.context_length,
+                kv_dtype: KvDtype::Bf16,
+                ..limits()
+            };
+            Decoder::new(config.clone(), Arc::new(weights), &limits, cpu).unwrap()
+        };
+        let card = decoder(Activations::Int8, shim_device());
+        let tokens: Vec<u32> = (0..90).map(|i| i * 31 % 64).collect();
+        let whole = alone(&card, &tokens);
+        let want = alone(&decoder(Activations::Float, Device::Cpu), &tokens);
+        let wrong = difference(&whole, &want);
+        assert!(wrong < 0.03, "{name}: {wrong}");
+        // Rows that are few and many, so that tiles of each size are met.
+        let blocks: Vec<u32> = (0..run::NUM_BLOCKS as u32).rev().collect();
+        let mut parts = Vec::new();
+        for range in [0..1, 1..4, 4..40, 40..41, 41..90] {
+            let chunk = Chunk {
+                tokens: &tokens,
+                range,
+                blocks: &blocks,
+            };
+            parts.extend(step(&card, &[chunk]));
+        }
+        assert!(bits(&parts) == bits(&whole), "{name}");
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use candle_core::DType;
 
 use super::{
-    Activations, FeedForward, LayerWeights, Linear, LoadOptions, Mlp, Projection, QkNormWeights,
+    Activations, Experts, FeedForward, LayerWeights, Linear, LoadOptions, Mlp, Projection,
+    QkNormWeights,
 };
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
@@ -13,7 +14,7 @@ use crate::model::gguf::shown;
 use crate::model::quantise::encode_tensor;
 use crate::model::source::{Tensor, TensorSource};
 use crate::model::{Divisors, ExpertsConfig, ModelConfig, ModelError, RopeConfig};
-use crate::ops::{PackedWeight, Vector, WeightFormat};
+use crate::ops::{ExpertStack, PackedWeight, Vector, WeightFormat};
 
 /// Of one model.
 pub(super) struct Loader<'a> {
@@ -169,6 +170,7 @@ impl<'a> Loader<'a> {
         ] {
             self.file.shape(&name(part))?.expect(&dims)?;
         }
+        let device = self.options.device.clone();
         let mut projection = |part: &str, expert: usize, rows: usize, cols: usize| {
             let tensor = self
                 .file
@@ -187,6 +189,25 @@ impl<'a> Loader<'a> {
             let name = name(part);
             Ok::<_, ModelError>(Projection { name, weight, bias })
         };
+        if let Device::Cuda(_) = device {
+            let mut stack = |part: &str, rows: usize, cols: usize| {
+                let own = (0..num_experts).map(|expert| {
+                    let own = projection(part, expert, rows, cols)?;
+                    Ok((own.weight, own.bias))
+                });
+                let own = own.collect::<Result<Vec<_>, ModelError>>()?;
+                ExpertStack::new(&own, &device)
+                    .map_err(|error| ModelError::tensor(shown(&name(part)), error.to_string()))
+            };
+            let experts = Experts::Stacked {
+                gate_up: vec![
+                    stack("ffn_gate_exps", inner, hidden)?,
+                    stack("ffn_up_exps", inner, hidden)?,
+                ],
+                down: vec![stack("ffn_down_exps", hidden, inner)?],
+            };
+            return Ok(FeedForward::Experts { router, experts });
+        }
         let mut mlp = |expert: usize| {
             let gate = projection("ffn_gate_exps", expert, inner, hidden)?;
             let up = projection("ffn_up_exps", expert, inner, hidden)?;
@@ -199,7 +220,7 @@ impl<'a> Loader<'a> {
             })
         };
         let experts = (0..num_experts).map(&mut mlp);
-        let experts = experts.collect::<Result<_, _>>()?;
+        let experts = Experts::Each(experts.collect::<Result<_, _>>()?);
         Ok(FeedForward::Experts { router, experts })
     }
 

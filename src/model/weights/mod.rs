@@ -11,7 +11,7 @@ use super::source::TensorSource;
 use super::{Divisors, ModelConfig, ModelError};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::ops::{PackedWeight, Vector, WeightFormat};
+use crate::ops::{ExpertStack, PackedWeight, Vector, WeightFormat};
 
 /// What activations are multiplied as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,20 @@ pub enum FeedForward {
         /// `[E, H]`.
         router: Linear,
         /// E of them.
-        experts: Vec<Mlp>,
+        experts: Experts,
+    },
+}
+
+/// Feed-forwards of which each row meets some.
+pub enum Experts {
+    /// One by one.
+    Each(Vec<Mlp>),
+    /// In stacks: on a card.
+    Stacked {
+        /// Gate and up projections, whose outputs lie side by side.
+        gate_up: Vec<ExpertStack>,
+        /// The down projection.
+        down: Vec<ExpertStack>,
     },
 }
 
@@ -212,15 +225,32 @@ impl Weights {
     pub fn num_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(LayerWeights::linears);
         let parts = layers.chain(&self.output).flat_map(|l| &l.parts);
-        self.embedding.num_bytes() + parts.map(|part| part.weight.num_bytes()).sum::<usize>()
+        let stacks = self.layers.iter().flat_map(LayerWeights::stacks);
+        self.embedding.num_bytes()
+            + parts.map(|part| part.weight.num_bytes()).sum::<usize>()
+            + stacks.map(ExpertStack::num_bytes).sum::<usize>()
     }
 }
 
 impl LayerWeights {
+    fn stacks(&self) -> impl Iterator<Item = &ExpertStack> {
+        let (gate_up, down) = match &self.ffn {
+            FeedForward::Experts {
+                experts: Experts::Stacked { gate_up, down },
+                ..
+            } => (&gate_up[..], &down[..]),
+            _ => (&[][..], &[][..]),
+        };
+        gate_up.iter().chain(down)
+    }
+
     fn linears(&self) -> Vec<&Linear> {
         let (router, mlps) = match &self.ffn {
             FeedForward::Dense(mlp) => (None, std::slice::from_ref(mlp)),
-            FeedForward::Experts { router, experts } => (Some(router), &experts[..]),
+            FeedForward::Experts { router, experts } => match experts {
+                Experts::Each(experts) => (Some(router), &experts[..]),
+                Experts::Stacked { .. } => (Some(router), &[][..]),
+            },
         };
         let mlps = mlps.iter().flat_map(|mlp| [&mlp.gate_up, &mlp.down]);
         [&self.qkv, &self.o]

@@ -38,7 +38,7 @@ impl CardWeight {
         })
     }
 
-    pub(super) fn num_bytes(&self) -> usize {
+    pub(in crate::ops) fn num_bytes(&self) -> usize {
         self.codes.num_bytes() + self.scales.num_bytes()
     }
 
@@ -98,6 +98,18 @@ const SIZES: [(usize, usize, usize, &str); 3] = [
     (128, 128, 3 * 128 * 144, "many"),
 ];
 
+/// Which rows meet which of several weights: `RowTile`s in the card's memory, some of them empty.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct RowTiles<'a> {
+    pub tiles: &'a Slice,
+    pub num_tiles: usize,
+    /// Rows of a tile, at most: one of [`TILE_ROWS`].
+    pub num_rows: usize,
+}
+
+/// The rows that tiles may have.
+pub(in crate::ops) const TILE_ROWS: [usize; 3] = [SIZES[0].0, SIZES[1].0, SIZES[2].0];
+
 /// [`matmul`](super::matmul) on a card: x of 16 bits, out alike or f32.
 pub(super) fn cuda_fwd(
     out: &CudaTensor,
@@ -105,30 +117,57 @@ pub(super) fn cuda_fwd(
     (num_rows, width, out_width): (usize, usize, usize),
     parts: &[LinearPart<'_>],
 ) -> Result<()> {
-    let half = x.half_name("matmul: x")?;
-    let is_float = out.dtype == DType::F32;
-    if !is_float {
-        out.expect_same("matmul: out", x)?;
-    }
-    if !width.is_multiple_of(8) {
-        bail!("matmul: x must have a multiple of 8 columns on a card, has {width}");
-    }
-    let size = SIZES.iter().find(|(rows, ..)| num_rows <= *rows);
-    let (rows, outputs, shared, suffix) = *size.unwrap_or(&SIZES[2]);
     let mut column = 0;
     for LinearPart { weight, bias } in parts {
         let card = weight.on_card("matmul: weight")?;
-        card.expect_half("matmul", half)?;
-        let n = weight.out_features();
         let bias = bias.map(|bias| bias.slice("matmul: bias")).transpose()?;
+        let n = weight.out_features();
+        card.multiply(
+            out,
+            x,
+            (num_rows, width),
+            (n, out_width, column),
+            bias,
+            None,
+        )?;
+        column += n;
+    }
+    Ok(())
+}
+
+impl CardWeight {
+    /// Writes what x gives to n columns of out, of `out_width`, from `column` on. With row tiles it is several weights, one after the other,
+    /// and bias as many.
+    pub(in crate::ops) fn multiply(
+        &self,
+        out: &CudaTensor,
+        x: &CudaTensor,
+        (num_rows, width): (usize, usize),
+        (n, out_width, column): (usize, usize, usize),
+        bias: Option<&Slice>,
+        row_tiles: Option<RowTiles<'_>>,
+    ) -> Result<()> {
+        let half = x.half_name("matmul: x")?;
+        self.expect_half("matmul", half)?;
+        let is_float = out.dtype == DType::F32;
+        if !is_float {
+            out.expect_same("matmul: out", x)?;
+        }
+        if !width.is_multiple_of(8) {
+            bail!("matmul: x must have a multiple of 8 columns on a card, has {width}");
+        }
+        let tile_rows = row_tiles.map_or(num_rows, |tiles| tiles.num_rows);
+        let size = SIZES.iter().find(|(rows, ..)| tile_rows <= *rows);
+        let (rows, outputs, shared, suffix) = *size.unwrap_or(&SIZES[2]);
+        let num_tiles = row_tiles.map_or(num_rows.div_ceil(rows), |tiles| tiles.num_tiles);
         let slice = Some(&out.slice);
         let (halves, floats) = if is_float {
             (None, slice)
         } else {
             (slice, None)
         };
-        let name = format!("linear_{}_{suffix}", card.format.name);
-        let grid = [num_rows.div_ceil(rows), n.div_ceil(outputs), 1];
+        let name = format!("linear_{}_{suffix}", self.format.name);
+        let grid = [num_tiles, n.div_ceil(outputs), 1];
         let has_bias = usize::from(bias.is_some());
         let params = [
             n,
@@ -137,7 +176,7 @@ pub(super) fn cuda_fwd(
             column,
             has_bias,
             usize::from(is_float),
-            num_rows,
+            if row_tiles.is_some() { 0 } else { num_rows },
         ];
         out.card()
             .kernel("linear", name, grid, 256)
@@ -145,13 +184,43 @@ pub(super) fn cuda_fwd(
             .opt_slice(halves)
             .opt_slice(floats)
             .slice(&x.slice)
-            .slice(&card.codes)
-            .slice(&card.scales)
+            .slice(&self.codes)
+            .slice(&self.scales)
             .opt_slice(bias)
-            .opt_slice(None)
+            .opt_slice(row_tiles.map(|tiles| tiles.tiles))
             .fields(&params, &[])
             .run()?;
-        column += n;
+        Ok(())
     }
-    Ok(())
+
+    /// Several of one shape and format, one after the other.
+    ///
+    /// # Errors
+    /// If there are none, they differ, or the card has no room.
+    pub(in crate::ops) fn stack(weights: &[&Self]) -> Result<Self> {
+        let Some(first) = weights.first() else {
+            bail!("weights: there are none to stack");
+        };
+        let same = |one: &&&Self| {
+            one.format.name == first.format.name
+                && one.codes.num_bytes() == first.codes.num_bytes()
+                && one.scales.num_bytes() == first.scales.num_bytes()
+        };
+        if !weights.iter().all(|one| same(&one)) {
+            bail!("weights: those of all experts must have one format and one shape");
+        }
+        let joined = |part: fn(&Self) -> &Slice| {
+            let len = part(first).num_bytes();
+            let all = first.codes.cuda().alloc(len * weights.len())?;
+            for (i, weight) in weights.iter().enumerate() {
+                all.narrow(i * len, len)?.copy_from(part(weight))?;
+            }
+            Ok::<_, candle_core::Error>(all)
+        };
+        Ok(Self {
+            format: first.format,
+            codes: joined(|weight| &weight.codes)?,
+            scales: joined(|weight| &weight.scales)?,
+        })
+    }
 }

@@ -23,6 +23,7 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
+pub(in crate::ops) use card::{CardWeight, RowTiles, TILE_ROWS};
 use matrix::{Rows, Task};
 pub use packed::{PackedWeight, WeightFormat};
 use quantise::QuantisedRows;
