@@ -30,8 +30,6 @@ struct Row {
     int counts, mask;
     uint32_t choice, position, seed_low, seed_high;
     int bias, bias_end, banned, banned_end;
-    /// Output tokens that counts do not have yet, as often as they are there: drafts before this row.
-    int drafted, drafted_end;
 };
 
 /// Rises with the logit, as IEEE's total order does; both zeros are one.
@@ -209,8 +207,7 @@ DEVICE void adjust(Global<float> to, Global<const float> logits, int vocab_size,
         if (row.mask >= 0 && !allows(i)) logit = -INFINITY;
         if (row.counts >= 0) {
             const uint32_t count = counts[int64_t(row.counts) * vocab_size + i];
-            uint32_t num_output = count & ~IN_PROMPT;
-            for (int d = row.drafted; d < row.drafted_end; d++) num_output += pool[d] == uint32_t(i);
+            const uint32_t num_output = count & ~IN_PROMPT;
             if (row.repetition != 1 && (num_output > 0 || (count & IN_PROMPT) != 0))
                 logit = logit > 0 ? logit / row.repetition : rounded_product(logit, row.repetition);
             // Without fused products, as the CPU does it.

@@ -63,7 +63,6 @@ TABLE = [
     ("add_low_rank_bf16", 256, 0, f"{ROWS} rows, rank 16, [{H}, {H}]", (16 * 2 * H * 2 + ROWS * H * 6, 2 * ROWS * 16 * 2 * H)),
     ("route", 128, 0, f"{ROWS} rows, 8 of {EXPERTS} experts", (ROWS * EXPERTS * 4, ROWS * EXPERTS * 10)),
     ("combine_experts_bf16", 256, 0, f"{ROWS} rows of {H}, 8 experts", (ROWS * H * 2 * 9, ROWS * H * 16)),
-    ("copy_blocks", 256, 0, "64 blocks of 16 tokens", (64 * 2 * 16 * KV_HEADS * 2 * D * 2, 0)),
 ]
 
 

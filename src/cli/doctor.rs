@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{size_plan, system};
+use super::{gpu_check, size_plan, system};
 use crate::backend::cpu::{Cpu, Isa};
 use crate::backend::cuda::{Cuda, cards};
 use crate::config::{ByteSize, DEFAULT_MODEL, available_cores, default_threads};
@@ -23,11 +23,23 @@ pub struct DoctorCommand {
     /// How much memory that is, as 80GB [default: what is available]
     #[arg(long, requires = "plan", value_name = "SIZE")]
     memory: Option<ByteSize>,
+    /// Instead, check that this GPU computes what the CPU does
+    #[arg(long, value_name = "ORDINAL", num_args = 0..=1, default_missing_value = "0", conflicts_with = "plan")]
+    gpu: Option<usize>,
+    /// Then measure how fast it is: kernels, and models of 1B and 8B shapes with random weights
+    #[arg(long, requires = "gpu")]
+    measure: bool,
+    /// Write what --gpu finds to this file, too
+    #[arg(long, requires = "gpu", value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 impl DoctorCommand {
     /// Runs the command. The exit code is a failure if something is broken.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(ordinal) = self.gpu {
+            return gpu_check::run(ordinal, self.measure, self.json.as_deref());
+        }
         let Some(model) = self.plan else {
             return Ok(report());
         };

@@ -6,6 +6,7 @@ mod doctor;
 mod embeddings;
 pub mod eval;
 mod generation;
+mod gpu_check;
 pub mod load;
 mod memory_plan;
 pub mod models;

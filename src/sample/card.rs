@@ -269,8 +269,7 @@ impl Rows {
             params.seed as u32,
             (params.seed >> 32) as u32,
         ]);
-        // Drafts are counted with the rest of the output.
-        self.fields.extend([bias, banned, [0, 0]].concat());
+        self.fields.extend([bias, banned].concat());
         Ok(())
     }
 

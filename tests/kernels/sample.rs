@@ -22,7 +22,6 @@ struct Row {
     prompt: Vec<u32>,
     output: Vec<u32>,
     /// Of the output, the last that counts do not have.
-    num_drafted: usize,
     banned: Vec<u32>,
     mask: Option<TokenMask>,
     known: Option<u32>,
@@ -69,9 +68,7 @@ fn on_shim(rows: &[Row], seed: u32) -> Vec<Option<SampledToken>> {
         let (ids, values): (Vec<u32>, Vec<f32>) = params.logit_bias.iter().copied().unzip();
         let bias = range(&ids, &values);
         let banned = range(&row.banned, &[]);
-        let (counted, drafted) = row.output.split_at(row.output.len() - row.num_drafted);
-        let drafted = range(drafted, &[]);
-        for (tokens, is_prompt) in [(&row.prompt[..], 1), (counted, 0)] {
+        for (tokens, is_prompt) in [(&row.prompt[..], 1), (&row.output[..], 0)] {
             let start = history.len() as u32;
             history.extend_from_slice(tokens);
             runs.extend([i as u32, start, history.len() as u32, is_prompt]);
@@ -112,7 +109,7 @@ fn on_shim(rows: &[Row], seed: u32) -> Vec<Option<SampledToken>> {
             params.seed as u32,
             (params.seed >> 32) as u32,
         ]);
-        fields.extend([bias, banned, drafted].concat());
+        fields.extend([bias, banned].concat());
     }
     let counts = Buffer::new("counts", &vec![0u32; rows.len() * vocab_size]);
     let (history, runs_buffer) = (Buffer::new("tokens", &history), Buffer::new("runs", &runs));
@@ -242,7 +239,6 @@ fn rows(num: usize, vocab_size: usize, seed: u64) -> Vec<Row> {
             params.logprobs = Some(params.logprobs.unwrap_or(0));
         }
         Row {
-            num_drafted: random.below(4).min(output.len()),
             known: is_known.then(|| random.below(vocab_size) as u32),
             position: random.below(5000) as u32,
             prompt: tokens(random, 40),
@@ -336,7 +332,6 @@ fn shim_sample_draws_nothing_where_no_logit_is_finite() {
         position: 1,
         prompt: Vec::new(),
         output: Vec::new(),
-        num_drafted: 0,
         banned: Vec::new(),
         mask: None,
         known: None,

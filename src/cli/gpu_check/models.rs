@@ -1,0 +1,193 @@
+//! Whole models of random weights: logits against the CPU's, and answers whoever shares the batch.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::report::Report;
+use super::{num_different, relative_error};
+use crate::backend::Device;
+use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Cuda;
+use crate::model::gguf::GgmlType;
+use crate::model::{
+    Activations, Decoder, Divisors, Encoding, ExpertsConfig, LayerConfig, Limits, LoadOptions,
+    ModelConfig, RandomModel, RopeConfig, Weights,
+};
+use crate::ops::{Glu, KvDtype, RopeStyle};
+use crate::request::SamplingParams;
+use crate::scheduler::{SampleRow, SequenceId, StepPlan};
+
+const NUM_TOKENS: usize = 280;
+
+pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
+    let dense = shape(2, (128, 256), (4, 2, 64), 256);
+    let qk_norm = ModelConfig {
+        has_qk_norm: true,
+        ..shape(2, (128, 256), (2, 1, 128), 256)
+    };
+    let mut experts = shape(2, (128, 256), (4, 2, 64), 256);
+    experts.experts = Some(ExpertsConfig {
+        num_experts: 8,
+        top_k: 2,
+        intermediate_size: 64,
+        is_normalised: true,
+    });
+    experts
+        .layers
+        .iter_mut()
+        .for_each(|layer| layer.has_experts = true);
+    let quantised = shape(2, (256, 512), (4, 2, 64), 256);
+    for (name, config, encoding, bound) in [
+        ("dense, BF16", dense, Encoding::Ggml(GgmlType::BF16), 0.02),
+        (
+            "with norms of heads, BF16",
+            qk_norm,
+            Encoding::Ggml(GgmlType::BF16),
+            0.02,
+        ),
+        (
+            "with experts, BF16",
+            experts,
+            Encoding::Ggml(GgmlType::BF16),
+            0.03,
+        ),
+        (
+            "dense, Q4_K",
+            quantised.clone(),
+            Encoding::Ggml(GgmlType::Q4K),
+            0.02,
+        ),
+        ("dense, FP8", quantised, Encoding::Fp8, 0.02),
+    ] {
+        let model = RandomModel::new(&config, encoding, 5, cpu);
+        let decoder = |activations: Activations, device| {
+            let options = LoadOptions {
+                device,
+                ..activations.into()
+            };
+            let weights = Weights::load(&model, &config, options, cpu)?;
+            Ok::<_, anyhow::Error>(Decoder::new(
+                config.clone(),
+                Arc::new(weights),
+                &limits(),
+                cpu.clone(),
+            )?)
+        };
+        let want = logits(&decoder(Activations::Float, Device::Cpu)?, &[NUM_TOKENS])?;
+        let card = decoder(Activations::Int8, Device::Cuda(cuda.clone()))?;
+        let whole = logits(&card, &[NUM_TOKENS])?;
+        report.check(
+            format!("logits, {name}"),
+            relative_error(&whole, &want),
+            bound,
+        );
+        let parts = [1, 34, 275, 276, 277, NUM_TOKENS];
+        let different = num_different(&logits(&card, &parts)?, &whole, config.vocab_size);
+        report.check(
+            format!("rows that differ in parts, {name}"),
+            different as f64,
+            0.0,
+        );
+    }
+    Ok(())
+}
+
+fn limits() -> Limits {
+    Limits {
+        max_num_batched_tokens: NUM_TOKENS,
+        max_samples: NUM_TOKENS,
+        max_model_len: 512,
+        num_blocks: 32,
+        num_host_blocks: 0,
+        block_size: 16,
+        kv_dtype: KvDtype::Bf16,
+    }
+}
+
+/// The logits of all rows of one sequence, computed in parts with these ends.
+fn logits(decoder: &Decoder, ends: &[usize]) -> Result<Vec<f32>> {
+    let (mut all, mut start) = (Vec::new(), 0);
+    for &end in ends {
+        let part = start..end;
+        start = end;
+        let num_rows = part.len() as u32;
+        let sample = |row_idx: u32| SampleRow {
+            row_idx,
+            sampling: Arc::new(SamplingParams::greedy()),
+            position: part.start as u32 + row_idx + 1,
+            history: 0..0,
+            num_prompt_tokens: 0,
+            banned: 0..0,
+            mask: None,
+            known: None,
+        };
+        let num_blocks = part.end.div_ceil(16) as u32;
+        let positions = part.clone().map(|i| i as u32);
+        let plan = StepPlan {
+            token_ids: positions.clone().map(|i| i * 31 % 256).collect(),
+            positions: positions.clone().collect(),
+            // Blocks from the top.
+            slot_mapping: positions.map(|i| (31 - i / 16) * 16 + i % 16).collect(),
+            sequences: vec![SequenceId(0)],
+            adapters: vec![None],
+            cu_seqlens_q: vec![0, num_rows],
+            context_lens: vec![part.end as u32],
+            block_tables: (0..num_blocks).map(|i| 31 - i).collect(),
+            block_table_offsets: vec![0, num_blocks],
+            samples: (0..num_rows).map(sample).collect(),
+            ..StepPlan::default()
+        };
+        if let Some(logits) = decoder.forward(&plan, None)? {
+            all.extend(logits.to_vec()?);
+        }
+    }
+    Ok(all)
+}
+
+/// A Llama of so many layers: hidden and feed-forward sizes; heads, those of keys and their width; vocabulary.
+pub(super) fn shape(
+    num_layers: usize,
+    (hidden_size, intermediate_size): (usize, usize),
+    (num_heads, num_kv_heads, head_dim): (usize, usize, usize),
+    vocab_size: usize,
+) -> ModelConfig {
+    let layer = LayerConfig {
+        rope_idx: Some(0),
+        window: None,
+        has_experts: false,
+    };
+    ModelConfig {
+        architecture: "llama",
+        layers: vec![layer; num_layers],
+        hidden_size,
+        intermediate_size,
+        experts: None,
+        num_heads,
+        num_kv_heads,
+        head_dim,
+        vocab_size,
+        rms_norm_eps: 1e-5,
+        context_length: 1 << 17,
+        ropes: vec![RopeConfig {
+            base: 500_000.0,
+            rotary_dim: head_dim,
+            linear_scale: 1.0,
+            divisors: Divisors::None,
+            original_length: None,
+            magnitude: 1.0,
+            style: RopeStyle::Half,
+        }],
+        attention_scale: 1.0 / (head_dim as f32).sqrt(),
+        attention_softcap: None,
+        logit_softcap: None,
+        embedding_scale: 1.0,
+        norm_offset: 0.0,
+        glu: Glu::Silu,
+        has_qkv_bias: false,
+        has_all_biases: false,
+        has_qk_norm: false,
+        has_post_norms: false,
+        has_sinks: false,
+    }
+}

@@ -1,0 +1,75 @@
+//! How fast kernels are, beside what a copy moves on the same card.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::DType;
+
+use super::Random;
+use super::products::random_weights;
+use super::report::{Rate, Report};
+use crate::backend::Device;
+use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Cuda;
+use crate::ops::{LinearPart, PackedWeight, Tensor, WeightFormat, matmul};
+
+/// A copy's, a launch's and so on: the fastest of some runs of many.
+const RUNS: usize = 5;
+
+pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
+    let (from, to) = (cuda.alloc_zeroed(1 << 30)?, cuda.alloc_zeroed(1 << 30)?);
+    let seconds = seconds_of(cuda, 4, || Ok(to.copy_from(&from)?))?;
+    let copied = 2.0 * f64::from(1 << 30);
+    let copy_rate = copied / seconds;
+    let mut note = |what: String, seconds: f64, bytes: f64, operations: f64| {
+        report.rate(Rate {
+            what,
+            microseconds: seconds * 1e6,
+            gb_per_second: bytes / seconds / 1e9,
+            part_of_copy: bytes / seconds / copy_rate,
+            tflops: operations / seconds / 1e12,
+        });
+    };
+    note("copy of 1 GiB".into(), seconds, copied, 0.0);
+    drop((from, to));
+
+    let (n, k) = (14_336, 4096);
+    let mut random = Random(2);
+    // Large matrices are made of small ones, over and over.
+    for format in [WeightFormat::BF16, WeightFormat::Fp8, WeightFormat::Q4K] {
+        let strip = random_weights(format, (64, k), &mut random, cpu);
+        let data = strip.repeat(n / 64);
+        let weight = PackedWeight::on_card_of(format, n, k, &data, DType::BF16, (cpu, cuda))?;
+        for num_rows in [1, 8, 32, 64, 256, 2048] {
+            let device = Device::Cuda(cuda.clone());
+            let x = Tensor::zeros((num_rows, k), DType::BF16, &device)?;
+            let out = Tensor::zeros((num_rows, n), DType::BF16, &device)?;
+            let part = LinearPart {
+                weight: &weight,
+                bias: None,
+            };
+            let seconds = seconds_of(cuda, 50, || Ok(matmul(&out, &x, &[part], cpu)?))?;
+            let bytes = weight.num_bytes() as f64 + (2 * num_rows * (n + k)) as f64;
+            let operations = 2.0 * (num_rows * n) as f64 * k as f64;
+            let what = format!("linear {format:?} [{n}, {k}], {num_rows} rows");
+            note(what, seconds, bytes, operations);
+        }
+    }
+    Ok(())
+}
+
+/// Of one launch, in the fastest of some runs of `count`, once it is warm.
+fn seconds_of(cuda: &Cuda, count: usize, mut launch: impl FnMut() -> Result<()>) -> Result<f64> {
+    launch()?;
+    let mut best = f64::INFINITY;
+    for _ in 0..RUNS {
+        cuda.synchronise()?;
+        let start = Instant::now();
+        for _ in 0..count {
+            launch()?;
+        }
+        cuda.synchronise()?;
+        best = best.min(start.elapsed().as_secs_f64() / count as f64);
+    }
+    Ok(best)
+}

@@ -1,0 +1,203 @@
+//! Streams that are served together, by models of random weights in the shapes of real ones: scheduler, decoder and drawing as they
+//! serve, without a network.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+use super::models::shape;
+use super::report::{Report, Serving};
+use crate::backend::Device;
+use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Cuda;
+use crate::engine::Executor;
+use crate::kv::BlockPool;
+use crate::model::gguf::GgmlType;
+use crate::model::{
+    Activations, Decoder, Encoding, Limits, LoadOptions, ModelConfig, RandomModel, Runner, Weights,
+};
+use crate::ops::KvDtype;
+use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use crate::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+
+const PROMPT: usize = 512;
+const OUTPUT: usize = 128;
+const BLOCK_SIZE: usize = 16;
+const MOST_STREAMS: usize = 256;
+
+pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
+    let small = shape(16, (2048, 8192), (32, 8, 64), 128_256);
+    let large = shape(32, (4096, 14_336), (32, 8, 128), 128_256);
+    for (size, config) in [("1B", small), ("8B", large)] {
+        for (format, encoding) in [
+            ("BF16", Encoding::Ggml(GgmlType::BF16)),
+            ("FP8", Encoding::Fp8),
+            ("Q4_K", Encoding::Ggml(GgmlType::Q4K)),
+        ] {
+            let (free, _) = cuda.memory()?;
+            let name = format!("{size} {format}");
+            let needed = config.num_parameters(false) as usize * 5 / 2 + (12 << 30);
+            if encoding.is_float() && free < needed {
+                println!("{name}: {free} bytes are free, which is too little");
+                continue;
+            }
+            let model = RandomModel::new(&config, encoding, 1, cpu);
+            let options = LoadOptions {
+                device: Device::Cuda(cuda.clone()),
+                ..Activations::Int8.into()
+            };
+            let weights = Arc::new(Weights::load(&model, &config, options, cpu)?);
+            for num_streams in [1, 8, 64, MOST_STREAMS] {
+                let served = serve(&name, &config, &weights, num_streams, cpu)?;
+                report.serving(served);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Serves all streams at once, to the end.
+fn serve(
+    model: &str,
+    config: &ModelConfig,
+    weights: &Arc<Weights>,
+    num_streams: usize,
+    cpu: &Cpu,
+) -> Result<Serving> {
+    let scheduling = SchedulerConfig {
+        max_num_seqs: MOST_STREAMS,
+        max_num_batched_tokens: 2048,
+        max_model_len: PROMPT + OUTPUT + 1,
+        prefix_cache: false,
+        target_itl: None,
+        speculation: false,
+    };
+    let num_blocks = num_streams * (PROMPT + OUTPUT + 1).div_ceil(BLOCK_SIZE) + 1;
+    let limits = Limits {
+        max_num_batched_tokens: scheduling.max_num_batched_tokens,
+        max_samples: scheduling.max_samples(),
+        max_model_len: scheduling.max_model_len,
+        num_blocks,
+        num_host_blocks: 0,
+        block_size: BLOCK_SIZE,
+        kv_dtype: KvDtype::Bf16,
+    };
+    let decoder = Decoder::new(config.clone(), Arc::clone(weights), &limits, cpu.clone())?;
+    let mut runner = Runner::new(decoder, cpu.clone())?;
+    // Once to warm up, which records the steps.
+    run(&mut runner, scheduling, num_blocks, num_streams)?;
+    let times = run(&mut runner, scheduling, num_blocks, num_streams)?;
+    let after_first = times
+        .total
+        .saturating_sub(times.first_tokens[num_streams / 2]);
+    let num_tokens = num_streams * (OUTPUT - 1);
+    Ok(Serving {
+        model: model.to_owned(),
+        num_streams,
+        prompt_tokens: PROMPT,
+        tokens_per_second: num_tokens as f64 / after_first.as_secs_f64(),
+        ttft_ms: 1e3 * times.first_tokens[num_streams / 2].as_secs_f64(),
+        itl_p50_ms: percentile(&times.gaps, 50),
+        itl_p99_ms: percentile(&times.gaps, 99),
+        host_part: times.host.as_secs_f64() / times.total.as_secs_f64(),
+    })
+}
+
+struct Times {
+    /// Of each stream, in their order.
+    first_tokens: Vec<Duration>,
+    /// Between tokens, ascending.
+    gaps: Vec<Duration>,
+    /// That planning, launching and committing took.
+    host: Duration,
+    total: Duration,
+}
+
+fn run(
+    runner: &mut Runner,
+    config: SchedulerConfig,
+    num_blocks: usize,
+    num_streams: usize,
+) -> Result<Times> {
+    let mut scheduler = Scheduler::new(config, BlockPool::new(num_blocks, BLOCK_SIZE));
+    for i in 0..num_streams {
+        let id = SequenceId(i as u64);
+        let sequence = Sequence::new(id, request(i), Duration::ZERO, BLOCK_SIZE);
+        let added = scheduler.add(sequence, Duration::ZERO);
+        added.map_err(|refusal| anyhow!("{refusal:?}"))?;
+    }
+    let (start, mut host) = (Instant::now(), Duration::ZERO);
+    let mut last: HashMap<SequenceId, Duration> = HashMap::new();
+    let (mut first_tokens, mut gaps) = (Vec::new(), Vec::new());
+    let (mut drawn, mut committed, mut num_open) = (None, Vec::new(), num_streams);
+    while num_open > 0 {
+        let begun = Instant::now();
+        let mut launched = None;
+        if drawn.is_none() || scheduler.can_plan_ahead(start.elapsed()) {
+            let plan = scheduler.schedule(start.elapsed());
+            if !plan.is_empty() {
+                launched = Some(runner.launch(plan)?);
+            }
+        }
+        host += begun.elapsed();
+        if let Some(ticket) = drawn.take() {
+            let output = runner.collect(ticket)?;
+            let done = Instant::now();
+            scheduler.commit(output.sampled, start.elapsed(), &mut committed);
+            host += done.elapsed();
+        }
+        let now = start.elapsed();
+        for event in committed.drain(..) {
+            match last.insert(event.id, now) {
+                None => first_tokens.push(now),
+                Some(before) => gaps.push(now - before),
+            }
+            num_open -= usize::from(event.finish.is_some() || event.token.is_none());
+        }
+        if let Some(ticket) = launched {
+            let begun = Instant::now();
+            runner.draw(&ticket, scheduler.plan())?;
+            host += begun.elapsed();
+            drawn = Some(ticket);
+        }
+    }
+    first_tokens.sort_unstable();
+    gaps.sort_unstable();
+    Ok(Times {
+        first_tokens,
+        gaps,
+        host,
+        total: start.elapsed(),
+    })
+}
+
+fn request(i: usize) -> GenerateRequest {
+    GenerateRequest {
+        prompt_logprobs: None,
+        constraint: None,
+        adapter: None,
+        tenant: DEFAULT_TENANT.into(),
+        priority: Priority::Standard,
+        deadline: None,
+        prompt: (0..PROMPT)
+            .map(|at| (i * 7919 + at * 31) as u32 % 128_000)
+            .collect(),
+        sampling: SamplingParams {
+            temperature: 1.0,
+            seed: i as u64,
+            ..SamplingParams::greedy()
+        },
+        stop: StopCriteria {
+            max_tokens: OUTPUT,
+            ..StopCriteria::default()
+        },
+    }
+}
+
+/// In milliseconds, of ascending times.
+fn percentile(times: &[Duration], percent: usize) -> f64 {
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).map_or(0.0, |time| 1e3 * time.as_secs_f64())
+}

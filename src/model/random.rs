@@ -1,0 +1,187 @@
+//! A model of random weights, to try and to measure what computes them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use half::bf16;
+
+use super::gguf::{GgmlType, shown};
+use super::quantise::encode;
+use super::source::{Tensor, TensorShape, TensorSource};
+use super::{Encoding, ModelConfig, ModelError};
+use crate::backend::cpu::Cpu;
+
+/// Values that are drawn; matrices are made of them over and over.
+const NUM_VALUES: usize = 1 << 20;
+
+/// The tensors of a model that nobody has trained.
+pub struct RandomModel {
+    tensors: BTreeMap<String, (Encoding, Vec<usize>)>,
+    /// Encoded values of about the size 1 / √H.
+    matrix: Vec<u8>,
+    /// float32, about one.
+    norm: Vec<u8>,
+}
+
+impl RandomModel {
+    /// Of `config`, whose matrices are encoded so: in float32, bfloat16, FP8, or a type that [`encode`] knows. Equal seeds give equal
+    /// models.
+    ///
+    /// # Panics
+    /// If it is another encoding.
+    pub fn new(config: &ModelConfig, encoding: Encoding, seed: u64, cpu: &Cpu) -> Self {
+        let mut random = Random(seed);
+        let scale = 1.0 / (config.hidden_size as f32).sqrt();
+        let values: Vec<f32> = (0..NUM_VALUES).map(|_| scale * random.normal()).collect();
+        let matrix = match encoding {
+            Encoding::Ggml(GgmlType::F32) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Encoding::Ggml(GgmlType::BF16) => (values.iter())
+                .flat_map(|x| bf16::from_f32(*x).to_le_bytes())
+                .collect(),
+            Encoding::Fp8 => (0..NUM_VALUES / 32)
+                .flat_map(|_| fp8_block(scale, &mut random))
+                .collect(),
+            Encoding::Ggml(ty) => encode(ty, NUM_VALUES, &values, None, cpu),
+            Encoding::Int4 => panic!("there are no random integers of 4 bits"),
+        };
+        let norm = (0..NUM_VALUES).map(|_| 1.0 + 0.1 * random.normal());
+        let mut tensors: BTreeMap<String, (Encoding, Vec<usize>)> = config
+            .matrices(false)
+            .into_iter()
+            .map(|(name, dims)| (name, (encoding, dims)))
+            .collect();
+        for (name, len) in norms(config) {
+            tensors.insert(name, (Encoding::Ggml(GgmlType::F32), vec![len]));
+        }
+        Self {
+            tensors,
+            matrix,
+            norm: norm.flat_map(f32::to_le_bytes).collect(),
+        }
+    }
+
+    fn entry(&self, name: &str) -> Result<(&str, Encoding, &[usize]), ModelError> {
+        match self.tensors.get_key_value(name) {
+            Some((name, (encoding, dims))) => Ok((name, *encoding, dims)),
+            None => Err(ModelError::tensor(shown(name), "is missing")),
+        }
+    }
+
+    /// The bytes of the values `range` of a tensor, in whole blocks.
+    fn part<'a>(
+        &'a self,
+        name: &'a str,
+        encoding: Encoding,
+        dims: Vec<usize>,
+        range: Range<usize>,
+    ) -> Tensor<'a> {
+        let pool = if dims.len() == 1 {
+            &self.norm
+        } else {
+            &self.matrix
+        };
+        let layout = encoding.layout();
+        let bytes = |values: usize| values / layout.block_size * layout.block_bytes;
+        // Tensors begin at different values.
+        let first = name
+            .bytes()
+            .fold(range.start, |h, b| h * 31 + usize::from(b))
+            * 256;
+        let start = bytes(first) % pool.len();
+        let len = bytes(range.len());
+        let mut data = Vec::with_capacity(len + pool.len());
+        data.extend_from_slice(&pool[start..]);
+        while data.len() < len {
+            data.extend_from_slice(pool);
+        }
+        data.truncate(len);
+        let shape = TensorShape {
+            name,
+            encoding,
+            dims,
+        };
+        Tensor::owned(shape, data)
+    }
+}
+
+/// The norms' names and lengths.
+fn norms(config: &ModelConfig) -> Vec<(String, usize)> {
+    let hidden = config.hidden_size;
+    let mut norms = vec![("output_norm.weight".to_owned(), hidden)];
+    for i in 0..config.layers.len() {
+        let mut add = |part: &str, len| norms.push((format!("blk.{i}.{part}.weight"), len));
+        add("attn_norm", hidden);
+        add("ffn_norm", hidden);
+        if config.has_qk_norm {
+            add("attn_q_norm", config.head_dim);
+            add("attn_k_norm", config.head_dim);
+        }
+    }
+    norms
+}
+
+/// A scale, and 32 values that are numbers.
+fn fp8_block(scale: f32, random: &mut Random) -> Vec<u8> {
+    // Values of 8 bits go to 448, most of random ones are below 1.
+    let mut block = scale.to_le_bytes().to_vec();
+    block.extend((0..32).map(|_| {
+        let bits = random.next();
+        (bits as u8 & 0x80) | ((bits >> 8) % 0x44) as u8
+    }));
+    block
+}
+
+/// Steele et al., "Fast splittable pseudorandom number generators", 2014.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The sum of four uniform ones: near enough.
+    fn normal(&mut self) -> f32 {
+        let uniform = |bits: u64| (bits & 0xffff) as f32 / 65536.0 - 0.5;
+        let bits = self.next();
+        (0..4).map(|i| uniform(bits >> (16 * i))).sum::<f32>() * 3f32.sqrt()
+    }
+}
+
+impl TensorSource for RandomModel {
+    fn shape(&self, name: &str) -> Result<TensorShape<'_>, ModelError> {
+        let (name, encoding, dims) = self.entry(name)?;
+        Ok(TensorShape {
+            name,
+            encoding,
+            dims: dims.to_vec(),
+        })
+    }
+
+    fn tensor(&self, name: &str, _: &Cpu) -> Result<Tensor<'_>, ModelError> {
+        let (name, encoding, dims) = self.entry(name)?;
+        let len = dims.iter().product();
+        Ok(self.part(name, encoding, dims.to_vec(), 0..len))
+    }
+
+    fn expert(&self, name: &str, expert: usize, _: &Cpu) -> Result<Tensor<'_>, ModelError> {
+        let (name, encoding, dims) = self.entry(name)?;
+        let own = &dims[..dims.len() - 1];
+        let len: usize = own.iter().product();
+        let range = expert * len..(expert + 1) * len;
+        Ok(self.part(name, encoding, own.to_vec(), range))
+    }
+
+    fn has_tensor(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    fn shapes(&self) -> Box<dyn Iterator<Item = Result<TensorShape<'_>, ModelError>> + '_> {
+        Box::new(self.tensors.keys().map(|name| self.shape(name)))
+    }
+
+    fn release(&self, _: &[u8]) {}
+}
