@@ -1,7 +1,7 @@
 // Routed experts: which rows go to which expert, and the sum of what comes back. Their layers are `linear` in between.
 //
 //   route            of each row of logits `[T, E]` f32 the k largest, of equal ones the first, and what they weigh: their part of the
-//                    softmax over all E, or over the k. A row with a NaN weighs NaN.
+//                    softmax over all E, or over the k. A row with a NaN weighs NaN. One without a slot (-1) has those of the first.
 //   sort_pairs       pairs of a row and an expert by expert: rows `[T k]`, places `[T, k]` of the pairs in it, and the `RowTile`s of
 //                    linear.cu, `[max_tiles]`, the last of them empty
 //   gather_pairs     out[i] = x[rows[i]] of 16 bits, H a multiple of 8
@@ -35,20 +35,24 @@ extern "C" void route_reference(uint32_t* experts, float* weights, const float* 
 }
 #endif
 
+/// The slot of rows that go nowhere.
+constexpr uint32_t NOBODY = ~0u;
 constexpr int MAX_EXPERTS = 512, EACH = MAX_EXPERTS / WARP, THREADS = 256;
 
 KERNEL(route, 4 * WARP)
-(Global<uint32_t> experts, Global<float> weights, Global<const float> logits, int num_rows, int num_experts, int top_k,
- int is_normalised) {
+(Global<uint32_t> experts, Global<float> weights, Global<const float> logits, Global<const uint32_t> slots, int num_rows,
+ int num_experts, int top_k, int is_normalised, int has_slots) {
     const int row = blockIdx.x * 4 + warp_idx();
     // Whole warps leave.
     if (row >= num_rows) return;
+    // One that is there for the number's sake is not to meet experts that nobody else meets.
+    const int64_t like = has_slots && slots[row] == NOBODY ? 0 : row;
     float own[EACH];
     float nan = 0;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         const int e = i * WARP + lane_idx();
-        own[i] = e < num_experts ? float(logits[int64_t(row) * num_experts + e]) : -INFINITY;
+        own[i] = e < num_experts ? float(logits[like * num_experts + e]) : -INFINITY;
         if (own[i] != own[i]) nan = NAN, own[i] = -INFINITY;
     }
     nan = warp_sum(nan);

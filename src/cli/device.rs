@@ -8,7 +8,9 @@ use crate::backend::Device;
 use crate::backend::cuda::{Cuda, cards};
 use crate::config::{ByteSize, Config, DeviceChoice};
 use crate::engine::ExecutorError;
-use crate::model::{Limits, ModelConfig, Runner, card_obstacle, warm_up};
+use crate::model::{
+    Limits, MAX_RECORDED, ModelConfig, Runner, card_obstacle, warm_up, warm_up_recorded,
+};
 
 /// Opens what was asked for. Gives why it is that, too.
 pub(super) fn open(
@@ -124,9 +126,13 @@ pub(super) fn measured_kv_cache(
     };
     let mut runner = runner(&small).context("the largest step does not fit the card")?;
     warm_up(&mut runner, &small).context("the largest step")?;
-    let room = room(device, config)?.unwrap_or(0) + (small.num_blocks * block_bytes) as u64;
-    // For what grows with requests: block tables, histories of penalties, masks; and for what the driver rounds up.
-    let reserve = (cuda.card().total_memory as u64 / 32).min(256 << 20);
+    let left = room(device, config)?.unwrap_or(0);
+    warm_up_recorded(&mut runner).context("a recorded step")?;
+    let of_recorded = left.saturating_sub(room(device, config)?.unwrap_or(0));
+    let room = left + (small.num_blocks * block_bytes) as u64;
+    // For what grows with requests: block tables, histories of penalties, masks; for what the driver rounds up; and for recordings.
+    let reserve =
+        (cuda.card().total_memory as u64 / 32).min(256 << 20) + of_recorded * MAX_RECORDED as u64;
     let is_asked = config.kv_cache_memory.is_some();
     Ok((!is_asked).then(|| ByteSize(room.saturating_sub(reserve))))
 }

@@ -164,11 +164,14 @@ impl Loaded {
             .unwrap_or_else(|| self.source.name.clone());
         let telemetry = Telemetry::new().context("metrics")?;
         let generation = GenerationConfig::of_folder(&self.source.path)?;
+        let embeddings = embedding_model(&self.config, &name, &telemetry)?;
+        let mut names = vec![name.as_str()];
+        names.extend(embeddings.iter().map(|model| model.name.as_str()));
         // Building the tokenizer takes about as long as repacking the weights of a small model.
-        let ((tokenizer, chat_template), (engine_config, factory, weights, plan)) =
+        let ((tokenizer, chat_template), (engine_config, factory, adapters, plan)) =
             thread::scope(|scope| {
                 let text = scope.spawn(|| self.text(&generation));
-                let engine = self.engine();
+                let engine = self.engine(&names);
                 let text = text
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -176,10 +179,6 @@ impl Loaded {
             })?;
         let (engine, engine_ended) =
             EngineHandle::spawn(engine_config, factory, telemetry.engine(&name))?;
-        let embeddings = embedding_model(&self.config, &name, &telemetry)?;
-        let mut names = vec![name.as_str()];
-        names.extend(embeddings.iter().map(|model| model.name.as_str()));
-        let adapters = self.adapters(&names, weights)?;
         let model = ServedModel {
             grammars: std::sync::OnceLock::new(),
             compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
@@ -260,8 +259,12 @@ impl Loaded {
         Ok((tokenizer, chat_template))
     }
 
-    /// Loads the weights; the executor itself is built on the engine's thread, and again after a panic.
-    fn engine(&self) -> anyhow::Result<(EngineConfig, ExecutorFactory, Arc<Weights>, MemoryPlan)> {
+    /// Loads the weights and the adapters, which may have none of the names of `models`; the executor itself is built on the engine's
+    /// thread, and again after a panic.
+    fn engine(
+        &self,
+        models: &[&str],
+    ) -> anyhow::Result<(EngineConfig, ExecutorFactory, Adapters, MemoryPlan)> {
         let config = &self.config;
         let cpu = Cpu::new(config.threads).context("threads")?;
         if let Err(reason) = Isa::Avx2.usable() {
@@ -291,6 +294,8 @@ impl Loaded {
             let runner = decoder.and_then(|decoder| Runner::new(decoder, cpu.clone()));
             runner.map_err(|error| ExecutorError(error.to_string()))
         };
+        // Before what is left for the cache is measured.
+        let adapters = self.adapters(models, weights)?;
         let plan = self.measured_plan(&runner)?;
         let memory = match system::resident() {
             Some(resident) => format!(
@@ -314,7 +319,7 @@ impl Loaded {
             max_waiting: config.max_queued_requests,
             has_tenants: config.num_tenants() > 1,
         };
-        Ok((engine, factory, weights, plan))
+        Ok((engine, factory, adapters, plan))
     }
 
     fn limits(&self, plan: &MemoryPlan) -> (SchedulerConfig, Limits) {

@@ -50,13 +50,18 @@ pub(super) struct CardSteps {
 }
 
 /// Recorded steps. A step whose logits are all read (decodes, with or without drafts) launches the same kernels with the same arguments as
-/// any other of its kind: its numbers lie in the same places.
+/// any other of its kind: its numbers lie in the same places. A kind is recorded when it comes for the second time: by then the driver
+/// has loaded its kernels, and it is likely to come again.
 #[derive(Default)]
 struct Graphs {
     /// Of the numbers' buffer.
     generation: usize,
-    recorded: HashMap<StepKind, Graph>,
+    /// `None` of kinds that came once.
+    recorded: HashMap<StepKind, Option<Graph>>,
 }
+
+/// Recorded kinds, at most: each takes some of the card's memory. Beyond that all are forgotten, and those in use come back.
+pub const MAX_RECORDED: usize = 64;
 
 /// What a recorded step's launches depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -151,25 +156,39 @@ impl CardSteps {
 
     /// How many kinds of steps are recorded.
     pub fn num_recorded(&self) -> usize {
-        self.graphs.borrow().recorded.len()
+        let graphs = self.graphs.borrow();
+        graphs.recorded.values().flatten().count()
     }
 
-    /// Does what `launch` asks of the card for any step of a kind, which it is asked once.
+    /// Does what `launch` asks of the card for any step of a kind, from a recording where there is one. Where none can be made, for the
+    /// card has no room, `launch` is asked each time.
     ///
     /// # Errors
     /// Those of `launch`, or if the card fails.
-    pub fn replay(&self, kind: StepKind, launch: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub fn replay(&self, kind: StepKind, launch: impl Fn() -> Result<()>) -> Result<()> {
         let mut graphs = self.graphs.borrow_mut();
         let generation = self.numbers.borrow().generation();
-        if graphs.generation != generation {
+        if graphs.generation != generation || graphs.recorded.len() == MAX_RECORDED {
             graphs.recorded.clear();
             graphs.generation = generation;
         }
-        let graph = match graphs.recorded.entry(kind) {
-            Entry::Occupied(graph) => graph.into_mut(),
-            Entry::Vacant(place) => place.insert(self.cuda.record(launch)?),
+        let recorded = match graphs.recorded.entry(kind) {
+            Entry::Vacant(place) => {
+                place.insert(None);
+                return launch();
+            }
+            Entry::Occupied(place) => place.into_mut(),
         };
-        Ok(graph.launch()?)
+        if recorded.is_none() {
+            *recorded = self.cuda.record(&launch).ok();
+        }
+        match recorded {
+            Some(graph) if graph.launch().is_ok() => Ok(()),
+            _ => {
+                graphs.recorded.clear();
+                launch()
+            }
+        }
     }
 }
 

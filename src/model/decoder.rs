@@ -17,8 +17,8 @@ use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Slice;
 use crate::ops::{
     AttentionBatch, AttentionParams, HostBlocks, KvCache, LinearPart, Numbers, QkNorm, RopeTable,
-    Tensor, Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows, matmul,
-    paged_attention, rms_norm, rope_store, softcap,
+    Slots, Tensor, Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows,
+    matmul, paged_attention, rms_norm, rope_store, softcap,
 };
 use crate::scheduler::{BlockMove, StepPlan};
 
@@ -147,6 +147,7 @@ impl Decoder {
         embedding(&hidden, step.token_ids.clone(), table, scale, &self.cpu)?;
 
         let sampled = step.sampled.as_ref();
+        let padded = step.is_recorded.then_some(&step.slots);
         let sampled_adapters = sampled.map(|(rows, _)| all_adapters.select(rows.host()));
         let (mut batch, mut adapters) = (&step.batch, all_adapters);
         // What is still to be added to the residual stream.
@@ -174,7 +175,7 @@ impl Decoder {
                 sinks: layer.sinks.as_ref(),
             };
             let attended = self.attend(layer, kv_cache, params, &qkv, (batch, adapters))?;
-            delta = Some(self.feed_forward(layer, &hidden, &attended, adapters)?);
+            delta = Some(self.feed_forward(layer, &hidden, &attended, (adapters, padded))?);
         }
         self.lm_head(&hidden, delta.as_ref()).map(Some)
     }
@@ -280,7 +281,7 @@ impl Decoder {
         layer: &LayerWeights,
         hidden: &Tensor,
         attended: &Tensor,
-        adapters: &AdapterRows<'_>,
+        (adapters, padded): (&AdapterRows<'_>, Option<&Slots<'_>>),
     ) -> Result<Tensor> {
         let (cpu, eps) = (&self.cpu, self.config.rms_norm_eps);
         let normed = rows_for(hidden, &self.buffers.normed)?;
@@ -295,7 +296,7 @@ impl Decoder {
                 self.linear(&delta, &activated, &mlp.down, adapters)?;
             }
             (FeedForward::Experts { router, experts }, Some(config)) => {
-                self.routed_experts(router, experts, config, &normed, &delta)?;
+                self.routed_experts(router, experts, config, &normed, &delta, padded)?;
             }
             (FeedForward::Experts { .. }, None) => {
                 bail!("weights have experts, the model has none")

@@ -127,7 +127,8 @@ impl LoraWeights {
             return Err(ModelError::file(&path, "holds no adapter"));
         }
         if let Device::Cuda(cuda) = &weights.device {
-            LowRank::put_on_card(parts.values_mut(), weights.activation, cuda)
+            let own = parts.iter_mut().map(|(name, part)| (&**name, part));
+            LowRank::put_on_card(own, weights.activation, cuda)
                 .map_err(|error| ModelError::file(&path, error.to_string()))?;
         }
         Ok(Self { parts })

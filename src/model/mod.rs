@@ -34,7 +34,7 @@ mod step;
 mod warm_up;
 mod weights;
 
-pub use card_steps::card_obstacle;
+pub use card_steps::{MAX_RECORDED, card_obstacle};
 pub use checkpoint::{Checkpoint, Outline, read_outline};
 pub use config::{ExpertsConfig, LayerConfig, ModelConfig};
 pub use decoder::Decoder;
@@ -53,5 +53,5 @@ pub use runner::Runner;
 pub use safetensors::SafetensorsFolder;
 pub use source::{Tensor, TensorShape, TensorSource};
 
-pub use warm_up::warm_up;
+pub use warm_up::{warm_up, warm_up_recorded};
 pub use weights::{Activations, LoadOptions, Weights};

@@ -7,11 +7,12 @@ use super::adapters::AdapterRows;
 use super::decoder::{Decoder, parts, rows_for};
 use super::weights::{Experts, Linear, Mlp};
 use crate::ops::{
-    LinearGroup, Routing, Tensor, combine_experts, gated_activation, gather_rows, matmul_groups,
+    LinearGroup, Routing, Slots, Tensor, combine_experts, gated_activation, gather_rows,
+    matmul_groups,
 };
 
 impl Decoder {
-    /// Writes to delta what the experts of each row of x give.
+    /// Writes to delta what the experts of each row of x give. `padded` tells rows that nobody reads.
     pub(super) fn routed_experts(
         &self,
         router: &Linear,
@@ -19,6 +20,7 @@ impl Decoder {
         config: &ExpertsConfig,
         x: &Tensor,
         delta: &Tensor,
+        padded: Option<&Slots<'_>>,
     ) -> Result<()> {
         let (cpu, num_rows) = (&self.cpu, x.dims()?.0);
         let Some(buffers) = &self.buffers.experts else {
@@ -32,7 +34,7 @@ impl Decoder {
         let experts = match (experts, &buffers.routing) {
             (Experts::Each(experts), None) => experts,
             (Experts::Stacked { gate_up: w, down }, Some(routing)) => {
-                let routed = routing.route(&logits, config.is_normalised)?;
+                let routed = routing.route(&logits, padded, config.is_normalised)?;
                 routed.gather(&gathered, x)?;
                 routed.matmul(&gate_up, &gathered, w)?;
                 gated_activation(&activated, &gate_up, self.config.glu, cpu)?;

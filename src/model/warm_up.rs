@@ -1,4 +1,4 @@
-//! The largest step there can be, so that what it takes can be measured before requests come.
+//! The largest step there can be and a recorded one, so that what they take can be measured before requests come.
 
 use std::sync::Arc;
 
@@ -49,4 +49,35 @@ pub fn warm_up(runner: &mut Runner, limits: &Limits) -> Result<(), ExecutorError
         ..StepPlan::default()
     };
     runner.step(&plan).map(|_| ())
+}
+
+/// Computes the smallest step that is recorded until it is replayed, so that what a recording takes can be measured.
+///
+/// # Errors
+/// If the executor fails.
+pub fn warm_up_recorded(runner: &mut Runner) -> Result<(), ExecutorError> {
+    let sample = SampleRow {
+        row_idx: 0,
+        sampling: Arc::new(SamplingParams::greedy()),
+        position: 1,
+        history: 0..0,
+        num_prompt_tokens: 1,
+        banned: 0..0,
+        mask: None,
+        known: None,
+    };
+    let plan = StepPlan {
+        token_ids: vec![0],
+        positions: vec![0],
+        slot_mapping: vec![0],
+        sequences: vec![SequenceId(0)],
+        adapters: vec![None],
+        cu_seqlens_q: vec![0, 1],
+        context_lens: vec![1],
+        block_tables: vec![0],
+        block_table_offsets: vec![0, 1],
+        samples: vec![sample],
+        ..StepPlan::default()
+    };
+    (0..3).try_for_each(|_| runner.step(&plan).map(|_| ()))
 }

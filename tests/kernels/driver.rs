@@ -71,11 +71,30 @@ fn shim_driver_replays_what_was_recorded_and_does_nothing_while_it_is_recorded()
         let want = capped(2.0, 2 * times);
         assert!(floats(&x).iter().all(|x| (x - want).abs() < 1e-5));
     }
+    let mut uploads = Vec::new();
     // Memory of the host has no place in it.
     let mut staging = Staging::new(&cuda, 32).expect("room");
     let recorded = cuda.record(|| staging.send(&bytes(&[1.0; 8]), &x));
     let error = recorded.err().expect("refused").to_string();
     assert!(error.contains("launches alone"), "{error}");
+    // What another thread uploads and frees meanwhile has none either, and is there at once.
+    let recorded = cuda.record(|| {
+        let other = cuda.clone();
+        let uploaded = std::thread::spawn(move || {
+            drop(other.upload(&[1; 64]).expect("room"));
+            other.upload(&bytes(&[3.0; 8])).expect("room")
+        });
+        let uploaded = uploaded.join().expect("no panic");
+        softcap(&cuda, &uploaded, 5.0).map(|()| uploads.push(uploaded))
+    });
+    let recorded = recorded.expect("launches can be recorded");
+    let uploaded = uploads.pop().expect("it was uploaded");
+    assert_eq!(floats(&uploaded), [3.0; 8]);
+    for times in 1..3 {
+        recorded.launch().expect("a replay");
+        let want = capped(3.0, times);
+        assert!(floats(&uploaded).iter().all(|x| (x - want).abs() < 1e-5));
+    }
     // Nor has another card, or the same one opened apart.
     let apart = shim_card();
     assert!(

@@ -14,23 +14,29 @@ struct Routed {
 
 fn route(logits: &[f32], num_experts: usize, top_k: usize, is_normalised: bool) -> Routed {
     let num_rows = logits.len() / num_experts;
-    let experts = Buffer::<u32>::output("experts", num_rows * top_k);
-    let weights = Buffer::<f32>::output("weights", num_rows * top_k);
-    let logits = Buffer::new("logits", logits);
-    let kernel = Kernel::new("route", [num_rows.div_ceil(4), 1, 1], 128)
+    // Behind them is a row without a slot, whatever its logits: it goes where the first goes.
+    let all = [logits, &vec![f32::NAN; num_experts][..]].concat();
+    let slots: Vec<u32> = (0..num_rows as u32).chain([u32::MAX]).collect();
+    let experts = Buffer::<u32>::output("experts", (num_rows + 1) * top_k);
+    let weights = Buffer::<f32>::output("weights", (num_rows + 1) * top_k);
+    let (logits, slots) = (Buffer::new("logits", &all), Buffer::new("slots", &slots));
+    let kernel = Kernel::new("route", [(num_rows + 1).div_ceil(4), 1, 1], 128)
         .buffer(&experts)
         .buffer(&weights)
-        .buffer(&logits);
+        .buffer(&logits)
+        .buffer(&slots);
     kernel
-        .int(num_rows)
+        .int(num_rows + 1)
         .int(num_experts)
         .int(top_k)
         .int(is_normalised.into())
+        .int(1)
         .run();
-    Routed {
-        experts: experts.to_vec(),
-        weights: weights.to_vec(),
-    }
+    let (mut experts, mut weights) = (experts.to_vec(), weights.to_vec());
+    let last = experts.split_off(num_rows * top_k);
+    assert_eq!(last, experts[..top_k]);
+    weights.truncate(num_rows * top_k);
+    Routed { experts, weights }
 }
 
 #[test]
@@ -90,7 +96,8 @@ fn shim_experts_pairs_are_sorted_and_cut_into_tiles() {
             .map(|_| (random.below(num_experts) * random.below(2)) as u32)
             .collect();
         let num_pairs = experts.len();
-        let max_tiles = num_pairs.div_ceil(tile_rows) + num_experts;
+        // As few as they can be, whatever the experts.
+        let max_tiles = num_pairs.min(num_pairs / tile_rows + num_experts);
         let (rows, places) = (
             Buffer::<u32>::output("rows", num_pairs),
             Buffer::<u32>::output("places", num_pairs),

@@ -12,7 +12,7 @@ use cudarc::driver::{DriverError, result, sys};
 use super::kernels::Kernels;
 use super::{Card, CudaError};
 
-/// A card with one stream, on which everything happens in the order in which it was asked for. Clones are the same card; it is given
+/// A card with one stream, on which everything but uploads happens in the order in which it was asked for. Clones are the same card; it is given
 /// up with the last of them.
 #[derive(Clone)]
 pub struct Cuda(pub(super) Arc<Context>);

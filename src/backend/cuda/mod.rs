@@ -1,7 +1,7 @@
 //! NVIDIA GPUs of compute capability 8.0 and later, by the driver alone: its library is looked for when a card is asked for, so that
 //! one binary runs with and without one.
 //!
-//! [`Cuda`] is a card with one stream, on which everything happens in the order in which it was asked for. Kernels are those of
+//! [`Cuda`] is a card with one stream, on which everything but uploads happens in the order in which it was asked for. Kernels are those of
 //! `kernels/`, one image a file. Without the features `cuda` and `kernel-shim` the types are there and have no values, so that nothing
 //! above needs to know.
 

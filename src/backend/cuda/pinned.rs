@@ -99,10 +99,11 @@ impl Shelf {
     /// If there is no room for it, or the driver fails.
     pub fn put(&mut self, from: &Slice, offset: usize) -> Result<(), CudaError> {
         let to = self.part("put", from, offset)?;
-        // SAFETY: there is room (`part`), and only the card touches it, in the stream's order, while this lives.
-        let to = unsafe { std::slice::from_raw_parts_mut(to, from.num_bytes) };
-        // SAFETY: as above; both live until the card is done.
-        let copied = unsafe { result::memcpy_dtoh_async(to, from.address(), self.0.cuda.0.stream) };
+        // SAFETY: there is room (`part`); only the card touches it, in the stream's order, while this lives.
+        let copied = unsafe {
+            let stream = self.0.cuda.0.stream;
+            sys::cuMemcpyDtoHAsync_v2(to.cast(), from.address(), from.num_bytes, stream).result()
+        };
         said("cuMemcpyDtoHAsync", copied)?;
         self.0.note_use()
     }
@@ -113,10 +114,11 @@ impl Shelf {
     /// If it ends beyond what there is, or the driver fails.
     pub fn get(&mut self, offset: usize, to: &Slice) -> Result<(), CudaError> {
         let from = self.part("get", to, offset)?;
-        // SAFETY: it is there (`part`), and only the card touches it, in the stream's order, while this lives.
-        let from = unsafe { std::slice::from_raw_parts(from, to.num_bytes) };
-        // SAFETY: as above; both live until the card is done.
-        let copied = unsafe { result::memcpy_htod_async(to.address(), from, self.0.cuda.0.stream) };
+        // SAFETY: it is there (`part`); only the card touches it, in the stream's order, while this lives.
+        let copied = unsafe {
+            let stream = self.0.cuda.0.stream;
+            sys::cuMemcpyHtoDAsync_v2(to.address(), from.cast(), to.num_bytes, stream).result()
+        };
         said("cuMemcpyHtoDAsync", copied)?;
         self.0.note_use()
     }

@@ -247,11 +247,11 @@ impl BatchCutter {
             }
         }
         if let Some(num_rows) = padding {
-            // Tiles of no rows, and rows of no spans; and few numbers that launches depend on.
+            // Tiles of no rows, and rows of no spans; and few numbers that launches depend on. Partials are as many as there are: where they
+            // begin is part of the tiles.
             tiles.resize(num_rows * TILE_LEN, 0);
             merges.resize(num_rows * MERGE_LEN, 0);
             most_spans = most_spans.next_power_of_two();
-            num_partials = num_rows * most_spans;
         }
         let num_tiles = tiles.len() / TILE_LEN;
         let partial_bytes = num_partials * self.num_heads * partial_len(self.head_dim) * 4;

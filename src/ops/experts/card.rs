@@ -7,7 +7,7 @@ use crate::backend::cuda::{Cuda, Slice};
 use crate::ops::linear::{CardWeight, RowTiles, TILE_ROWS};
 use crate::ops::tensor::CudaTensor;
 use crate::ops::view::{expect_dims, rows_and_columns};
-use crate::ops::{PackedWeight, Tensor, Vector};
+use crate::ops::{PackedWeight, Slots, Tensor, Vector};
 
 /// Experts, and those of a row, at most.
 const MAX_EXPERTS: usize = 512;
@@ -111,11 +111,17 @@ impl CardRouting {
         })
     }
 
-    /// As [`Routing::new`](super::Routing::new), of logits in the card's memory.
+    /// As [`Routing::new`](super::Routing::new), of logits in the card's memory. Rows whose slot is [`Slots::NOBODY`] go where the first
+    /// goes, so that no expert is met for them alone.
     ///
     /// # Errors
     /// If the shapes do not match, or the card fails.
-    pub fn route(&self, logits: &Tensor, is_normalised: bool) -> Result<CardRouted<'_>> {
+    pub fn route(
+        &self,
+        logits: &Tensor,
+        slots: Option<&Slots<'_>>,
+        is_normalised: bool,
+    ) -> Result<CardRouted<'_>> {
         let (num_rows, num_experts) = rows_and_columns("routing: logits", logits)?;
         let Tensor::Cuda(logits) = logits else {
             bail!("routing: logits must be in the card's memory");
@@ -133,10 +139,16 @@ impl CardRouting {
             .slice(&self.experts)
             .slice(&self.weights)
             .slice(&logits.slice)
+            .opt_slice(
+                slots
+                    .map(|slots| slots.slice("routing: slots"))
+                    .transpose()?,
+            )
             .int(num_rows)
             .int(num_experts)
             .int(self.top_k)
             .int(usize::from(is_normalised))
+            .int(usize::from(slots.is_some()))
             .run()?;
         // As large as most experts fill: the results are the same.
         let mean = num_pairs / num_experts;

@@ -37,10 +37,19 @@ impl HostBlocks {
                 cache.head_dim,
                 &Device::Cpu,
             )?)),
-            Tensor::Cuda(data) => Ok(Self::Card {
-                shelf: RefCell::new(Shelf::new(data.card(), num_blocks * cache.block_bytes()?)?),
-                num_blocks,
-            }),
+            Tensor::Cuda(data) => {
+                let num_bytes = num_blocks * cache.block_bytes()?;
+                let shelf = Shelf::new(data.card(), num_bytes).map_err(|error| {
+                    let message = format!(
+                        "kv_offload_memory: {num_bytes} bytes for a layer's blocks: {error}; lower it"
+                    );
+                    candle_core::Error::Msg(message)
+                })?;
+                Ok(Self::Card {
+                    shelf: RefCell::new(shelf),
+                    num_blocks,
+                })
+            }
         }
     }
 

@@ -26,12 +26,12 @@ pub(super) struct OnCard {
 }
 
 impl LowRank {
-    /// Puts the parts of an adapter into a card's memory, for activations of the type `half`, F16 or BF16.
+    /// Puts the parts of an adapter, with their names, into a card's memory, for activations of the type `half`, F16 or BF16.
     ///
     /// # Errors
     /// If the kernel does not know a rank or a width, or the card has no room.
     pub fn put_on_card<'a>(
-        parts: impl Iterator<Item = &'a mut Self>,
+        parts: impl Iterator<Item = (&'a str, &'a mut Self)>,
         half: DType,
         cuda: &Cuda,
     ) -> Result<()> {
@@ -50,10 +50,10 @@ impl LowRank {
             start
         };
         let mut placed = Vec::new();
-        for part in parts {
+        for (name, part) in parts {
             if part.rank > MAX_RANK || !part.in_features.is_multiple_of(ALIGNMENT) {
                 bail!(
-                    "a rank of {} for {} inputs: cards compute ranks up to {MAX_RANK}, for multiples of {ALIGNMENT}",
+                    "{name}: a rank (r) of {} for {} inputs: cards compute ranks up to {MAX_RANK}, for multiples of {ALIGNMENT} inputs; use --device cpu",
                     part.rank,
                     part.in_features
                 );

@@ -57,17 +57,21 @@ impl Adapters {
     /// What the loader says, or that there is one of this name.
     pub fn load(&self, name: &str, path: &str, replaces: bool) -> Result<(), String> {
         let weights = (self.loader)(Path::new(path))?;
-        let mut loaded = self.write();
-        if !replaces && loaded.by_name.contains_key(name) {
-            return Err(format!("{name:?} is loaded already"));
-        }
-        loaded.num_ids += 1;
-        let id = loaded.num_ids;
-        let entry = Entry {
-            adapter: Adapter { id, weights },
-            path: path.to_owned(),
+        let replaced = {
+            let mut loaded = self.write();
+            if !replaces && loaded.by_name.contains_key(name) {
+                return Err(format!("{name:?} is loaded already"));
+            }
+            loaded.num_ids += 1;
+            let id = loaded.num_ids;
+            let entry = Entry {
+                adapter: Adapter { id, weights },
+                path: path.to_owned(),
+            };
+            loaded.by_name.insert(name.to_owned(), entry)
         };
-        loaded.by_name.insert(name.to_owned(), entry);
+        // Giving memory back may wait for a card.
+        drop(replaced);
         Ok(())
     }
 
@@ -87,8 +91,10 @@ impl Adapters {
             .collect()
     }
 
+    /// Lets an adapter go, which may wait for a card. False if there is none.
     fn unload(&self, name: &str) -> bool {
-        self.write().by_name.remove(name).is_some()
+        let removed = self.write().by_name.remove(name);
+        removed.is_some()
     }
 
     // A panic while it is held leaves a whole map behind.
@@ -174,7 +180,11 @@ pub(crate) async fn unload(
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[UNLOAD])?;
     let name: String = fields.required("lora_name")?;
-    if !state.model.adapters.unload(&name) {
+    let (model, unloaded_name) = (Arc::clone(&state.model), name.clone());
+    let is_unloaded = tokio::task::spawn_blocking(move || model.adapters.unload(&unloaded_name))
+        .await
+        .map_err(|_| ApiError::internal("letting the adapter go panicked"))?;
+    if !is_unloaded {
         return Err(ApiError::model_not_found(&name, &state.model.name));
     }
     log_line(&format!("adapter {name:?} unloaded"));
