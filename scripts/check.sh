@@ -37,7 +37,7 @@ else
 fi
 
 step clients
-# The program that the tests have built.
+# The program that was built last: with a CUDA compiler, the one for GPUs, here on the CPU.
 FLAMBEAU="${CARGO_TARGET_DIR:-target}/release/flambeau" scripts/check_clients.sh
 
 step licences and advisories

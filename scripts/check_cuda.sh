@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The kernels compiled for GPUs, and the code for them: no warning, and no more registers, shared memory or spills than written in
-# kernels/RESOURCES.md. Compiles for sm_80 and sm_90, and for all architectures when kernels have changed since that last passed here.
+# kernels/RESOURCES.md. Then the program with them. Compiles for sm_80 and sm_90, and for all architectures when kernels have changed since that last passed here.
 # Needs no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,4 +24,7 @@ if nvcc --version | grep -q 'release 13\.0'; then
 else
     echo 'kernels/RESOURCES.md is of CUDA 13.0; not compared with another compiler'
 fi
+# The program starts wherever it is, and says what it finds; what is checked after this (scripts/check.sh: clients) runs it.
+cargo build --release --locked --features cuda
+"$target/release/flambeau" doctor
 printf '%s' "$kernels" >"$passed"

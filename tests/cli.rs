@@ -545,6 +545,34 @@ fn a_card_that_is_not_there_is_an_error_and_by_itself_the_cpu_is_taken_and_said_
     assert!(said.contains("computing on the CPU: "), "{said}");
 }
 
+#[cfg(feature = "kernel-shim")]
+#[test]
+fn doctor_checks_a_card_against_the_cpu_and_writes_what_it_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("found.json");
+    let mut doctor = flambeau();
+    doctor.args(["doctor", "--gpu", "0", "--json"]).arg(&json);
+    let output = doctor
+        .env("LD_LIBRARY_PATH", driver_folder())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(" 0 wrong"), "{said}");
+    let found: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    let checks = found["checks"].as_array().unwrap();
+    assert!(checks.len() > 90, "{}", checks.len());
+    // Errors are of rounding, and where bits are to be equal they are.
+    for check in checks {
+        let (found, bound) = (
+            check["found"].as_f64().unwrap(),
+            check["bound"].as_f64().unwrap(),
+        );
+        assert!(found <= bound && (found > 0.0 || bound < 1e-3), "{check}");
+    }
+}
+
 /// A second's work of a GPU takes this one minutes.
 #[cfg(feature = "kernel-shim")]
 #[test]

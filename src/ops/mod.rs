@@ -34,6 +34,8 @@ pub use attention::{
     AttentionBatch, AttentionParams, BatchCutter, Spans, check_heads_for_card,
     check_kv_dtype_for_card, paged_attention,
 };
+/// What values are of.
+pub use candle_core::DType;
 pub use embedding::embedding;
 pub use encoder_attention::encoder_attention;
 pub use experts::{

@@ -173,8 +173,8 @@ impl Sequence {
 
     /// Whether it has no work in the step being planned, whose decodes are scheduled, and could have.
     pub(super) fn is_prompt(&self) -> bool {
-        self.num_scheduled_tokens == 0
-            && (self.num_pending == 0 || self.num_uncomputed_tokens() > 1)
+        let has_rows = self.num_pending == 0 || self.num_uncomputed_tokens() > 1;
+        self.num_scheduled_tokens == 0 && has_rows
     }
 
     /// Whether the token that is being drawn is its last, whatever it is.
@@ -308,8 +308,7 @@ impl Sequence {
         }
     }
 
-    /// Names the blocks that the scheduled tokens complete, so that others find them already in this step. What ends with a token
-    /// that is still being drawn has no name yet.
+    /// Names the blocks that the scheduled tokens complete, so that others find them in this step; not yet what ends with a pending one.
     pub fn name_blocks(&self, pool: &mut BlockPool) {
         let end = self.num_computed_tokens + self.num_scheduled_known();
         for i in self.num_settled_blocks..end.min(self.tokens.len()) / pool.block_size() {
@@ -340,7 +339,7 @@ impl Sequence {
         }
     }
 
-    /// A step was planned with what is scheduled for it, whose rows drawn from begin with `first_drawn`: it goes on from there.
+    /// A step was planned with what is scheduled for it, and draws from its rows from `first_drawn` on: it goes on from there.
     pub(super) fn advance(&mut self, first_drawn: u32, pool: &mut BlockPool) {
         let is_sampled = self.is_sampled_this_step();
         self.num_computed_tokens += self.num_scheduled_known();

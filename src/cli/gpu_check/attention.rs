@@ -1,7 +1,6 @@
 //! Storing keys and values, and attention over them, against the CPU's.
 
 use anyhow::Result;
-use candle_core::DType;
 
 use super::report::Report;
 use super::{Random, num_different, relative_error};
@@ -9,7 +8,7 @@ use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
 use crate::ops::{
-    AttentionBatch, AttentionParams, BatchCutter, KvCache, KvDtype, NumberBuffer, Numbers,
+    AttentionBatch, AttentionParams, BatchCutter, DType, KvCache, KvDtype, NumberBuffer, Numbers,
     RopeStyle, RopeTable, Slots, Tensor, paged_attention, rope_store,
 };
 

@@ -1,14 +1,13 @@
 //! Drawing tokens, against the CPU's definition: the same ones.
 
 use anyhow::Result;
-use candle_core::DType;
 
 use super::Random;
 use super::report::Report;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
-use crate::ops::Tensor;
+use crate::ops::{DType, Tensor};
 use crate::request::SamplingParams;
 use crate::sample::{CardSampler, RowContext, sample};
 

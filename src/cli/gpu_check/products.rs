@@ -1,7 +1,6 @@
 //! Products with weights of every kind, against sums in double precision.
 
 use anyhow::Result;
-use candle_core::DType;
 use half::{bf16, f16};
 
 use super::report::Report;
@@ -11,7 +10,7 @@ use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
 use crate::model::gguf::GgmlType;
 use crate::model::quantise::encode;
-use crate::ops::{LinearPart, PackedWeight, Tensor, WeightFormat, matmul};
+use crate::ops::{DType, LinearPart, PackedWeight, Tensor, WeightFormat, matmul};
 
 /// Outputs and inputs: neither fills its tiles.
 const SHAPE: (usize, usize) = (200, 512);

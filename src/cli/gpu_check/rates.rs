@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::DType;
 
 use super::Random;
 use super::products::random_weights;
@@ -11,9 +10,12 @@ use super::report::{Rate, Report};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
-use crate::ops::{LinearPart, PackedWeight, Tensor, WeightFormat, matmul};
+use crate::ops::{
+    AttentionBatch, AttentionParams, BatchCutter, DType, KvCache, KvDtype, LinearPart,
+    NumberBuffer, PackedWeight, Tensor, WeightFormat, matmul, paged_attention,
+};
 
-/// A copy's, a launch's and so on: the fastest of some runs of many.
+/// The fastest of so many runs counts.
 const RUNS: usize = 5;
 
 pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
@@ -55,7 +57,68 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
             note(what, seconds, bytes, operations);
         }
     }
+    for (num_sequences, context) in [(1, 8192), (32, 8192), (256, 1024)] {
+        let seconds = decode(cuda, cpu, num_sequences, context)?;
+        let (heads, kv_heads, head_dim) = HEADS;
+        let num_keys = (num_sequences * context) as f64;
+        let bytes = num_keys * (2 * kv_heads * head_dim * 2) as f64;
+        let operations = num_keys * (4 * heads * head_dim) as f64;
+        let what = format!("attention BF16, {num_sequences} decodes of {context} tokens");
+        note(what, seconds, bytes, operations);
+    }
     Ok(())
+}
+
+/// Query heads, those of keys, and their width.
+const HEADS: (usize, usize, usize) = (32, 8, 128);
+
+/// The seconds of a layer's attention for sequences that decode.
+fn decode(cuda: &Cuda, cpu: &Cpu, num_sequences: usize, context: usize) -> Result<f64> {
+    const BLOCK_SIZE: usize = 16;
+    let (heads, kv_heads, head_dim) = HEADS;
+    let device = Device::Cuda(cuda.clone());
+    let per_sequence = context.div_ceil(BLOCK_SIZE);
+    let num_blocks = num_sequences * per_sequence;
+    let cache = KvCache::new(
+        KvDtype::Bf16,
+        num_blocks,
+        kv_heads,
+        BLOCK_SIZE,
+        head_dim,
+        &device,
+    )?;
+    let qkv = Tensor::zeros(
+        (num_sequences, (heads + 2 * kv_heads) * head_dim),
+        DType::BF16,
+        &device,
+    )?;
+    let out = Tensor::zeros((num_sequences, heads * head_dim), DType::BF16, &device)?;
+    let cu_seqlens: Vec<u32> = (0..=num_sequences as u32).collect();
+    let contexts = vec![context as u32; num_sequences];
+    let tables: Vec<u32> = (0..num_blocks as u32).collect();
+    let offsets: Vec<u32> = cu_seqlens.iter().map(|i| i * per_sequence as u32).collect();
+    let mut batch = AttentionBatch::new(
+        &cu_seqlens,
+        &contexts,
+        &tables,
+        &offsets,
+        num_blocks,
+        BLOCK_SIZE,
+    )?;
+    let cutter = BatchCutter::new(cuda, vec![None], HEADS, context)?;
+    let mut numbers = NumberBuffer::new(cuda, 2 * num_blocks)?;
+    let cut = cutter.cut(&batch, &mut numbers);
+    numbers.send()?;
+    batch.put_on_card(cut, &numbers)?;
+    let params = AttentionParams {
+        scale: 1.0,
+        window: None,
+        softcap: None,
+        sinks: None,
+    };
+    seconds_of(cuda, 50, || {
+        Ok(paged_attention(&out, &qkv, &cache, &batch, params, cpu)?)
+    })
 }
 
 /// Of one launch, in the fastest of some runs of `count`, once it is warm.
