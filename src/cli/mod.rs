@@ -1,5 +1,6 @@
 //! The command line: one module a subcommand. The only layer that may see all the others.
 
+mod adapters;
 pub mod bench;
 mod device;
 mod doctor;

@@ -1,6 +1,5 @@
 //! `flambeau serve`: from settings to a listening server, and back down on a signal.
 
-use std::any::Any;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +11,6 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::device;
 use super::embeddings::embedding_model;
 use super::generation::GenerationConfig;
 use super::load;
@@ -20,6 +18,7 @@ use super::memory_plan::{Memory, MemoryPlan, weight_bytes};
 use super::opened;
 use super::signals::Signals;
 use super::system;
+use super::{adapters, device};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
@@ -27,8 +26,8 @@ use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, Executo
 use crate::hub::{Hub, HubConfig, ModelSource, Task, TextProgress};
 use crate::model::quantise::Mix;
 use crate::model::{
-    Activations, Checkpoint, Decoder, Limits, LoadOptions, LoraWeights, ModelConfig, Runner,
-    TensorShape, Weights,
+    Activations, Checkpoint, Decoder, Limits, LoadOptions, ModelConfig, Runner, TensorShape,
+    Weights,
 };
 use crate::scheduler::SchedulerConfig;
 use crate::server::{Adapters, ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
@@ -295,7 +294,7 @@ impl Loaded {
             runner.map_err(|error| ExecutorError(error.to_string()))
         };
         // Before what is left for the cache is measured.
-        let adapters = self.adapters(models, weights)?;
+        let adapters = adapters::load(config, &self.model_config, models, weights)?;
         let plan = self.measured_plan(&runner)?;
         let memory = match system::resident() {
             Some(resident) => format!(
@@ -363,24 +362,6 @@ impl Loaded {
             available_beside: self.plan.available_beside,
         };
         MemoryPlan::new(config, &self.model_config, memory)
-    }
-
-    /// Reads the adapters that the settings name; others come while the server runs.
-    fn adapters(&self, models: &[&str], weights: Arc<Weights>) -> anyhow::Result<Adapters> {
-        let config = self.model_config.clone();
-        let adapters = Adapters::new(Box::new(move |folder| {
-            let adapter = LoraWeights::load(folder, &config, &weights);
-            let adapter = adapter.map_err(|error| error.to_string())?;
-            Ok(Arc::new(adapter) as Arc<dyn Any + Send + Sync>)
-        }));
-        for (name, folder) in &self.config.lora_modules {
-            let loaded = match models.contains(&name.as_str()) {
-                true => Err("is a model's own name".into()),
-                false => adapters.load(name, folder, false),
-            };
-            loaded.map_err(|error| anyhow::anyhow!("lora_modules: {name}: {error}"))?;
-        }
-        Ok(adapters)
     }
 }
 

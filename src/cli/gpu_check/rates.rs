@@ -19,8 +19,10 @@ use crate::ops::{
 const RUNS: usize = 5;
 
 pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
-    let (from, to) = (cuda.alloc_zeroed(1 << 30)?, cuda.alloc_zeroed(1 << 30)?);
-    let seconds = seconds_of(cuda, 4, || Ok(to.copy_from(&from)?))?;
+    let seconds = {
+        let (from, to) = (cuda.alloc_zeroed(1 << 30)?, cuda.alloc_zeroed(1 << 30)?);
+        seconds_of(cuda, 4, || Ok(to.copy_from(&from)?))?
+    };
     let copied = 2.0 * f64::from(1 << 30);
     let copy_rate = copied / seconds;
     let mut note = |what: String, seconds: f64, bytes: f64, operations: f64| {
@@ -33,7 +35,6 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
         });
     };
     note("copy of 1 GiB".into(), seconds, copied, 0.0);
-    drop((from, to));
 
     let (n, k) = (14_336, 4096);
     let mut random = Random(2);

@@ -1,0 +1,31 @@
+//! The LoRA adapters that the settings name, and how others are read while the server runs.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::model::{LoraWeights, ModelConfig, Weights};
+use crate::server::Adapters;
+
+/// Loads those of the settings, which may have none of the names of `models`.
+pub(super) fn load(
+    config: &Config,
+    model: &ModelConfig,
+    models: &[&str],
+    weights: Arc<Weights>,
+) -> anyhow::Result<Adapters> {
+    let model = model.clone();
+    let adapters = Adapters::new(Box::new(move |folder| {
+        let adapter = LoraWeights::load(folder, &model, &weights);
+        let adapter = adapter.map_err(|error| error.to_string())?;
+        Ok(Arc::new(adapter) as Arc<dyn Any + Send + Sync>)
+    }));
+    for (name, folder) in &config.lora_modules {
+        let loaded = match models.contains(&name.as_str()) {
+            true => Err("is a model's own name".into()),
+            false => adapters.load(name, folder, false),
+        };
+        loaded.map_err(|error| anyhow::anyhow!("lora_modules: {name}: {error}"))?;
+    }
+    Ok(adapters)
+}
