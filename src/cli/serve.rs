@@ -323,16 +323,20 @@ impl Loaded {
 
     fn limits(&self, plan: &MemoryPlan) -> (SchedulerConfig, Limits) {
         let config = &self.config;
+        let steps = match self.device {
+            Device::Cpu => config.on_cpu,
+            Device::Cuda(_) => config.on_card,
+        };
         let scheduler = SchedulerConfig {
-            max_num_seqs: config.max_num_seqs,
-            max_num_batched_tokens: config.max_num_batched_tokens,
+            max_num_seqs: steps.max_num_seqs,
+            max_num_batched_tokens: steps.max_num_batched_tokens,
             max_model_len: plan.max_model_len,
             prefix_cache: config.prefix_cache,
             target_itl: config.target_itl,
             speculation: config.speculation,
         };
         let limits = Limits {
-            max_num_batched_tokens: config.max_num_batched_tokens,
+            max_num_batched_tokens: steps.max_num_batched_tokens,
             max_samples: scheduler.max_samples(),
             max_model_len: plan.max_model_len,
             num_blocks: plan.num_blocks,

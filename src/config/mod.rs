@@ -9,6 +9,7 @@ mod raw;
 mod resolved;
 mod secret;
 mod size;
+mod step_limits;
 mod threads;
 
 pub use device::DeviceChoice;
@@ -19,4 +20,5 @@ pub use raw::{ConfigError, RawConfig};
 pub use resolved::{Config, DEFAULT_MODEL, KvCacheDtype};
 pub use secret::Secret;
 pub use size::ByteSize;
+pub use step_limits::StepLimits;
 pub use threads::{available_cores, default_threads};

@@ -67,10 +67,11 @@ pub struct RawConfig {
     /// Threads that compute [default: all cores this process may use; from 8 on, all but one, which is left to HTTP]
     #[arg(long, env = "FLAMBEAU_THREADS")]
     pub threads: Option<usize>,
-    /// Sequences that run at once [default: 64]
+    /// Sequences that run at once [default: 64; on a card 256]
     #[arg(long, env = "FLAMBEAU_MAX_NUM_SEQS")]
     pub max_num_seqs: Option<usize>,
-    /// Tokens computed a step, prompt chunks and decodes together [default: 256, or twice max-num-seqs]
+    /// Tokens computed a step, prompt chunks and decodes together [default: 256, on a card 2048; at least
+    /// twice max-num-seqs]
     #[arg(long, env = "FLAMBEAU_MAX_NUM_BATCHED_TOKENS")]
     pub max_num_batched_tokens: Option<usize>,
     /// Milliseconds that a step may take while answers are being generated: prompts are cut to chunks that fit, so that long

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::step_limits::StepLimits;
 use super::threads::{available_cores, default_threads};
 use super::{ByteSize, ConfigError, DeviceChoice, Embeddings, NamedKey, Quantize, RawConfig};
 
@@ -29,10 +30,10 @@ pub struct Config {
     pub device: DeviceChoice,
     /// Part of a card's memory to use.
     pub gpu_memory_utilization: f64,
-    /// Sequences that run at once.
-    pub max_num_seqs: usize,
-    /// Tokens a step.
-    pub max_num_batched_tokens: usize,
+    /// How large steps are on the CPU.
+    pub on_cpu: StepLimits,
+    /// How large they are on a card.
+    pub on_card: StepLimits,
     /// How long a step may take while answers are being generated.
     pub target_itl: Option<Duration>,
     /// In which time the first token must come, where a request does not say.
@@ -88,7 +89,8 @@ impl Config {
 impl RawConfig {
     /// Checks everything once. Reads the environment only for keys given as `env:VARIABLE`.
     pub fn resolve(self) -> Result<Config, ConfigError> {
-        let max_num_seqs = within("max_num_seqs", self.max_num_seqs.unwrap_or(64), 1, 65_536)?;
+        // On the CPU longer steps compute no faster, and everybody's first token waits for the step's end.
+        let (on_cpu, on_card) = (self.step_limits(64, 256)?, self.step_limits(256, 2048)?);
         let config = Config {
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
             served_model_name: self.served_model_name,
@@ -112,15 +114,8 @@ impl RawConfig {
                 1,
                 1024,
             )?,
-            max_num_seqs,
-            max_num_batched_tokens: within(
-                "max_num_batched_tokens",
-                // Longer steps compute no faster, and everybody's first token waits for the step's end.
-                self.max_num_batched_tokens
-                    .unwrap_or_else(|| 256.max(2 * max_num_seqs)),
-                1,
-                1 << 20,
-            )?,
+            on_cpu,
+            on_card,
             target_itl: milliseconds("target_itl_ms", self.target_itl_ms, 600_000)?,
             default_deadline: milliseconds(
                 "default_deadline_ms",
@@ -163,13 +158,6 @@ impl RawConfig {
             let message = "without prefix_cache no block is found again: leave one of the two out";
             return Err(ConfigError::value("kv_offload_memory", message));
         }
-        if config.max_num_batched_tokens < config.max_num_seqs {
-            let message = format!(
-                "{} is below max_num_seqs ({}): every running sequence needs a token a step",
-                config.max_num_batched_tokens, config.max_num_seqs
-            );
-            return Err(ConfigError::value("max_num_batched_tokens", message));
-        }
         if !config.address.ip().is_loopback()
             && config.api_keys.is_empty()
             && self.insecure_no_auth != Some(true)
@@ -193,7 +181,12 @@ fn milliseconds(
     Ok(value.map(|ms| Duration::from_millis(ms as u64)))
 }
 
-fn within(name: &'static str, value: usize, min: usize, max: usize) -> Result<usize, ConfigError> {
+pub(super) fn within(
+    name: &'static str,
+    value: usize,
+    min: usize,
+    max: usize,
+) -> Result<usize, ConfigError> {
     match (min..=max).contains(&value) {
         true => Ok(value),
         false => Err(ConfigError::value(
