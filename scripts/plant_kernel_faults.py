@@ -18,8 +18,10 @@ import tempfile
 
 KERNELS = pathlib.Path(__file__).parent.parent / "kernels"
 COMPILE = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-ffp-contract=off", "-fPIC", "-w", "-DKERNEL_SHIM", "-x", "c++"]
+# By the name that the program looks for its driver under.
+SHARED = ["-shared", "-Wl,-soname,libcuda.so"]
 # What tests of a file begin with, where that is not its name.
-TESTS = {"embedding": ["embedding", "gather_rows"]}
+TESTS = {"embedding": ["embedding", "gather_rows", "drawn"]}
 # Headers with faults of their own, and a kernel file that includes them itself and uses all of it.
 HEADERS = {"common.cuh": "rms_norm"}
 
@@ -83,7 +85,7 @@ class Library:
     def whole(self):
         """A library without a fault."""
         library = self.folder / "libkernel_shim.so"
-        subprocess.run([COMPILE[0], "-shared", *self.objects.values(), "-o", library], check=True)
+        subprocess.run([COMPILE[0], *SHARED, *self.objects.values(), "-o", library], check=True)
         return library
 
     def with_text(self, file, text, number):
@@ -100,7 +102,7 @@ class Library:
             return None
         library = folder / "libkernel_shim.so"
         objects = [path for name, path in self.objects.items() if name != stem]
-        subprocess.run([COMPILE[0], "-shared", *objects, target, "-o", library], check=True)
+        subprocess.run([COMPILE[0], *SHARED, *objects, target, "-o", library], check=True)
         return library
 
 
