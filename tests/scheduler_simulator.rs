@@ -598,8 +598,11 @@ fn who_overtakes_a_long_prompt_and_is_cached_to_the_last_token_is_in_the_next_st
     add(&mut scheduler, 0, &known, 1, "b");
     run(&mut scheduler, &mut executor, |_| ());
     add(&mut scheduler, 1, &(200..500).collect::<Vec<u32>>(), 1, "a");
-    let output = executor.step(scheduler.schedule(Duration::ZERO)).unwrap();
-    scheduler.commit(output.sampled, Duration::ZERO, &mut Vec::new());
+    // Until the other tenant has had more.
+    for _ in 0..3 {
+        let output = executor.step(scheduler.schedule(Duration::ZERO)).unwrap();
+        scheduler.commit(output.sampled, Duration::ZERO, &mut Vec::new());
+    }
     add(&mut scheduler, 2, &known, 1, "b");
     let plan = scheduler.schedule(Duration::ZERO);
     assert!(plan.sequences.contains(&SequenceId(2)));

@@ -90,15 +90,7 @@ fn teacher_force(runner: &mut Runner, case: &Case) -> Vec<SampledToken> {
                 num_prompt_tokens: 0,
                 banned: 0..0,
             }));
-        let ticket = runner.launch(&plan).unwrap();
-        drawn.extend(
-            runner
-                .collect(ticket)
-                .unwrap()
-                .sampled
-                .into_iter()
-                .flatten(),
-        );
+        drawn.extend(runner.step(&plan).unwrap().sampled.into_iter().flatten());
     }
     drawn
 }
