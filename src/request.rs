@@ -139,6 +139,26 @@ pub struct GenerateRequest {
     pub stop: StopCriteria,
 }
 
+impl GenerateRequest {
+    /// Up to `max_tokens` likeliest tokens after `prompt`, asked for by nobody in particular.
+    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Self {
+        Self {
+            adapter: None,
+            tenant: DEFAULT_TENANT.into(),
+            priority: Priority::Standard,
+            deadline: None,
+            prompt,
+            prompt_logprobs: None,
+            constraint: None,
+            sampling: SamplingParams::greedy(),
+            stop: StopCriteria {
+                max_tokens,
+                ..StopCriteria::default()
+            },
+        }
+    }
+}
+
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {

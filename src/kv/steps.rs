@@ -18,7 +18,7 @@ impl BlockPool {
         moves.append(&mut self.moves);
     }
 
-    /// The oldest step in flight is done, and what it was to bring about is there. Says whether it `was_last`.
+    /// The oldest step in flight is done, and what it was to bring about is there; `was_last` if no other is in flight.
     pub fn step_done(&mut self, was_last: bool) {
         self.in_flight.clear();
         if was_last {

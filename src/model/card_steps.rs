@@ -168,7 +168,8 @@ impl CardSteps {
     pub fn replay(&self, kind: StepKind, launch: impl Fn() -> Result<()>) -> Result<()> {
         let mut graphs = self.graphs.borrow_mut();
         let generation = self.numbers.borrow().generation();
-        if graphs.generation != generation || graphs.recorded.len() == MAX_RECORDED {
+        let is_full = graphs.recorded.len() == MAX_RECORDED;
+        if graphs.generation != generation || is_full && !graphs.recorded.contains_key(&kind) {
             graphs.recorded.clear();
             graphs.generation = generation;
         }

@@ -24,27 +24,31 @@ pub struct RandomModel {
 }
 
 impl RandomModel {
-    /// Of `config`, whose matrices are encoded so: in float32, bfloat16, FP8, or a type that [`encode`] knows. Equal seeds give equal
-    /// models.
+    /// Of `config`, whose matrices are encoded so: in float32, bfloat16, FP8, or a type that [`encode`] knows. `draw` gives values around
+    /// zero, of about the size one.
     ///
     /// # Panics
     /// If it is another encoding.
-    pub fn new(config: &ModelConfig, encoding: Encoding, seed: u64, cpu: &Cpu) -> Self {
-        let mut random = Random(seed);
+    pub fn new(
+        config: &ModelConfig,
+        encoding: Encoding,
+        mut draw: impl FnMut() -> f32,
+        cpu: &Cpu,
+    ) -> Self {
         let scale = 1.0 / (config.hidden_size as f32).sqrt();
-        let values: Vec<f32> = (0..NUM_VALUES).map(|_| scale * random.normal()).collect();
+        let values: Vec<f32> = (0..NUM_VALUES).map(|_| scale * draw()).collect();
         let matrix = match encoding {
             Encoding::Ggml(GgmlType::F32) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Encoding::Ggml(GgmlType::BF16) => (values.iter())
                 .flat_map(|x| bf16::from_f32(*x).to_le_bytes())
                 .collect(),
             Encoding::Fp8 => (0..NUM_VALUES / 32)
-                .flat_map(|_| fp8_block(scale, &mut random))
+                .flat_map(|_| fp8_block(scale, &mut draw))
                 .collect(),
             Encoding::Ggml(ty) => encode(ty, NUM_VALUES, &values, None, cpu),
             Encoding::Int4 => panic!("there are no random integers of 4 bits"),
         };
-        let norm = (0..NUM_VALUES).map(|_| 1.0 + 0.1 * random.normal());
+        let norm = (0..NUM_VALUES).map(|_| 1.0 + 0.1 * draw());
         let mut tensors: BTreeMap<String, (Encoding, Vec<usize>)> = config
             .matrices(false)
             .into_iter()
@@ -120,35 +124,15 @@ fn norms(config: &ModelConfig) -> Vec<(String, usize)> {
     norms
 }
 
-/// A scale, and 32 values that are numbers.
-fn fp8_block(scale: f32, random: &mut Random) -> Vec<u8> {
-    // Values of 8 bits go to 448, most of random ones are below 1.
+/// A scale, and 32 values that are numbers: up to 448 there are, of which most are below 1.
+fn fp8_block(scale: f32, draw: &mut impl FnMut() -> f32) -> Vec<u8> {
     let mut block = scale.to_le_bytes().to_vec();
     block.extend((0..32).map(|_| {
-        let bits = random.next();
-        (bits as u8 & 0x80) | ((bits >> 8) % 0x44) as u8
+        let value = draw();
+        let magnitude = (value.abs().min(1.0) * 67.0) as u8;
+        magnitude | u8::from(value < 0.0) << 7
     }));
     block
-}
-
-/// Steele et al., "Fast splittable pseudorandom number generators", 2014.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// The sum of four uniform ones: near enough.
-    fn normal(&mut self) -> f32 {
-        let uniform = |bits: u64| (bits & 0xffff) as f32 / 65536.0 - 0.5;
-        let bits = self.next();
-        (0..4).map(|i| uniform(bits >> (16 * i))).sum::<f32>() * 3f32.sqrt()
-    }
 }
 
 impl TensorSource for RandomModel {

@@ -163,24 +163,14 @@ impl Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+    use crate::request::GenerateRequest;
     use crate::scheduler::SequenceId;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A sequence of one token, and the name of its prompt.
     fn sequence(token: u32) -> (Sequence, BlockHash) {
-        let request = GenerateRequest {
-            prompt_logprobs: None,
-            constraint: None,
-            adapter: None,
-            tenant: DEFAULT_TENANT.into(),
-            priority: Priority::Standard,
-            deadline: None,
-            prompt: vec![token],
-            sampling: SamplingParams::greedy(),
-            stop: StopCriteria::default(),
-        };
+        let request = GenerateRequest::greedy(vec![token], 1);
         let mut sequence = Sequence::new(SequenceId(token.into()), request, Duration::ZERO, 16);
         sequence.load = Load::of(&sequence, 0, 1);
         let key = sequence.prompt_hash(16);

@@ -15,7 +15,7 @@ mod failure;
 mod prompts;
 mod reply;
 mod report;
-mod rng;
+pub(super) mod rng;
 mod sample;
 mod serve;
 mod sse;

@@ -3,11 +3,11 @@
 //! SplitMix64 (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014).
 
 /// A stream of pseudorandom numbers. Not for secrets.
-pub(super) struct Rng(u64);
+pub(in crate::cli) struct Rng(u64);
 
 impl Rng {
     /// The stream named `key` among those of `seed`: each request has its own, whatever the order they are made in.
-    pub(super) fn keyed(seed: u64, key: u64) -> Self {
+    pub(in crate::cli) fn keyed(seed: u64, key: u64) -> Self {
         Self(Self(seed).next_u64() ^ Self(!key).next_u64())
     }
 
@@ -20,12 +20,12 @@ impl Rng {
     }
 
     /// Uniform in (0, 1], in steps of 2⁻⁵³: never 0, so its logarithm is finite.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(in crate::cli) fn unit(&mut self) -> f64 {
         ((self.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     /// Uniform in `0..n`, for `n` ≥ 1.
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub(in crate::cli) fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 }

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use super::Random;
+use super::super::bench::rng::Rng;
 use super::report::Report;
+use super::uniform;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
@@ -15,9 +16,8 @@ const VOCAB: usize = 2003;
 const NUM_ROWS: usize = 64;
 
 pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
-    let mut random = Random(3);
-    let values: Vec<f32> = random
-        .values(NUM_ROWS * VOCAB)
+    let mut random = Rng::keyed(3, 0);
+    let values: Vec<f32> = uniform(&mut random, NUM_ROWS * VOCAB)
         .iter()
         .map(|x| 6.0 * x)
         .collect();

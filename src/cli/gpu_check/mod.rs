@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::bench::rng::Rng;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
 use crate::config::{available_cores, default_threads};
@@ -41,31 +42,10 @@ pub(super) fn run(ordinal: usize, measures: bool, json: Option<&Path>) -> anyhow
     Ok(report.conclude())
 }
 
-/// Steele et al., "Fast splittable pseudorandom number generators", 2014.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`.
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// In -1..1.
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-
-    fn values(&mut self, len: usize) -> Vec<f32> {
-        (0..len).map(|_| self.uniform()).collect()
-    }
+/// Uniform in -1..1.
+fn uniform(random: &mut Rng, len: usize) -> Vec<f32> {
+    let mut value = || 2.0 * random.unit() as f32 - 1.0;
+    (0..len).map(|_| value()).collect()
 }
 
 /// The root of the mean square difference, relative to what is wanted; infinite where something is no number.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::super::bench::rng::Rng;
 use super::report::Report;
 use super::{num_different, relative_error};
 use crate::backend::Device;
@@ -60,7 +61,7 @@ pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
         ),
         ("dense, FP8", quantised, Encoding::Fp8, 0.02),
     ] {
-        let model = RandomModel::new(&config, encoding, 5, cpu);
+        let model = random_model(&config, encoding, cpu);
         let decoder = |activations: Activations, device| {
             let options = LoadOptions {
                 device,
@@ -143,6 +144,17 @@ fn logits(decoder: &Decoder, ends: &[usize]) -> Result<Vec<f32>> {
         }
     }
     Ok(all)
+}
+
+/// A model of random weights, the same each time.
+pub(super) fn random_model(config: &ModelConfig, encoding: Encoding, cpu: &Cpu) -> RandomModel {
+    let mut random = Rng::keyed(5, 0);
+    // The sum of four uniform ones is near enough to normal.
+    let draw = || {
+        let sum: f64 = (0..4).map(|_| random.unit() - 0.5).sum();
+        (sum * 3f64.sqrt()) as f32
+    };
+    RandomModel::new(config, encoding, draw, cpu)
 }
 
 /// A Llama of so many layers: hidden and feed-forward sizes; heads, those of keys and their width; vocabulary.

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use half::{bf16, f16};
 
+use super::super::bench::rng::Rng;
 use super::report::Report;
-use super::{Random, num_different, relative_error};
+use super::{num_different, relative_error, uniform};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
@@ -21,7 +22,7 @@ const NUM_ROWS: [usize; 6] = [1, 8, 9, 33, 130, 512];
 pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
     let device = Device::Cuda(cuda.clone());
     let (n, k) = SHAPE;
-    let mut random = Random(1);
+    let mut random = Rng::keyed(1, 0);
     for format in FORMATS {
         let data = random_weights(format, SHAPE, &mut random, cpu);
         let half = match format {
@@ -31,7 +32,7 @@ pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
         let weight = PackedWeight::on_card_of(format, n, k, &data, half, (cpu, cuda))?;
         let values = values_of(format, SHAPE, &data, cpu)?;
         let most = NUM_ROWS[NUM_ROWS.len() - 1];
-        let x = Tensor::from_slice(&random.values(most * k), (most, k))?;
+        let x = Tensor::from_slice(&uniform(&mut random, most * k), (most, k))?;
         let on_card = x.to_device(half, &device)?;
         let x = on_card.to_vec()?;
         // Of 16 bits are the weights too, once they are decoded.
@@ -78,12 +79,12 @@ const FORMATS: [WeightFormat; 9] = [
 pub(super) fn random_weights(
     format: WeightFormat,
     (n, k): (usize, usize),
-    random: &mut Random,
+    random: &mut Rng,
     cpu: &Cpu,
 ) -> Vec<u8> {
-    let encoded = |ty, random: &mut Random| encode(ty, k, &random.values(n * k), None, cpu);
+    let encoded = |ty, random: &mut Rng| encode(ty, k, &uniform(random, n * k), None, cpu);
     match format {
-        WeightFormat::F16 => (random.values(n * k).into_iter())
+        WeightFormat::F16 => (uniform(random, n * k).into_iter())
             .flat_map(|x| f16::from_f32(x).to_le_bytes())
             .collect(),
         WeightFormat::Q8_0 => encoded(GgmlType::Q8_0, random),
@@ -93,24 +94,22 @@ pub(super) fn random_weights(
         WeightFormat::Q6K => encoded(GgmlType::Q6K, random),
         WeightFormat::Int4 => (0..n * k / 32)
             .flat_map(|_| {
-                let scale = f16::from_f32(0.05 + 0.05 * random.uniform().abs());
+                let scale = f16::from_f32(0.05 + 0.05 * random.unit() as f32);
                 let mut block = scale.to_le_bytes().to_vec();
                 block.push(random.below(17) as u8);
-                block.extend((0..16).map(|_| random.next() as u8));
+                block.extend((0..16).map(|_| random.below(256) as u8));
                 block
             })
             .collect(),
         WeightFormat::Fp8 => (0..n * k / 32)
             .flat_map(|_| {
-                let mut block = (0.02 + 0.02 * random.uniform().abs())
-                    .to_le_bytes()
-                    .to_vec();
+                let mut block = (0.02 + 0.02 * random.unit() as f32).to_le_bytes().to_vec();
                 // Those with all other bits set are no numbers.
                 block.extend((0..32).map(|_| (random.below(2) << 7 | random.below(0x7f)) as u8));
                 block
             })
             .collect(),
-        _ => (random.values(n * k).into_iter())
+        _ => (uniform(random, n * k).into_iter())
             .flat_map(|x| bf16::from_f32(x).to_le_bytes())
             .collect(),
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::Random;
+use super::super::bench::rng::Rng;
 use super::products::random_weights;
 use super::report::{Rate, Report};
 use crate::backend::Device;
@@ -37,7 +37,7 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
     note("copy of 1 GiB".into(), seconds, copied, 0.0);
 
     let (n, k) = (14_336, 4096);
-    let mut random = Random(2);
+    let mut random = Rng::keyed(2, 0);
     // Large matrices are made of small ones, over and over.
     for format in [WeightFormat::BF16, WeightFormat::Fp8, WeightFormat::Q4K] {
         let strip = random_weights(format, (64, k), &mut random, cpu);

@@ -56,9 +56,9 @@ pub(super) struct Serving {
     pub tokens_per_second: f64,
     /// Time to the first token, median.
     pub ttft_ms: f64,
-    /// Time between tokens: median, and the longest but for one of a hundred.
+    /// Time between tokens, median.
     pub itl_p50_ms: f64,
-    /// As above.
+    /// Of a hundred between tokens, the longest but one.
     pub itl_p99_ms: f64,
     /// Of a step's time, what the host takes to plan, launch and commit it.
     pub host_part: f64,

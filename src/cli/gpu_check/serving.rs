@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
-use super::models::shape;
+use super::super::memory_plan::weight_bytes;
+use super::models::{random_model, shape};
 use super::report::{Report, Serving};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
+use crate::config::ByteSize;
 use crate::engine::Executor;
 use crate::kv::BlockPool;
 use crate::model::gguf::GgmlType;
 use crate::model::{
-    Activations, Decoder, Encoding, Limits, LoadOptions, ModelConfig, RandomModel, Runner, Weights,
+    Activations, Decoder, Encoding, Limits, LoadOptions, ModelConfig, Runner, Weights,
 };
 use crate::ops::KvDtype;
-use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use crate::request::{GenerateRequest, SamplingParams};
 use crate::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
 
 const PROMPT: usize = 512;
@@ -36,14 +38,17 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
             ("FP8", Encoding::Fp8),
             ("Q4_K", Encoding::Ggml(GgmlType::Q4K)),
         ] {
-            let (free, _) = cuda.memory()?;
             let name = format!("{size} {format}");
-            let needed = config.num_parameters(false) as usize * 5 / 2 + (12 << 30);
-            if encoding.is_float() && free < needed {
-                println!("{name}: {free} bytes are free, which is too little");
+            let model = random_model(&config, encoding, cpu);
+            let tokens = MOST_STREAMS * (PROMPT + OUTPUT + BLOCK_SIZE);
+            let cache = (tokens * config.kv_bytes_per_token(KvDtype::Bf16)) as u64;
+            // And as much as a tenth for what a step takes.
+            let needed = (weight_bytes(&model, None, true) + cache) / 9 * 10;
+            let (free, _) = cuda.memory()?;
+            if (free as u64) < needed {
+                println!("{name}: passed over, {} are free", ByteSize(free as u64));
                 continue;
             }
-            let model = RandomModel::new(&config, encoding, 1, cpu);
             let options = LoadOptions {
                 device: Device::Cuda(cuda.clone()),
                 ..Activations::Int8.into()
@@ -174,25 +179,14 @@ fn run(
 }
 
 fn request(i: usize) -> GenerateRequest {
+    let prompt = (0..PROMPT).map(|at| (i * 7919 + at * 31) as u32 % 128_000);
     GenerateRequest {
-        prompt_logprobs: None,
-        constraint: None,
-        adapter: None,
-        tenant: DEFAULT_TENANT.into(),
-        priority: Priority::Standard,
-        deadline: None,
-        prompt: (0..PROMPT)
-            .map(|at| (i * 7919 + at * 31) as u32 % 128_000)
-            .collect(),
         sampling: SamplingParams {
             temperature: 1.0,
             seed: i as u64,
             ..SamplingParams::greedy()
         },
-        stop: StopCriteria {
-            max_tokens: OUTPUT,
-            ..StopCriteria::default()
-        },
+        ..GenerateRequest::greedy(prompt.collect(), OUTPUT)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::engine::{EngineHandle, Event, EventStream};
-use crate::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
 use crate::server::state::AppState;
 
@@ -48,22 +48,7 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
     let events = match &mut *probe {
         Some(events) => events,
         none => {
-            let stop = StopCriteria {
-                max_tokens: 1,
-                min_tokens: 0,
-                stop_token_ids: Vec::new(),
-            };
-            let request = GenerateRequest {
-                prompt_logprobs: None,
-                constraint: None,
-                adapter: None,
-                tenant: DEFAULT_TENANT.into(),
-                priority: Priority::Standard,
-                deadline: None,
-                prompt: vec![0],
-                sampling: SamplingParams::greedy(),
-                stop,
-            };
+            let request = GenerateRequest::greedy(vec![0], 1);
             none.insert(engine.submit(request).map_err(|error| error.to_string())?)
         }
     };
