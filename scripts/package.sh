@@ -5,7 +5,7 @@
 #
 # Each archive (`flambeau-VERSION-TARGET[-cuda].tar.xz`) has the program, without the tables of its lines, and README, CHANGELOG, LICENSE
 # and docs, and beside it lies its SHA-256. FOLDER is `dist` by default; without `cpu` or `cuda` both are made. The one for GPUs takes
-# CUDA's compiler (`scripts/cuda_toolchain.sh`) to build, and nothing of CUDA to start. Equal sources and tools give equal archives.
+# CUDA's compiler (`scripts/cuda_toolchain.sh`) to build, and nothing of CUDA to start.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in
@@ -35,7 +35,7 @@ package() {
     # It starts, wherever there is no driver.
     "$stage/$name/flambeau" --version
     tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$time" -c "$name" |
-        xz -T0 -6 >"$folder/$name.tar.xz"
+        xz -T1 -6 >"$folder/$name.tar.xz"
     (cd "$folder" && sha256sum "$name.tar.xz" >"$name.tar.xz.sha256")
     rm -r "$stage"
     printf '%s: %s bytes\n' "$folder/$name.tar.xz" "$(stat -c %s "$folder/$name.tar.xz")"

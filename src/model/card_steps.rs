@@ -49,19 +49,27 @@ pub(super) struct CardSteps {
     graphs: RefCell<Graphs>,
 }
 
-/// Recorded steps. A step whose logits are all read (decodes, with or without drafts) launches the same kernels with the same arguments as
+/// Recorded steps. A step without adapters whose logits are all read (decodes, with or without drafts) launches the same kernels with the same arguments as
 /// any other of its kind: its numbers lie in the same places. A kind is recorded when it comes for the second time: by then the driver
 /// has loaded its kernels, and it is likely to come again.
 #[derive(Default)]
 struct Graphs {
     /// Of the numbers' buffer.
     generation: usize,
-    /// `None` of kinds that came once.
-    recorded: HashMap<StepKind, Option<Graph>>,
+    recorded: HashMap<StepKind, Recording>,
+}
+
+/// What there is of a kind.
+enum Recording {
+    /// It came once.
+    Seen,
+    Graph(Graph),
+    /// There was no room for it.
+    Refused,
 }
 
 /// Recorded kinds, at most: each takes some of the card's memory. Beyond that all are forgotten, and those in use come back.
-pub const MAX_RECORDED: usize = 64;
+pub const MAX_RECORDED: usize = 128;
 
 /// What a recorded step's launches depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -157,11 +165,12 @@ impl CardSteps {
     /// How many kinds of steps are recorded.
     pub fn num_recorded(&self) -> usize {
         let graphs = self.graphs.borrow();
-        graphs.recorded.values().flatten().count()
+        let is_graph = |one: &&Recording| matches!(one, Recording::Graph(_));
+        graphs.recorded.values().filter(is_graph).count()
     }
 
-    /// Does what `launch` asks of the card for any step of a kind, from a recording where there is one. Where none can be made, for the
-    /// card has no room, `launch` is asked each time.
+    /// Does what `launch` asks of the card for any step of a kind, from a recording where there is one. Of a kind for
+    /// which none can be made `launch` is asked each time.
     ///
     /// # Errors
     /// Those of `launch`, or if the card fails.
@@ -173,22 +182,23 @@ impl CardSteps {
             graphs.recorded.clear();
             graphs.generation = generation;
         }
-        let recorded = match graphs.recorded.entry(kind) {
+        let recording = match graphs.recorded.entry(kind) {
             Entry::Vacant(place) => {
-                place.insert(None);
+                place.insert(Recording::Seen);
                 return launch();
             }
             Entry::Occupied(place) => place.into_mut(),
         };
-        if recorded.is_none() {
-            *recorded = self.cuda.record(&launch).ok();
+        if let Recording::Seen = recording {
+            *recording = match self.cuda.record(&launch) {
+                Ok(graph) => Recording::Graph(graph),
+                // What is wrong with the step itself shows when it is launched.
+                Err(_) => Recording::Refused,
+            };
         }
-        match recorded {
-            Some(graph) if graph.launch().is_ok() => Ok(()),
-            _ => {
-                graphs.recorded.clear();
-                launch()
-            }
+        match recording {
+            Recording::Graph(graph) => Ok(graph.launch()?),
+            Recording::Seen | Recording::Refused => launch(),
         }
     }
 }

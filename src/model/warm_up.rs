@@ -79,5 +79,5 @@ pub fn warm_up_recorded(runner: &mut Runner) -> Result<(), ExecutorError> {
         samples: vec![sample],
         ..StepPlan::default()
     };
-    (0..3).try_for_each(|_| runner.step(&plan).map(|_| ()))
+    (0..2).try_for_each(|_| runner.step(&plan).map(|_| ()))
 }

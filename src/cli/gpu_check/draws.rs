@@ -62,12 +62,12 @@ pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
         .iter()
         .zip(&want)
         .map(|(a, b)| (chosen(a) - chosen(b)).abs());
-    let worst = wrong.fold(0.0, f64::max);
+    let worst = wrong.fold(0.0, |worst, x| if x <= worst { worst } else { x });
     report.check("log-probabilities of what was drawn", worst, 1e-4);
     Ok(())
 }
 
-/// In every way that there is, and several at once.
+/// In several ways, alone and at once.
 fn params(i: usize) -> SamplingParams {
     SamplingParams {
         temperature: [0.0, 1.0, 0.6][i % 3],

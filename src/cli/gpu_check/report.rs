@@ -52,7 +52,7 @@ pub(super) struct Serving {
     pub num_streams: usize,
     /// Tokens of each prompt.
     pub prompt_tokens: usize,
-    /// Output tokens a second, of all of them, first tokens to last ones.
+    /// Output tokens a second of all of them, prompts and all.
     pub tokens_per_second: f64,
     /// Time to the first token, median.
     pub ttft_ms: f64,
