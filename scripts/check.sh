@@ -29,6 +29,10 @@ RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --locked --quiet
 step tests
 cargo test --release --locked "${features[@]}"
 
+# The one that the tests have built.
+program="${CARGO_TARGET_DIR:-target}/release/flambeau-tested"
+cp "${CARGO_TARGET_DIR:-target}/release/flambeau" "$program"
+
 step kernels for GPUs
 if [ "${FLAMBEAU_KERNELS:-}" = required ] || scripts/cuda_toolchain.sh --is-there; then
     scripts/check_cuda.sh
@@ -37,8 +41,7 @@ else
 fi
 
 step clients
-# The program that was built last: with a CUDA compiler, the one for GPUs, here on the CPU.
-FLAMBEAU="${CARGO_TARGET_DIR:-target}/release/flambeau" scripts/check_clients.sh
+FLAMBEAU="$program" scripts/check_clients.sh
 
 step licences and advisories
 if command -v cargo-deny >/dev/null; then

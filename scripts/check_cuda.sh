@@ -24,7 +24,19 @@ if nvcc --version | grep -q 'release 13\.0'; then
 else
     echo 'kernels/RESOURCES.md is of CUDA 13.0; not compared with another compiler'
 fi
-# The program starts wherever it is, and says what it finds; what is checked after this (scripts/check.sh: clients) runs it.
+# The program starts wherever it is, says what it finds, and serves: without a driver on the CPU.
 cargo build --release --locked --features cuda
 "$target/release/flambeau" doctor
+log="$(mktemp)"
+"$target/release/flambeau" serve --port 0 >/dev/null 2>"$log" &
+server=$!
+trap 'kill "$server" 2>/dev/null; rm -f "$log"' EXIT
+for _ in $(seq 600); do
+    url="$(sed -n 's/.* on \(http:[^;]*\);.*/\1/p' "$log")"
+    [ -z "$url" ] || break
+    kill -0 "$server"
+    sleep 0.2
+done
+curl --fail --silent --show-error --max-time 120 "$url/v1/completions" -H 'Content-Type: application/json' \
+    -d '{"prompt": "The capital of France is", "max_tokens": 2, "temperature": 0}' | grep -F ' Paris.'
 printf '%s' "$kernels" >"$passed"

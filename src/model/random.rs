@@ -124,12 +124,18 @@ fn norms(config: &ModelConfig) -> Vec<(String, usize)> {
     norms
 }
 
-/// A scale, and 32 values that are numbers: up to 448 there are, of which most are below 1.
+/// A scale, and 32 values with 4 bits of exponent and 3 of mantissa.
 fn fp8_block(scale: f32, draw: &mut impl FnMut() -> f32) -> Vec<u8> {
     let mut block = scale.to_le_bytes().to_vec();
     block.extend((0..32).map(|_| {
         let value = draw();
-        let magnitude = (value.abs().min(1.0) * 67.0) as u8;
+        let bits = value.to_bits();
+        // Normal numbers of both kinds, the lower digits cut off; what is smaller than 2⁻⁶ is zero.
+        let exponent = (bits >> 23 & 0xff) as i32 - 127 + 7;
+        let magnitude = match exponent {
+            ..=0 => 0,
+            _ => ((exponent.min(14) as u32) << 3 | bits >> 20 & 7) as u8,
+        };
         magnitude | u8::from(value < 0.0) << 7
     }));
     block
