@@ -60,8 +60,8 @@ where
         avx2!(_mm256_storeu_ps(out.as_mut_ptr(), v))
     }
     #[inline(always)]
-    fn prefetch<T>(self, x: &T) {
-        avx2!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()))
+    fn prefetch<T>(self, x: *const T) {
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(x.cast()))
     }
     #[inline(always)]
     fn store_f16(self, v: __m256, out: &mut [f16; 8]) {

@@ -15,9 +15,9 @@ pub(crate) trait Simd: Dot {
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 8]) -> Self::F;
     fn store(self, v: Self::F, out: &mut [f32; 8]);
-    /// Asks for the cache line of what will be read soon; changes nothing.
+    /// Asks for the cache line of what will be read soon; changes nothing, and the address may be anything.
     #[inline(always)]
-    fn prefetch<T>(self, _: &T) {}
+    fn prefetch<T>(self, _: *const T) {}
     /// Rounds to nearest, ties to even.
     fn store_f16(self, v: Self::F, out: &mut [f16; 8]);
 

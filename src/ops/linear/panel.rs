@@ -7,6 +7,9 @@ use super::quants::Quants;
 use super::scales::Scales;
 use crate::backend::cpu::{Int8Block, PANEL, Simd, e4m3};
 
+/// How far ahead of their use weights are prefetched, in bytes.
+const AHEAD: usize = 1280;
+
 /// One step of a panel along K.
 pub(super) trait Panel: Copy + Send + Sync + 'static {
     /// Values of each output in a step.
@@ -70,6 +73,7 @@ impl<Q: Quants, C: Scales<N>, const N: usize> Panel for Step<Q, C, N> {
     ) -> [S::Lanes; R] {
         let mut sums = [s.lanes(0.0); R];
         for (i, step) in steps.iter().enumerate() {
+            prefetch_ahead(s, step);
             for (b, quants) in step.quants.iter().enumerate() {
                 let x = x.map(|row| &row[i * N + b]);
                 step.scales.add(s, b, quants, group, x, &mut sums);
@@ -84,6 +88,15 @@ impl<Q: Quants, C: Scales<N>, const N: usize> Panel for Step<Q, C, N> {
                 *out = self.scales.value(output, b, k, quants.get(output, k));
             }
         }
+    }
+}
+
+/// Asks for what lies [`AHEAD`] bytes after a step, so that its loads wait for memory in no order of the compiler's.
+#[inline(always)]
+fn prefetch_ahead<S: Simd, T>(s: S, step: &T) {
+    let first = std::ptr::from_ref(step).cast::<u8>().wrapping_add(AHEAD);
+    for line in 0..size_of::<T>().div_ceil(64) {
+        s.prefetch(first.wrapping_add(64 * line));
     }
 }
 
