@@ -100,6 +100,7 @@ struct Totals {
     scored: u64,
     /// Steps that were planned while another was in flight.
     ahead: u64,
+    crashes: u64,
 }
 
 struct Simulation {
@@ -109,6 +110,8 @@ struct Simulation {
     block_size: usize,
     scheduler: Scheduler,
     executor: FakeExecutor,
+    /// On the device, and on the host.
+    blocks: (usize, usize),
     /// Whether steps are planned while another is in flight, and which is.
     looks_ahead: bool,
     drawn: Option<Ticket>,
@@ -143,8 +146,8 @@ impl Simulation {
                 BlockPool::new(num_blocks, block_size).with_host_arena(num_host_blocks),
             )
             .with_drafter(Box::new(Prophet(Rng(seed)))),
-            executor: FakeExecutor::new(num_blocks, block_size, VOCAB)
-                .with_host_arena(num_host_blocks),
+            executor: executor((num_blocks, num_host_blocks), block_size),
+            blocks: (num_blocks, num_host_blocks),
             looks_ahead,
             drawn: None,
             open: HashMap::new(),
@@ -312,6 +315,8 @@ impl Simulation {
         let output = self.executor.collect(ticket).unwrap();
         if self.rng.below(200) == 0 {
             self.fail();
+        } else if self.rng.below(400) == 0 {
+            self.crash();
         } else {
             self.scheduler
                 .commit(output.sampled, now + STEP, &mut self.committed);
@@ -333,6 +338,19 @@ impl Simulation {
         let now = self.now();
         self.scheduler.abandon_step(now);
         self.check("failed");
+    }
+
+    /// Who computes is lost, with all that it held.
+    fn crash(&mut self) {
+        let now = self.now();
+        for id in self.scheduler.lose_cache(now) {
+            if self.open.remove(&id).is_some() {
+                self.totals.failed += 1;
+            }
+        }
+        self.executor = executor(self.blocks, self.block_size);
+        self.totals.crashes += 1;
+        self.check("crashed");
     }
 
     fn check(&self, when: &str) {
@@ -378,6 +396,10 @@ impl Simulation {
             }
         }
     }
+}
+
+fn executor((num_blocks, num_host_blocks): (usize, usize), block_size: usize) -> FakeExecutor {
+    FakeExecutor::new(num_blocks, block_size, VOCAB).with_host_arena(num_host_blocks)
 }
 
 fn tokens(rng: &mut Rng, len: usize) -> Vec<u32> {
@@ -436,6 +458,7 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
         all.accepted += totals.accepted;
         all.scored += totals.scored;
         all.ahead += totals.ahead;
+        all.crashes += totals.crashes;
     }
     let ended = all.finished + all.cancelled + all.failed + all.refused + all.expired;
     assert_eq!(ended, 96 * 1_200, "every request ends exactly once");
@@ -460,6 +483,7 @@ fn a_hundred_thousand_requests_lose_nothing_and_answer_as_if_alone() {
     );
     assert!(preemptions > 1_000, "the pools were meant to be too small");
     assert!(cancelled > 1_000 && failed > 1_000 && all.scored > 1_000);
+    assert!(all.crashes > 100);
     assert!(refused > 1_000 && expired > 10 && ahead > 5_000);
     assert!(cached_tokens > 20_000 && evictions > 10_000 && copies > 1_000);
     assert!(saves > 5_000 && loads > 1_000);

@@ -26,7 +26,7 @@ pub enum EngineError {
     )]
     NoToken,
     /// The executor panicked and was rebuilt; the log has the message.
-    #[error("the engine crashed while this request was open; it is being restarted")]
+    #[error("the engine crashed while computing this request; it is being restarted")]
     Panic,
     /// It would not have its first token in time.
     #[error(transparent)]

@@ -337,16 +337,16 @@ impl EngineLoop {
         self.scheduler.abandon_step(now);
     }
 
-    /// Ends every open request, since what the executor held can't be trusted any more, and builds a new one.
+    /// Ends the sequences in flight, one of which may be to blame, and builds a new executor, since what this one holds can't be trusted any
+    /// more. The others are computed anew.
     fn rebuild(&mut self, message: &str) -> Result<(), ExecutorError> {
         log_line(&format!("the executor panicked and is rebuilt: {message}"));
-        for (_, open) in self.open.drain() {
-            open.sink.fail(EngineError::Panic);
-        }
         self.drawn = None;
-        self.scheduler.abandon_step(self.status.started.elapsed());
-        self.scheduler.remove(|_| true);
-        self.scheduler.clear_prefix_cache();
+        for id in self.scheduler.lose_cache(self.status.started.elapsed()) {
+            if let Some(open) = self.open.remove(&id) {
+                open.sink.fail(EngineError::Panic);
+            }
+        }
         self.executor.rebuild()
     }
 }

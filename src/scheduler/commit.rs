@@ -132,6 +132,19 @@ impl Scheduler {
             self.preempt(last, now);
         }
     }
+
+    /// Gives up what is in flight and all that the cache and the host hold, for whoever computed is lost: removes the sequences of the steps
+    /// in flight, and says which. The others are computed anew.
+    pub fn lose_cache(&mut self, now: Duration) -> Vec<SequenceId> {
+        let plans = self.in_flight.plans();
+        let lost: Vec<SequenceId> = plans
+            .flat_map(|plan| plan.sequences.iter().copied())
+            .collect();
+        self.abandon_step(now);
+        self.remove(|id| lost.contains(&id));
+        self.clear_prefix_cache();
+        lost
+    }
 }
 
 impl Sequence {
