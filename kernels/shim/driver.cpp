@@ -155,6 +155,12 @@ Result refuse_in_capture() {
     return SUCCESS;
 }
 
+/// Whether the card is to fail: once for every time that the file of this name is made.
+bool has_been_told_to_fail() {
+    static const char* path = std::getenv("SHIM_FAIL_FILE");
+    return path != nullptr && std::remove(path) == 0;
+}
+
 /// By the attributes' numbers in CUDA's header.
 int attribute(int which) {
     switch (which) {
@@ -192,6 +198,8 @@ int cuDevicePrimaryCtxRelease_v2(int) {
     // With it goes what it had.
     for (const auto& [address, len] : c.allocations) shim_free(host(address));
     c.allocations.clear();
+    for (const auto& [data, len] : c.pinned) std::free(const_cast<char*>(data));
+    c.pinned.clear();
     c.used = 0;
     c.failure = SUCCESS;
     return SUCCESS;
@@ -471,6 +479,7 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
     const auto* bytes = static_cast<const char*>(extra[1]);
     const auto args = std::make_shared<std::vector<char>>(bytes, bytes + len);
     const auto work = [=]() -> Result {
+        if (has_been_told_to_fail()) return fail(ILLEGAL_ADDRESS, kernel->name + ": as asked by SHIM_FAIL_FILE");
         std::vector<void*> addresses;
         for (const size_t start : starts) addresses.push_back(args->data() + start);
         const uint32_t grid[3] = {grid_x, grid_y, grid_z}, block[3] = {block_x, block_y, block_z};

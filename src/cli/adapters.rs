@@ -3,22 +3,18 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::served_weights::ServedWeights;
 use crate::config::Config;
-use crate::model::{LoraWeights, ModelConfig, Weights};
 use crate::server::Adapters;
 
 /// Loads those of the settings, which may have none of the names of `models`.
 pub(super) fn load(
     config: &Config,
-    model: &ModelConfig,
     models: &[&str],
-    weights: Arc<Weights>,
+    weights: Arc<ServedWeights>,
 ) -> anyhow::Result<Adapters> {
-    let model = model.clone();
     let adapters = Adapters::new(Box::new(move |folder| {
-        let adapter = LoraWeights::load(folder, &model, &weights);
-        let adapter = adapter.map_err(|error| error.to_string())?;
-        Ok(Arc::new(adapter) as Arc<dyn Any + Send + Sync>)
+        Ok(weights.load_adapter(folder)? as Arc<dyn Any + Send + Sync>)
     }));
     for (name, folder) in &config.lora_modules {
         let loaded = match models.contains(&name.as_str()) {

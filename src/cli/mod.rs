@@ -14,6 +14,7 @@ pub mod models;
 mod opened;
 pub mod quantize;
 pub mod serve;
+mod served_weights;
 mod signals;
 mod size_plan;
 mod system;

@@ -16,19 +16,17 @@ use super::generation::GenerationConfig;
 use super::load;
 use super::memory_plan::{Memory, MemoryPlan, weight_bytes};
 use super::opened;
+use super::served_weights::ServedWeights;
 use super::signals::Signals;
 use super::system;
 use super::{adapters, device};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
-use crate::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorFactory};
+use crate::engine::{EngineConfig, EngineHandle, ExecutorError, ExecutorFactory};
 use crate::hub::{Hub, HubConfig, ModelSource, Task, TextProgress};
 use crate::model::quantise::Mix;
-use crate::model::{
-    Activations, Checkpoint, Decoder, Limits, LoadOptions, ModelConfig, Runner, TensorShape,
-    Weights,
-};
+use crate::model::{Checkpoint, Limits, ModelConfig, Runner, TensorShape};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{Adapters, ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
@@ -116,7 +114,7 @@ impl ServeCommand {
                 let loaded = Loaded {
                     config,
                     source,
-                    checkpoint,
+                    checkpoint: Arc::new(checkpoint),
                     model_config,
                     mix,
                     device,
@@ -144,7 +142,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 struct Loaded {
     config: Config,
     source: ModelSource,
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     model_config: ModelConfig,
     /// What weights are quantised to.
     mix: Option<Mix>,
@@ -204,7 +202,8 @@ impl Loaded {
             ..ServerOptions::default()
         };
         greet(&listener, &model, !self.config.api_keys.is_empty())?;
-        drop(self.checkpoint);
+        // On a card both are kept where it is opened anew, with nobody else to hold them.
+        drop((self.checkpoint, self.device));
         let state = AppState {
             model: Arc::new(model),
             embeddings,
@@ -270,31 +269,13 @@ impl Loaded {
             log_line(&format!("scalar kernels are used: {reason}"));
         }
         let started = Instant::now();
-        let weights = Arc::new(Weights::load(
-            self.checkpoint.tensors(),
-            &self.model_config,
-            LoadOptions {
-                device: self.device.clone(),
-                activations: Activations::Int8,
-                mix: self.mix,
-                progress: Some(opened::show_layers),
-            },
-            &cpu,
-        )?);
+        let (files, model) = (&self.checkpoint, &self.model_config);
+        let weights = ServedWeights::load(files, model, self.mix, &self.device, cpu)?;
+        let weights = Arc::new(weights);
         let elapsed = started.elapsed();
-        let (model_config, shared) = (self.model_config.clone(), Arc::clone(&weights));
-        let runner = move |limits: &Limits| {
-            let decoder = Decoder::new(
-                model_config.clone(),
-                Arc::clone(&shared),
-                limits,
-                cpu.clone(),
-            );
-            let runner = decoder.and_then(|decoder| Runner::new(decoder, cpu.clone()));
-            runner.map_err(|error| ExecutorError(error.to_string()))
-        };
         // Before what is left for the cache is measured.
-        let adapters = adapters::load(config, &self.model_config, models, weights)?;
+        let adapters = adapters::load(config, models, Arc::clone(&weights))?;
+        let runner = |limits: &Limits| weights.runner(limits);
         let plan = self.measured_plan(&runner)?;
         let memory = match system::resident() {
             Some(resident) => format!(
@@ -308,8 +289,7 @@ impl Loaded {
             "weights repacked in {elapsed:.1?}{memory}; plan:\n{plan}"
         ));
         let (scheduler, limits) = self.limits(&plan);
-        let factory: ExecutorFactory =
-            Box::new(move || Ok(Box::new(runner(&limits)?) as Box<dyn Executor>));
+        let factory = weights.factory(limits);
         let engine = EngineConfig {
             scheduler,
             num_blocks: plan.num_blocks,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use ::safetensors::SafeTensors;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use super::rope::with_neighbouring_pairs;
 use super::safetensors::{floats, part_of};
 use super::{ModelConfig, ModelError, Weights};
 use crate::backend::Device;
-use crate::ops::{LowRank, RopeStyle};
+use crate::ops::{CardMatrices, LowRank, RopeStyle};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
@@ -21,6 +22,8 @@ const TENSORS: &str = "adapter_model.safetensors";
 pub struct LoraWeights {
     /// By the projection's name in GGUF files, without `.weight`.
     parts: BTreeMap<String, LowRank>,
+    /// Where the parts are on a card.
+    on_card: Option<Arc<CardMatrices>>,
 }
 
 #[derive(Deserialize)]
@@ -126,12 +129,33 @@ impl LoraWeights {
         if parts.is_empty() {
             return Err(ModelError::file(&path, "holds no adapter"));
         }
-        if let Device::Cuda(cuda) = &weights.device {
-            let own = parts.iter_mut().map(|(name, part)| (&**name, part));
-            LowRank::put_on_card(own, weights.activation, cuda)
-                .map_err(|error| ModelError::file(&path, error.to_string()))?;
+        let on_card = match &weights.device {
+            Device::Cpu => None,
+            Device::Cuda(cuda) => {
+                let own = parts.iter_mut().map(|(name, part)| (&**name, part));
+                let put = LowRank::put_on_card(own, weights.activation, cuda);
+                Some(put.map_err(|error| ModelError::file(&path, error.to_string()))?)
+            }
+        };
+        Ok(Self { parts, on_card })
+    }
+
+    /// Gives a card's memory back. Steps with the adapter fail until it is there again.
+    pub fn leave_card(&self) {
+        if let Some(matrices) = &self.on_card {
+            matrices.leave_card();
         }
-        Ok(Self { parts })
+    }
+
+    /// Puts an adapter that has left its card where `weights` are, which are those that it was read for.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn enter_card(&self, weights: &Weights) -> candle_core::Result<()> {
+        match (&self.on_card, &weights.device) {
+            (Some(matrices), Device::Cuda(cuda)) => matrices.enter_card(cuda),
+            _ => Ok(()),
+        }
     }
 
     /// What is added to the projection that GGUF files call `name`, without `.weight`.

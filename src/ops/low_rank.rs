@@ -9,6 +9,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 use super::Tensor;
 use super::view::{expect_dims, rows_and_columns, slice, slice_mut};
 use crate::backend::cpu::{Cpu, Kernel, Simd};
+pub use card::CardMatrices;
 use card::OnCard;
 
 /// `s · B A`, what is added to a weight `[N, K]`.

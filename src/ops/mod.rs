@@ -48,7 +48,7 @@ pub use kv_cache::{HostBlocks, KvCache, KvDtype, Slots};
 pub use layer_norm::layer_norm;
 pub use linear::{LinearGroup, LinearPart, PackedWeight, WeightFormat, matmul, matmul_groups};
 pub use linear::{TileFormat, TiledWeight};
-pub use low_rank::{LowRank, LowRankGroup, add_low_rank};
+pub use low_rank::{CardMatrices, LowRank, LowRankGroup, add_low_rank};
 pub use numbers::{NumberBuffer, Numbers};
 pub use place_drawn::place_drawn;
 pub use rms_norm::{add_rms_norm, rms_norm};

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{DriverError, result, sys};
@@ -20,6 +20,8 @@ pub struct Cuda(pub(super) Arc<Context>);
 pub(super) struct Context {
     pub(super) card: Card,
     device: sys::CUdevice,
+    /// Its place among those opened, from 1 on.
+    number: u64,
     pub(super) context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
     /// Where what comes from any thread is copied, beside whatever the stream does or records.
@@ -34,9 +36,12 @@ unsafe impl Send for Context {}
 // SAFETY: as above.
 unsafe impl Sync for Context {}
 
+/// Contexts opened so far. One that is opened after another was given up may have its handle, so they are told apart by this.
+static NUM_OPENED: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
-    /// The context that the driver takes this thread's calls to be for.
-    static CURRENT: Cell<usize> = const { Cell::new(0) };
+    /// The number of the context that the driver takes this thread's calls to be for.
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// All cards of this machine, in the driver's order.
@@ -103,6 +108,7 @@ impl Cuda {
         let mut opened = Context {
             card,
             device,
+            number: NUM_OPENED.fetch_add(1, Ordering::Relaxed) + 1,
             context,
             stream: std::ptr::null_mut(),
             uploads: std::ptr::null_mut(),
@@ -160,12 +166,12 @@ impl Context {
     /// Makes the driver take this thread's calls to be for this context.
     pub(super) fn make_current(&self) -> Result<(), CudaError> {
         CURRENT.with(|current| {
-            if current.get() != self.context as usize {
+            if current.get() != self.number {
                 // SAFETY: the context is retained.
                 said("cuCtxSetCurrent", unsafe {
                     result::ctx::set_current(self.context)
                 })?;
-                current.set(self.context as usize);
+                current.set(self.number);
             }
             Ok(())
         })
@@ -207,8 +213,6 @@ impl Drop for Context {
             }
         }
         self.kernels.unload();
-        // Another context of this address may come.
-        CURRENT.with(|current| current.set(0));
         // SAFETY: retained once, by `open`.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }

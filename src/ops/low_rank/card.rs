@@ -1,6 +1,6 @@
 //! Low-rank additions on a card: `kernels/low_rank.cu`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use candle_core::{DType, Result, bail};
 use half::{bf16, f16};
@@ -15,10 +15,41 @@ const MAX_GROUPS: usize = 5;
 /// Matrices begin at multiples of so many values.
 const ALIGNMENT: usize = 8;
 
+/// The matrices of parts that are put on a card together, of 16 bits.
+pub struct CardMatrices {
+    /// Kept for when the card has failed and was opened anew.
+    bytes: Vec<u8>,
+    on_card: RwLock<Option<Slice>>,
+}
+
+impl CardMatrices {
+    /// Copies them there.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn enter_card(&self, cuda: &Cuda) -> Result<()> {
+        let slice = cuda.upload(&self.bytes)?;
+        *self.on_card.write().unwrap_or_else(PoisonError::into_inner) = Some(slice);
+        Ok(())
+    }
+
+    /// Gives the card's memory back.
+    pub fn leave_card(&self) {
+        *self.on_card.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn slice(&self) -> Result<Slice> {
+        let on_card = self.on_card.read().unwrap_or_else(PoisonError::into_inner);
+        match &*on_card {
+            Some(slice) => Ok(slice.clone()),
+            None => bail!("add_low_rank: the parts have left their card"),
+        }
+    }
+}
+
 /// A part in a card's memory.
 pub(super) struct OnCard {
-    /// Of 16 bits: those of all parts that were put there together.
-    matrices: Arc<Slice>,
+    matrices: Arc<CardMatrices>,
     half: DType,
     /// Where its a and b begin.
     a: usize,
@@ -27,6 +58,7 @@ pub(super) struct OnCard {
 
 impl LowRank {
     /// Puts the parts of an adapter, with their names, into a card's memory, for activations of the type `half`, F16 or BF16.
+    /// Gives what they have there.
     ///
     /// # Errors
     /// If the kernel does not know a rank or a width, or the card has no room.
@@ -34,7 +66,7 @@ impl LowRank {
         parts: impl Iterator<Item = (&'a str, &'a mut Self)>,
         half: DType,
         cuda: &Cuda,
-    ) -> Result<()> {
+    ) -> Result<Arc<CardMatrices>> {
         let mut bytes: Vec<u8> = Vec::new();
         let mut push = |values: &[f32]| {
             let start = bytes.len() / 2;
@@ -64,7 +96,11 @@ impl LowRank {
             );
             placed.push((part, a, b));
         }
-        let matrices = Arc::new(cuda.upload(&bytes)?);
+        let matrices = Arc::new(CardMatrices {
+            bytes,
+            on_card: RwLock::default(),
+        });
+        matrices.enter_card(cuda)?;
         for (part, a, b) in placed {
             part.on_card = Some(OnCard {
                 matrices: Arc::clone(&matrices),
@@ -73,7 +109,7 @@ impl LowRank {
                 b,
             });
         }
-        Ok(())
+        Ok(matrices)
     }
 }
 
@@ -87,7 +123,7 @@ pub(super) fn cuda_fwd(
     let half = x.half_name("add_low_rank: x")?;
     out.expect_same("add_low_rank: out", x)?;
     // What is put there together goes together: the matrices, and in the order of the kernel's `Group`.
-    let mut launches: Vec<(&Arc<Slice>, Vec<[usize; 7]>)> = Vec::new();
+    let mut launches: Vec<(&Arc<CardMatrices>, Vec<[usize; 7]>)> = Vec::new();
     for LowRankGroup { rows, parts } in groups {
         for (column, part) in parts {
             let Some(on_card) = part.on_card.as_ref().filter(|own| own.half == x.dtype) else {
@@ -113,6 +149,7 @@ pub(super) fn cuda_fwd(
         }
     }
     for (matrices, groups) in &launches {
+        let matrices = matrices.slice()?;
         for groups in groups.chunks(MAX_GROUPS) {
             let most_rows = groups.iter().map(|group| group[1]).max().unwrap_or(0);
             let mut fields = groups.concat();
@@ -122,7 +159,7 @@ pub(super) fn cuda_fwd(
                 .kernel("low_rank", name, [most_rows, groups.len(), 1], 256)
                 .slice(&out.slice)
                 .slice(&x.slice)
-                .slice(matrices)
+                .slice(&matrices)
                 .fields(&fields, &[])
                 .int(width)
                 .int(out_width)
