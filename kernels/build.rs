@@ -1,6 +1,7 @@
 //! Builds the kernels: for the CPU with the feature `kernel-shim`, for GPUs with `cuda`. Without them there is nothing to do.
 //!
-//! For the CPU that is one library, which is also a driver with one card: tests load it in the driver's place.
+//! For the CPU that is one library, which is also a driver with one card: tests load it in the driver's place. Beside it is one in the place
+//! of NVML.
 //!
 //! For GPUs it wants `nvcc` of CUDA 12 or 13, in `$CUDA_HOME/bin` or the path, and gives `images.rs`: every kernel file compiled for
 //! the architectures in `FLAMBEAU_CUDA_ARCHS` (`80,90`; all that are known and that the compiler knows, by default), and as PTX for
@@ -106,7 +107,7 @@ fn run(command: &mut Command) -> Output {
 }
 
 /// One library with all kernels for the CPU, which the tests load by the path in `FLAMBEAU_KERNEL_SHIM`. The folder `driver` beside it
-/// has it by the name of the driver's library.
+/// has it by the name of the driver's library, and the library that speaks of its card by the name of NVML.
 fn shim(out: &Path) {
     // As make has it: a program and, maybe, flags.
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
@@ -143,15 +144,23 @@ fn shim(out: &Path) {
         objects.push(object);
     }
     run_all(commands);
+    let link = |objects: &[PathBuf], name: &str, library: &Path| {
+        run(Command::new(program)
+            .args(&flags)
+            .args(["-shared", "-Wl,-z,defs"])
+            .arg(format!("-Wl,-soname,{name}"))
+            .args(objects)
+            .arg("-o")
+            .arg(library));
+    };
+    let (management, objects): (Vec<_>, Vec<_>) =
+        (objects.into_iter()).partition(|object| stem(object) == "management");
     let library = out.join("libkernel_shim.so");
-    run(Command::new(program)
-        .args(&flags)
-        .args(["-shared", "-Wl,-soname,libcuda.so", "-Wl,-z,defs"])
-        .args(&objects)
-        .arg("-o")
-        .arg(&library));
+    link(&objects, "libcuda.so", &library);
     let driver = out.join("driver");
     fs::create_dir_all(&driver).expect("OUT_DIR is there to write to");
+    let name = "libnvidia-ml.so.1";
+    link(&management, name, &driver.join(name));
     fs::copy(&library, driver.join("libcuda.so")).expect("it was just linked");
     println!("cargo:rustc-env=FLAMBEAU_KERNEL_SHIM={}", library.display());
 }

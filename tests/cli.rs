@@ -616,12 +616,44 @@ fn a_card_serves_the_default_model_and_doctor_finds_it() {
     let mut command = flambeau();
     command.env("LD_LIBRARY_PATH", driver_folder());
     command.env("SHIM_CARD_MEMORY", "500000000");
+    command.env("SHIM_XID", "79");
     command.args(["serve", "--port", "0", "--device", "cuda:0"]);
     command.args(["--max-num-batched-tokens", "8", "--max-num-seqs", "2"]);
     let server = Server::start_by(command);
     let body = r#"{"prompt": "The capital of France is", "max_tokens": 2, "temperature": 0}"#;
     let answer = server.answer("POST", "/v1/completions", body);
     assert!(answer.contains(r#""text":" Paris.""#), "{answer}");
+    // It is counted before the line is written.
+    server.wait_for("the card reported Xid 79");
+    let metrics = server.answer("GET", "/metrics", "");
+    for (name, more, value) in [
+        ("utilization_ratio", "", "0.37"),
+        ("memory_used_bytes", "", "300000000"),
+        ("memory_total_bytes", "", "500000000"),
+        ("temperature_celsius", "", "41"),
+        ("power_watts", "", "250.5"),
+        ("ecc_errors_total", r#",kind="corrected""#, "3"),
+        ("ecc_errors_total", r#",kind="uncorrected""#, "1"),
+        ("xid_errors_total", r#",xid="79""#, "1"),
+    ] {
+        let labels = r#"gpu="0",uuid="GPU-0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0""#;
+        let line = format!("flambeau_gpu_{name}{{{labels}{more}}} {value}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn the_cpu_has_no_metrics_of_a_card() {
+    let server = Server::start(&["--device", "cpu"]);
+    let metrics = server.answer("GET", "/metrics", "");
+    assert!(
+        metrics.contains("flambeau_kv_cache_usage_ratio") && !metrics.contains("flambeau_gpu_"),
+        "{metrics}"
+    );
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
 }
 
 /// Writes random matrices of these names and shapes.

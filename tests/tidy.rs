@@ -63,6 +63,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("candle_core", &["ops", "sample", "model"]),
     ("cudarc", &["backend"]),
+    ("nvml_wrapper", &["backend"]),
     ("tokio", &["engine", "server", "cli"]),
     ("clap", &["cli", "config"]),
     ("hf_hub", &["hub"]),

@@ -80,6 +80,9 @@ Card& card() {
     return *one;
 }
 
+/// The management library's card has the same.
+constexpr unsigned char UUID[16] = {0x0f, 0x1e, 0x2d, 0x3c, 0x4b, 0x5a, 0x69, 0x78, 0x87, 0x96, 0xa5, 0xb4, 0xc3, 0xd2, 0xe1, 0xf0};
+
 thread_local void* current = nullptr;
 
 Result fail(Result result, const std::string& message) {
@@ -182,6 +185,7 @@ int cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
 int cuDeviceGet(int* device, int ordinal) { return ordinal == 0 ? (*device = 0, SUCCESS) : INVALID_VALUE; }
 int cuDeviceGetAttribute(int* value, int which, int) { return *value = attribute(which), SUCCESS; }
 int cuDeviceGetName(char* name, int len, int) { return snprintf(name, len, "a CPU as a GPU"), SUCCESS; }
+int cuDeviceGetUuid_v2(unsigned char* uuid, int) { return std::memcpy(uuid, UUID, sizeof UUID), SUCCESS; }
 int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = card().total, SUCCESS; }
 
 int cuDevicePrimaryCtxRetain(void** context, int) {

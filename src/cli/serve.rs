@@ -19,7 +19,7 @@ use super::opened;
 use super::served_weights::ServedWeights;
 use super::signals::Signals;
 use super::system;
-use super::{adapters, device};
+use super::{adapters, card_watch, device};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::config::{ByteSize, Config, RawConfig};
@@ -202,6 +202,7 @@ impl Loaded {
             ..ServerOptions::default()
         };
         greet(&listener, &model, !self.config.api_keys.is_empty())?;
+        let _card_watch = card_watch::start(&self.device, &telemetry)?;
         // On a card both are kept where it is opened anew, with nobody else to hold them.
         drop((self.checkpoint, self.device));
         let state = AppState {

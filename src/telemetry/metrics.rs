@@ -2,6 +2,7 @@
 //!
 //! The figures that dashboards and endpoint pickers read are exported under vLLM's names too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_local_recorder};
@@ -20,7 +21,7 @@ const TOKENS: [f64; 13] = [
 
 /// The registry of one server.
 pub struct Telemetry {
-    recorder: PrometheusRecorder,
+    pub(super) recorder: Arc<PrometheusRecorder>,
 }
 
 /// How a request ended, as the `outcome` label.
@@ -143,7 +144,9 @@ impl Telemetry {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
             .set_buckets_for_metric(Matcher::Full("flambeau_iteration_tokens".into()), &TOKENS)?
             .build_recorder();
-        Ok(Self { recorder })
+        Ok(Self {
+            recorder: Arc::new(recorder),
+        })
     }
 
     /// Renders `/metrics`; its `run_upkeep` is to be called every few seconds.

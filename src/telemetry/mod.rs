@@ -1,9 +1,11 @@
 //! What operators see: metrics, the request log, and lines for people on stderr. Depends on no other layer.
 
+mod gpu;
 mod log;
 mod metrics;
 mod request_log;
 
+pub use gpu::{GpuGauges, GpuMetrics};
 pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};
 pub use request_log::{RequestLog, RequestRecord};

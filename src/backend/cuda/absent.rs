@@ -1,8 +1,9 @@
 //! The same names in a build without GPUs: there are no values of these types.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use super::{Card, CudaError};
+use super::{Card, CardReading, CudaError};
 
 /// A card: there is none.
 #[derive(Clone, Debug)]
@@ -26,6 +27,12 @@ pub struct Staging(Infallible);
 
 /// A place to fetch to: there is none.
 pub struct Readback(Infallible);
+
+/// A card as the management library knows it: there is none.
+pub struct Management(Infallible);
+
+/// The errors that a card reports by number: there are none.
+pub struct Xids(Infallible);
 
 /// All cards.
 ///
@@ -161,6 +168,29 @@ impl Readback {
         match self.0 {}
     }
     pub fn wait(&mut self) -> Result<&[u8], CudaError> {
+        match self.0 {}
+    }
+}
+
+#[allow(missing_docs)] // They are those of the real types.
+impl Management {
+    pub fn open(cuda: &Cuda) -> Result<Self, CudaError> {
+        match cuda.0 {}
+    }
+    pub fn uuid(&self) -> &str {
+        match self.0 {}
+    }
+    pub fn read(&self) -> CardReading {
+        match self.0 {}
+    }
+    pub fn xids(&self) -> Result<Xids, CudaError> {
+        match self.0 {}
+    }
+}
+
+#[allow(missing_docs)] // They are those of the real types.
+impl Xids {
+    pub fn wait(&self, _: Duration) -> Result<Option<u64>, CudaError> {
         match self.0 {}
     }
 }

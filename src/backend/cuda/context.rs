@@ -19,7 +19,7 @@ pub struct Cuda(pub(super) Arc<Context>);
 
 pub(super) struct Context {
     pub(super) card: Card,
-    device: sys::CUdevice,
+    pub(super) device: sys::CUdevice,
     /// Its place among those opened, from 1 on.
     number: u64,
     pub(super) context: sys::CUcontext,

@@ -45,6 +45,9 @@ pub enum CudaError {
         /// Why.
         reason: String,
     },
+    /// The management library is not there, or fails.
+    #[error("NVML: {0}")]
+    Management(String),
     /// Any other answer of the driver.
     #[error("CUDA: {doing}: {name} ({text})")]
     Driver {

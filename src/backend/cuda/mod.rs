@@ -2,8 +2,8 @@
 //! one binary runs with and without one.
 //!
 //! [`Cuda`] is a card with one stream, on which everything but uploads happens in the order in which it was asked for. Kernels are those of
-//! `kernels/`, one image a file. Without the features `cuda` and `kernel-shim` the types are there and have no values, so that nothing
-//! above needs to know.
+//! `kernels/`, one image a file. [`Management`] is what a card says of itself, by a library beside the driver's. Without the features `cuda`
+//! and `kernel-shim` the types are there and have no values, so that nothing above needs to know.
 
 #[cfg(feature = "cuda-driver")]
 mod context;
@@ -15,6 +15,8 @@ mod images;
 #[cfg(feature = "cuda-driver")]
 mod kernels;
 #[cfg(feature = "cuda-driver")]
+mod management;
+#[cfg(feature = "cuda-driver")]
 mod memory;
 #[cfg(feature = "cuda-driver")]
 mod pinned;
@@ -23,7 +25,7 @@ mod pinned;
 mod absent;
 
 #[cfg(not(feature = "cuda-driver"))]
-pub use absent::{Cuda, Graph, Launch, Readback, Shelf, Slice, Staging, cards};
+pub use absent::{Cuda, Graph, Launch, Management, Readback, Shelf, Slice, Staging, Xids, cards};
 #[cfg(feature = "cuda-driver")]
 pub use context::{Cuda, cards};
 pub use error::CudaError;
@@ -33,6 +35,8 @@ pub use graph::Graph;
 pub use images::{Image, ImageError, image};
 #[cfg(feature = "cuda-driver")]
 pub use kernels::Launch;
+#[cfg(feature = "cuda-driver")]
+pub use management::{Management, Xids};
 #[cfg(feature = "cuda-driver")]
 pub use memory::Slice;
 #[cfg(feature = "cuda-driver")]
@@ -51,4 +55,19 @@ pub struct Card {
     pub total_memory: usize,
     /// Streaming multiprocessors.
     pub num_multiprocessors: usize,
+}
+
+/// What a card says of itself, without what it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CardReading {
+    /// The part of the last moments in which anything was computed on it: 0 to 1.
+    pub utilization: Option<f64>,
+    /// Bytes of its memory that are used, by whatever program, and all.
+    pub memory: Option<(u64, u64)>,
+    /// °C.
+    pub temperature: Option<u32>,
+    /// Watts.
+    pub power: Option<f64>,
+    /// Errors of its memory since the driver was loaded: corrected, and not.
+    pub ecc: Option<[u64; 2]>,
 }
