@@ -80,6 +80,7 @@ const UNSAFE: &[&str] = &[
     "src/backend/cpu/mod.rs",
     "src/backend/cpu/pool.rs",
     "src/backend/cpu/self_test.rs",
+    "src/backend/cuda/beside.rs",
     "src/backend/cuda/context.rs",
     "src/backend/cuda/graph.rs",
     "src/backend/cuda/kernels.rs",

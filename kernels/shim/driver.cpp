@@ -1,7 +1,7 @@
 // A CUDA driver for one card whose kernels are the shim's: what the driver's library is to a program, without a GPU.
 //
-// It is as late as it may be: what a stream is asked for is done when somebody waits for it, so that a program that does not wait
-// reads old numbers, and memory of the host that changes before it was copied is copied as changed. Addresses of the card's
+// It is as late as it may be (streams that only copy as early, where a test says so): what a stream is asked for is done when somebody
+// waits for it, so that a program that does not wait reads old numbers, and memory of the host that changes before it was copied is copied as changed. Addresses of the card's
 // memory cannot be dereferenced by the host. Of a kernel's accesses to the card's memory only bounds and alignment are checked here; races
 // are looked for where kernels are tested alone. The first failure is every later call's answer, until the context is given up.
 #include <cstdarg>
@@ -45,6 +45,8 @@ struct Stream {
     /// How much was done, and asked for.
     uint64_t num_done = 0, num_asked = 0;
     bool is_capturing = false, is_invalid = false;
+    /// Whether it was asked for more than copies to the host and from there.
+    bool computes = false;
     /// What captures.
     std::thread::id thread;
     std::vector<Work> captured;
@@ -69,6 +71,7 @@ struct Card {
     std::map<const char*, size_t> pinned;
     std::set<Stream*> streams;
     uint32_t num_launches = 0;
+    bool is_hasty = false;
 };
 
 Card& card() {
@@ -139,14 +142,17 @@ Stream* stream_of(void* stream) {
     return card().streams.count(one) == 0 ? nullptr : one;
 }
 
-Result ask(void* on, Work work) {
+Result ask(void* on, Work work, bool computes = false) {
     Stream* stream = stream_of(on);
     if (stream == nullptr) return INVALID_VALUE;
+    stream->computes |= computes;
     if (stream->is_capturing) {
         stream->captured.push_back(std::move(work));
     } else {
         stream->work.push_back(std::move(work));
         stream->num_asked++;
+        // As early as it may be, at times.
+        if (!stream->computes && card().is_hasty) return do_up_to(*stream, stream->num_asked);
     }
     return SUCCESS;
 }
@@ -299,7 +305,7 @@ int cuMemsetD8Async(uint64_t to, unsigned char value, size_t len, void* stream) 
     return ask(stream, [=] {
         if (!is_on_card(to, len)) return fail(ILLEGAL_ADDRESS, "memset outside of the card's memory");
         return std::memset(host(to), value, len), SUCCESS;
-    });
+    }, true);
 }
 
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t len, void* stream) {
@@ -307,7 +313,7 @@ int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t len, void* stream) {
     return ask(stream, [=] {
         if (!is_on_card(to, len) || !is_on_card(from, len)) return fail(ILLEGAL_ADDRESS, "copy outside of the card's memory");
         return std::memmove(host(to), host(from), len), SUCCESS;
-    });
+    }, true);
 }
 
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t len, void* stream) {
@@ -396,7 +402,7 @@ int cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long) {
 int cuGraphLaunch(void* exec, void* stream) {
     BEGIN;
     for (const Work& work : static_cast<Graph*>(exec)->work)
-        if (const Result result = ask(stream, work); result != SUCCESS) return result;
+        if (const Result result = ask(stream, work, true); result != SUCCESS) return result;
     return SUCCESS;
 }
 
@@ -420,6 +426,15 @@ int cuEventRecord(void* event, void* stream) {
     return SUCCESS;
 }
 
+int cuStreamWaitEvent(void* stream, void* event, unsigned) {
+    BEGIN;
+    const Stream* one = stream_of(stream);
+    if (one == nullptr || one->is_capturing) return INVALID_VALUE;
+    // What was recorded by now; nothing is nothing to wait for.
+    const Event on = *static_cast<Event*>(event);
+    return ask(stream, [=] { return stream_of(on.stream) == nullptr ? SUCCESS : do_up_to(*on.stream, on.after); });
+}
+
 int cuEventSynchronize(void* event) {
     BEGIN;
     if (const Result result = refuse_in_capture(); result != SUCCESS) return result;
@@ -431,6 +446,12 @@ int cuEventQuery(void* event) {
     BEGIN;
     const auto* one = static_cast<Event*>(event);
     return stream_of(one->stream) == nullptr || one->stream->num_done >= one->after ? SUCCESS : NOT_READY;
+}
+
+/// Whether what is asked of streams that only copy is done at once, instead of when somebody waits for it.
+void shim_be_hasty(bool is_hasty) {
+    const std::lock_guard guard(card().lock);
+    card().is_hasty = is_hasty;
 }
 
 // An image of the shim is the name of the file; any other is taken for one that has all kernels.
@@ -493,7 +514,7 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
                         kernel->arg_bytes.size(), card().num_launches++, message, sizeof(message));
         return has_failed ? fail(ILLEGAL_ADDRESS, message) : SUCCESS;
     };
-    return ask(stream, work);
+    return ask(stream, work, true);
 }
 
 }  // extern "C"

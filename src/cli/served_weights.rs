@@ -2,14 +2,14 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use super::opened;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::Cuda;
+use crate::backend::cuda::{Cuda, CudaError};
 use crate::engine::{ExecutorError, ExecutorFactory};
 use crate::model::quantise::Mix;
 use crate::model::{
@@ -70,6 +70,14 @@ impl ServedWeights {
     pub fn runner(&self, limits: &Limits) -> Result<Runner, ExecutorError> {
         let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
         let weights = weights.as_ref().ok_or_else(|| ExecutorError(gone()))?;
+        self.runner_with(weights, limits)
+    }
+
+    fn runner_with(
+        &self,
+        weights: &Arc<Weights>,
+        limits: &Limits,
+    ) -> Result<Runner, ExecutorError> {
         let decoder = Decoder::new(
             self.config.clone(),
             Arc::clone(weights),
@@ -80,15 +88,15 @@ impl ServedWeights {
         runner.map_err(|error| ExecutorError(error.to_string()))
     }
 
-    /// Builds runners; before each but the first, a card is opened anew.
+    /// Builds runners; before each but the first, a card that has failed is opened anew.
     pub fn factory(self: Arc<Self>, limits: Limits) -> ExecutorFactory {
         let mut is_first = true;
         Box::new(move || {
-            if !std::mem::replace(&mut is_first, false) {
-                let reopened = self.reopen();
-                reopened.map_err(|error| ExecutorError(format!("{error:#}")))?;
-            }
-            Ok(Box::new(self.runner(&limits)?))
+            let runner = match std::mem::replace(&mut is_first, false) {
+                true => self.runner(&limits)?,
+                false => self.rebuild(&limits)?,
+            };
+            Ok(Box::new(runner))
         })
     }
 
@@ -108,29 +116,28 @@ impl ServedWeights {
         Ok(adapter)
     }
 
-    /// Gives a card up with all that it holds, and loads that into a new context. What is on the CPU has not suffered.
-    fn reopen(&self) -> anyhow::Result<()> {
-        let Some(card) = &self.card else {
-            return Ok(());
-        };
-        let started = Instant::now();
+    /// An executor after one that panicked, and is gone.
+    fn rebuild(&self, limits: &Limits) -> Result<Runner, ExecutorError> {
+        // Until it has its memory: nobody's adapter is to have that.
         let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
-        *weights = None;
-        let adapters = card.adapters();
-        adapters.iter().for_each(|adapter| adapter.leave_card());
-        // Nothing holds the old context any more, so this is another.
-        let cuda = Cuda::open(card.ordinal).context("the card cannot be opened again")?;
-        let (name, device) = (format!("{cuda:?}"), Device::Cuda(cuda));
-        let loaded = load(&card.checkpoint, &self.config, card.mix, device, &self.cpu)?;
-        for adapter in &adapters {
-            adapter.enter_card(&loaded)?;
+        if let Some(card) = &self.card
+            && !weights.as_ref().is_some_and(|weights| is_alive(weights))
+        {
+            *weights = None;
+            let reopened = card.reopen(&self.config, &self.cpu);
+            let reopened = reopened.map_err(|error| ExecutorError(format!("{error:#}")))?;
+            *weights = Some(Arc::new(reopened));
         }
-        *weights = Some(Arc::new(loaded));
-        log_line(&format!(
-            "the weights are on {name} again after {:.1?}",
-            started.elapsed()
-        ));
-        Ok(())
+        let weights = weights.as_ref().ok_or_else(|| ExecutorError(gone()))?;
+        self.runner_with(weights, limits)
+    }
+}
+
+/// Whether a card still does what it is asked, or there is none.
+fn is_alive(weights: &Weights) -> bool {
+    match &weights.device {
+        Device::Cpu => true,
+        Device::Cuda(cuda) => cuda.synchronise().is_ok(),
     }
 }
 
@@ -141,9 +148,38 @@ impl OnCard {
         adapters.push(Arc::downgrade(adapter));
     }
 
-    fn adapters(&self) -> Vec<Arc<LoraWeights>> {
+    /// Loads all that was on the card into a new context. The weights that were there are gone.
+    fn reopen(&self, config: &ModelConfig, cpu: &Cpu) -> anyhow::Result<Weights> {
+        let started = Instant::now();
         let adapters = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
-        adapters.iter().filter_map(Weak::upgrade).collect()
+        let adapters: Vec<_> = adapters.iter().filter_map(Weak::upgrade).collect();
+        adapters.iter().for_each(|adapter| adapter.leave_card());
+        let cuda = self
+            .open_anew()
+            .context("the card cannot be opened again")?;
+        let (name, device) = (format!("{cuda:?}"), Device::Cuda(cuda));
+        let weights = load(&self.checkpoint, config, self.mix, device, cpu)?;
+        for adapter in &adapters {
+            adapter.enter_card(&weights)?;
+        }
+        log_line(&format!(
+            "the weights are on {name} again after {:.1?}",
+            started.elapsed()
+        ));
+        Ok(weights)
+    }
+
+    /// Opens the card once the last that it held is given back, which somebody who lets an adapter go may still be about to do: until then
+    /// this is the context that has failed.
+    fn open_anew(&self) -> Result<Cuda, CudaError> {
+        const TRIES: usize = 20;
+        for _ in 1..TRIES {
+            if let Ok(cuda) = Cuda::open(self.ordinal) {
+                return Ok(cuda);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Cuda::open(self.ordinal)
     }
 }
 

@@ -25,7 +25,7 @@ pub struct ExecutorError(pub String);
 /// A step is launched, drawn and collected. `launch` and `draw` may return before the work is done, so that a device can be kept a step
 /// ahead: the engine launches the next step before it collects this one, and draws it after. So what rows are drawn with (masks,
 /// the tokens so far) is known by then, and the step itself computes with the tokens that this one draws.
-/// A panic in any of them is caught by the engine, which fails what is open and builds a new executor.
+/// A panic in any of them is caught by the engine, which fails what is in flight and builds a new executor.
 pub trait Executor {
     /// Whether a step may be launched while the one before is not collected.
     fn looks_ahead(&self) -> bool {

@@ -33,6 +33,8 @@ type Launched = Result<Ticket, ExecutorError>;
 
 /// Messages taken in before a step.
 const MAX_MESSAGES: usize = 256;
+/// Executors built one after the other that panic without computing a step: whatever is wrong, another one does not mend it.
+const MAX_REBUILDS: usize = 3;
 /// What is known of an open request beside its sequence.
 struct Open {
     sink: EventSink,
@@ -54,6 +56,8 @@ pub(super) struct EngineLoop {
     metrics: EngineMetrics,
     committed: Vec<Committed>,
     last_finish: Duration,
+    /// Executors built since one computed a step.
+    num_rebuilds: usize,
 }
 
 impl EngineLoop {
@@ -82,10 +86,11 @@ impl EngineLoop {
             metrics,
             committed: Vec::new(),
             last_finish,
+            num_rebuilds: 0,
         })
     }
 
-    /// The loop. Ends with an error only when the executor could not be rebuilt after a panic.
+    /// The loop. Ends with an error only when the executor could not be rebuilt after a panic, or that is of no use.
     pub(super) fn run(mut self) -> Result<(), ExecutorError> {
         while self.receive() {
             self.remove_cancelled();
@@ -258,6 +263,7 @@ impl EngineLoop {
 
     fn commit(&mut self, output: StepOutput) {
         let now = self.status.started.elapsed();
+        self.num_rebuilds = 0;
         self.metrics.step(self.scheduler.plan().num_tokens());
         self.count_wasted();
         self.status
@@ -347,6 +353,13 @@ impl EngineLoop {
                 open.sink.fail(EngineError::Panic);
             }
         }
-        self.executor.rebuild()
+        self.num_rebuilds += 1;
+        match self.num_rebuilds > MAX_REBUILDS {
+            true => Err(ExecutorError(format!(
+                "it panicked {} times without computing a step, the last time: {message}",
+                self.num_rebuilds
+            ))),
+            false => self.executor.rebuild(),
+        }
     }
 }

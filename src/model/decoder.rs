@@ -7,6 +7,7 @@ use std::sync::Arc;
 use candle_core::{Result, bail};
 
 use super::adapters::AdapterRows;
+use super::block_moves::BlockMover;
 use super::buffers::Buffers;
 use super::card_steps::CardSteps;
 use super::step::{Step, StepRows};
@@ -16,11 +17,11 @@ use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Slice;
 use crate::ops::{
-    AttentionBatch, AttentionParams, HostBlocks, KvCache, LinearPart, Numbers, QkNorm, RopeTable,
-    Slots, Tensor, Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows,
-    matmul, paged_attention, rms_norm, rope_store, softcap,
+    AttentionBatch, AttentionParams, KvCache, LinearPart, Numbers, QkNorm, RopeTable, Slots,
+    Tensor, Vector, add_low_rank, add_rms_norm, embedding, gated_activation, gather_rows, matmul,
+    paged_attention, rms_norm, rope_store, softcap,
 };
-use crate::scheduler::{BlockMove, StepPlan};
+use crate::scheduler::StepPlan;
 
 /// A Llama-shaped decoder over preallocated buffers and a paged KV cache.
 pub struct Decoder {
@@ -31,10 +32,9 @@ pub struct Decoder {
     pub(super) buffers: Buffers,
     /// Where a card computes.
     card: Option<CardSteps>,
+    block_mover: BlockMover,
     /// One a layer.
     kv_caches: Vec<KvCache>,
-    /// Where blocks go that are thrown out of the cache: one a layer, or none.
-    host_blocks: Vec<HostBlocks>,
     pub(super) limits: Limits,
     pub(super) cpu: Cpu,
     /// What weights meet, while it is recorded.
@@ -76,10 +76,7 @@ impl Decoder {
         };
         let kv_caches = config.layers.iter().map(kv_cache);
         let kv_caches = kv_caches.collect::<Result<Vec<_>>>()?;
-        let with_host = kv_caches.iter().filter(|_| limits.num_host_blocks > 0);
-        let host_blocks = with_host
-            .map(|cache| HostBlocks::new(cache, limits.num_host_blocks))
-            .collect::<Result<_>>()?;
+        let block_mover = BlockMover::new(&kv_caches, limits, device)?;
         Ok(Self {
             config,
             weights,
@@ -87,7 +84,7 @@ impl Decoder {
             buffers,
             card,
             kv_caches,
-            host_blocks,
+            block_mover,
             limits: *limits,
             cpu,
             importance: None,
@@ -132,7 +129,7 @@ impl Decoder {
             None if plan.pending.is_empty() => None,
             None => bail!("the plan has tokens of a step in flight, and the CPU has none"),
         };
-        self.move_blocks(&plan.block_moves)?;
+        self.block_mover.run(plan, &self.kv_caches)?;
         if let (Some(card), Some(kind)) = (card, kind) {
             card.replay(kind, || self.compute(&step, &adapters).map(|_| ()))?;
             return self.buffers.logits.narrow(0, plan.samples.len()).map(Some);
@@ -178,28 +175,6 @@ impl Decoder {
             delta = Some(self.feed_forward(layer, &hidden, &attended, (adapters, padded))?);
         }
         self.lm_head(&hidden, delta.as_ref()).map(Some)
-    }
-
-    /// Copies blocks within the cache, and to and from the host's arena.
-    fn move_blocks(&self, moves: &[BlockMove]) -> Result<()> {
-        for &block_move in moves {
-            for (i, cache) in self.kv_caches.iter().enumerate() {
-                let host = || match self.host_blocks.get(i) {
-                    Some(host) => Ok(host),
-                    None => bail!("{block_move:?}: there is no host arena"),
-                };
-                match block_move {
-                    BlockMove::Copy { from, to } => cache.copy_block(from.0, to.0)?,
-                    BlockMove::Save { block, slot } => {
-                        host()?.save(cache, block.0, slot.0)?;
-                    }
-                    BlockMove::Load { slot, block } => {
-                        host()?.load(slot.0, cache, block.0)?;
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Adds what is still to be added to the residual stream, and projects the rows' queries, keys and values.

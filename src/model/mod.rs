@@ -8,6 +8,7 @@
 //! second model. All activations live in buffers made once (`buffers.rs`), all ops work in place.
 
 mod adapters;
+mod block_moves;
 mod buffers;
 mod card_steps;
 mod checkpoint;

@@ -27,7 +27,7 @@ mod sequence;
 mod speculation;
 mod waiting;
 
-pub use crate::kv::BlockMove;
+pub use crate::kv::{BlockId, BlockMove};
 pub use admission::Refusal;
 pub use commit::Committed;
 pub use cost::{CostModel, StepSize};

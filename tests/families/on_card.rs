@@ -24,7 +24,7 @@ use serde_json::json;
 
 use super::model::{Model, Rng, Spec};
 use super::run::{self, Chunk, alone, limits, open, prompt, step};
-use super::shim_card::shim_device;
+use super::shim_card::{be_hasty, shim_device};
 use super::transformers::folder;
 
 const NUM_HOST_BLOCKS: usize = 24;
@@ -521,7 +521,14 @@ fn card_answers_the_same_alone_in_company_after_hits_of_cache_and_host_preemptio
     };
     let decoder = || on_card(&model, KvDtype::F16);
     let (alone, _) = answers(decoder(), requests(&model), config, run::NUM_BLOCKS, false);
-    for (speculation, looks_ahead) in [(true, false), (true, true), (false, true)] {
+    for (speculation, looks_ahead, is_hasty) in [
+        (true, false, false),
+        (true, true, true),
+        (false, true, false),
+        (false, true, true),
+    ] {
+        // Blocks come from the host beside the steps before: as late as they may, or as early.
+        be_hasty(is_hasty);
         let company = SchedulerConfig {
             max_num_seqs: 8,
             max_num_batched_tokens: 32,

@@ -4,9 +4,9 @@
 
 use std::process::Command;
 
-use flambeau::backend::cuda::{Cuda, CudaError, Readback, Slice, Staging};
+use flambeau::backend::cuda::{Beside, Cuda, CudaError, Readback, Shelf, Slice, Staging};
 
-use super::shim_card::shim_card;
+use super::shim_card::{be_hasty, shim_card};
 
 fn floats(slice: &Slice) -> Vec<f32> {
     let bytes = slice.read().expect("the card works");
@@ -34,6 +34,39 @@ fn softcap(cuda: &Cuda, x: &Slice, cap: f32) -> Result<(), CudaError> {
 
 fn capped(x: f32, times: usize) -> f32 {
     (0..times).fold(x, |x, _| (f64::from(x) / 5.0).tanh() as f32 * 5.0)
+}
+
+#[test]
+fn shim_driver_copies_beside_a_step_after_the_one_before_it_and_before_the_next()
+-> Result<(), CudaError> {
+    let cuda = shim_card();
+    let slice = |value: f32| cuda.upload(&bytes(&[value; 8]));
+    for is_hasty in [true, false] {
+        be_hasty(is_hasty);
+        let (first, second) = (slice(1.0)?, slice(2.0)?);
+        let (saved, running) = (slice(0.0)?, slice(0.0)?);
+        let (shelf, mut beside) = (Shelf::new(&cuda, 64)?, Beside::new(&cuda)?);
+        beside.mark()?;
+        // One step writes what is saved beside the next, which writes something else.
+        saved.copy_from(&first)?;
+        beside.mark()?;
+        running.copy_from(&second)?;
+        beside.mark()?;
+        beside.begin()?;
+        shelf.put(&saved, 0, Some(&beside))?;
+        shelf.put(&running, 32, Some(&beside))?;
+        // It comes back before the step after that reads it.
+        let (loaded, read, early) = (slice(0.0)?, slice(0.0)?, slice(0.0)?);
+        shelf.get(0, &loaded, Some(&beside))?;
+        beside.join()?;
+        read.copy_from(&loaded)?;
+        shelf.get(32, &early, None)?;
+        assert_eq!(floats(&read), [1.0; 8]);
+        // What runs beside is not waited for; it may be done or not.
+        assert_eq!(floats(&early), [if is_hasty { 0.0 } else { 2.0 }; 8]);
+    }
+    be_hasty(false);
+    Ok(())
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub struct Launch(Infallible);
 /// A recorded sequence of launches: there is none.
 pub struct Graph(Infallible);
 
+/// A second stream of a card: there is none.
+pub struct Beside(Infallible);
+
 /// Memory that a card keeps bytes in: there is none.
 pub struct Shelf(Infallible);
 
@@ -147,14 +150,30 @@ impl Staging {
 }
 
 #[allow(missing_docs)] // They are those of the real types.
+impl Beside {
+    pub fn new(cuda: &Cuda) -> Result<Self, CudaError> {
+        match cuda.0 {}
+    }
+    pub fn mark(&mut self) -> Result<(), CudaError> {
+        match self.0 {}
+    }
+    pub fn begin(&self) -> Result<(), CudaError> {
+        match self.0 {}
+    }
+    pub fn join(&self) -> Result<(), CudaError> {
+        match self.0 {}
+    }
+}
+
+#[allow(missing_docs)] // They are those of the real types.
 impl Shelf {
     pub fn new(cuda: &Cuda, _: usize) -> Result<Self, CudaError> {
         match cuda.0 {}
     }
-    pub fn put(&mut self, _: &Slice, _: usize) -> Result<(), CudaError> {
+    pub fn put(&self, _: &Slice, _: usize, _: Option<&Beside>) -> Result<(), CudaError> {
         match self.0 {}
     }
-    pub fn get(&mut self, _: usize, _: &Slice) -> Result<(), CudaError> {
+    pub fn get(&self, _: usize, _: &Slice, _: Option<&Beside>) -> Result<(), CudaError> {
         match self.0 {}
     }
 }

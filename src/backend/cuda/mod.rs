@@ -6,6 +6,8 @@
 //! and `kernel-shim` the types are there and have no values, so that nothing above needs to know.
 
 #[cfg(feature = "cuda-driver")]
+mod beside;
+#[cfg(feature = "cuda-driver")]
 mod context;
 mod error;
 #[cfg(feature = "cuda-driver")]
@@ -25,7 +27,11 @@ mod pinned;
 mod absent;
 
 #[cfg(not(feature = "cuda-driver"))]
-pub use absent::{Cuda, Graph, Launch, Management, Readback, Shelf, Slice, Staging, Xids, cards};
+pub use absent::{
+    Beside, Cuda, Graph, Launch, Management, Readback, Shelf, Slice, Staging, Xids, cards,
+};
+#[cfg(feature = "cuda-driver")]
+pub use beside::Beside;
 #[cfg(feature = "cuda-driver")]
 pub use context::{Cuda, cards};
 pub use error::CudaError;

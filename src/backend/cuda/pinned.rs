@@ -7,7 +7,7 @@ use cudarc::driver::{result, sys};
 
 use super::context::said;
 use super::memory::check_same;
-use super::{Cuda, CudaError, Slice};
+use super::{Beside, Cuda, CudaError, Slice};
 
 /// Memory of the host that stays where it is, so that the card copies without the host's help; and when its last copy is done.
 struct Pinned {
@@ -81,7 +81,8 @@ impl Drop for Pinned {
     }
 }
 
-/// Memory of the host that a card keeps bytes in and gets them back from, in the stream's order, while the host goes on and reads none.
+/// Memory of the host that a card keeps bytes in and gets them back from, while the host goes on and reads none. Copies are in the
+/// order of the card's stream, or of one beside it, which then has to be joined before the bytes are used, or this is dropped.
 pub struct Shelf(Pinned);
 
 impl Shelf {
@@ -90,48 +91,67 @@ impl Shelf {
     /// # Errors
     /// If there is none.
     pub fn new(cuda: &Cuda, num_bytes: usize) -> Result<Self, CudaError> {
-        Pinned::new(cuda, num_bytes).map(Self)
+        let mut pinned = Pinned::new(cuda, num_bytes)?;
+        // Nobody waits for a copy, and an event for each would cost as much as it.
+        pinned.is_lost = true;
+        Ok(Self(pinned))
     }
 
     /// Keeps `from` at `offset`.
     ///
     /// # Errors
     /// If there is no room for it, or the driver fails.
-    pub fn put(&mut self, from: &Slice, offset: usize) -> Result<(), CudaError> {
-        let to = self.part("put", from, offset)?;
-        // SAFETY: there is room (`part`); only the card touches it, in the stream's order, while this lives.
+    pub fn put(
+        &self,
+        from: &Slice,
+        offset: usize,
+        beside: Option<&Beside>,
+    ) -> Result<(), CudaError> {
+        let (to, stream) = self.part("put", from, offset, beside)?;
+        // SAFETY: there is room (`part`); only the card touches it, in its streams' order, while this lives.
         let copied = unsafe {
-            let stream = self.0.cuda.0.stream;
             sys::cuMemcpyDtoHAsync_v2(to.cast(), from.address(), from.num_bytes, stream).result()
         };
-        said("cuMemcpyDtoHAsync", copied)?;
-        self.0.note_use()
+        said("cuMemcpyDtoHAsync", copied)
     }
 
     /// Gets `to` back from `offset`.
     ///
     /// # Errors
     /// If it ends beyond what there is, or the driver fails.
-    pub fn get(&mut self, offset: usize, to: &Slice) -> Result<(), CudaError> {
-        let from = self.part("get", to, offset)?;
-        // SAFETY: it is there (`part`); only the card touches it, in the stream's order, while this lives.
+    pub fn get(&self, offset: usize, to: &Slice, beside: Option<&Beside>) -> Result<(), CudaError> {
+        let (from, stream) = self.part("get", to, offset, beside)?;
+        // SAFETY: it is there (`part`); only the card touches it, in its streams' order, while this lives.
         let copied = unsafe {
-            let stream = self.0.cuda.0.stream;
             sys::cuMemcpyHtoDAsync_v2(to.address(), from.cast(), to.num_bytes, stream).result()
         };
-        said("cuMemcpyHtoDAsync", copied)?;
-        self.0.note_use()
+        said("cuMemcpyHtoDAsync", copied)
     }
 
-    /// Where bytes like the slice's begin at `offset`.
-    fn part(&self, doing: &str, slice: &Slice, offset: usize) -> Result<*mut u8, CudaError> {
+    /// Where bytes like the slice's begin at `offset`, and the stream to copy them in.
+    fn part(
+        &self,
+        doing: &str,
+        slice: &Slice,
+        offset: usize,
+        beside: Option<&Beside>,
+    ) -> Result<(*mut u8, sys::CUstream), CudaError> {
         let Self(pinned) = self;
         check_same(doing, &pinned.cuda, slice.cuda())?;
+        let stream = match beside {
+            Some(beside) => {
+                check_same(doing, &pinned.cuda, &beside.cuda)?;
+                beside.stream
+            }
+            None => pinned.cuda.0.stream,
+        };
         pinned.cuda.0.check_not_recording(doing)?;
         pinned.cuda.0.make_current()?;
         match offset.checked_add(slice.num_bytes) {
             // SAFETY: inside the memory.
-            Some(end) if end <= pinned.num_bytes => Ok(unsafe { pinned.data.add(offset) }),
+            Some(end) if end <= pinned.num_bytes => {
+                Ok((unsafe { pinned.data.add(offset) }, stream))
+            }
             _ => Err(CudaError::Launch {
                 kernel: doing.to_owned(),
                 reason: format!(

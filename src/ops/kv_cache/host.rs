@@ -1,12 +1,10 @@
 //! Blocks of a layer's cache that are kept on the host, as they stand.
 
-use std::cell::RefCell;
-
 use candle_core::{Result, bail};
 
 use super::KvCache;
 use crate::backend::Device;
-use crate::backend::cuda::{Shelf, Slice};
+use crate::backend::cuda::{Beside, Shelf, Slice};
 use crate::ops::Tensor;
 
 /// Room on the host for blocks of one layer's cache.
@@ -16,7 +14,7 @@ pub enum HostBlocks {
     /// Of a card's, which copies by itself.
     Card {
         /// The blocks, one after the other.
-        shelf: RefCell<Shelf>,
+        shelf: Shelf,
         /// How many there are.
         num_blocks: usize,
     },
@@ -45,38 +43,47 @@ impl HostBlocks {
                     );
                     candle_core::Error::Msg(message)
                 })?;
-                Ok(Self::Card {
-                    shelf: RefCell::new(shelf),
-                    num_blocks,
-                })
+                Ok(Self::Card { shelf, num_blocks })
             }
         }
     }
 
-    /// Keeps `block` of `cache` in `slot`.
+    /// Keeps `block` of `cache` in `slot`: on a card, in its stream's order or in that of a stream beside it.
     ///
     /// # Errors
     /// If either is not there, or the cache is not one like that it was made for.
-    pub fn save(&self, cache: &KvCache, block: u32, slot: u32) -> Result<()> {
+    pub fn save(
+        &self,
+        cache: &KvCache,
+        block: u32,
+        slot: u32,
+        beside: Option<&Beside>,
+    ) -> Result<()> {
         match self {
             Self::Cpu(host) => host.copy_block_from(cache, block, slot),
             Self::Card { shelf, num_blocks } => {
                 let (part, offset) = on_card(cache, block, slot, *num_blocks)?;
-                Ok(shelf.borrow_mut().put(&part, offset)?)
+                Ok(shelf.put(&part, offset, beside)?)
             }
         }
     }
 
-    /// Brings what `slot` has back into `block` of `cache`.
+    /// Brings what `slot` has back into `block` of `cache`, as [`HostBlocks::save`].
     ///
     /// # Errors
     /// As for [`HostBlocks::save`].
-    pub fn load(&self, slot: u32, cache: &KvCache, block: u32) -> Result<()> {
+    pub fn load(
+        &self,
+        slot: u32,
+        cache: &KvCache,
+        block: u32,
+        beside: Option<&Beside>,
+    ) -> Result<()> {
         match self {
             Self::Cpu(host) => cache.copy_block_from(host, slot, block),
             Self::Card { shelf, num_blocks } => {
                 let (part, offset) = on_card(cache, block, slot, *num_blocks)?;
-                Ok(shelf.borrow_mut().get(offset, &part)?)
+                Ok(shelf.get(offset, &part, beside)?)
             }
         }
     }
