@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks and measures a GPU, with one program and no network: products, attention and draws against the CPU, equal rows whatever shares the
-# batch, models of random weights whole, and then how fast kernels and models are (`flambeau doctor --gpu --measure`).
+# Checks and measures a GPU, with one program and no network: each kernel against the CPU, equal rows whatever shares the batch, models of
+# random weights whole, and then how fast kernels and models are (`flambeau doctor --gpu --measure`).
 #
 #   scripts/gpu_check.sh [PROGRAM] [FOLDER]
 #

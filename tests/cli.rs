@@ -574,7 +574,29 @@ fn doctor_checks_a_card_against_the_cpu_and_writes_what_it_finds() {
     let found: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     let checks = found["checks"].as_array().unwrap();
-    assert!(checks.len() > 90, "{}", checks.len());
+    assert!(checks.len() > 250, "{}", checks.len());
+    for theme in [
+        "linear Q2K",
+        "side by side",
+        "low-rank",
+        "experts",
+        "norm",
+        "activation",
+        "softcap of logits",
+        "embedding",
+        "picked",
+        "placed",
+        "attention with softcap",
+        "sinks",
+        "spans in turn",
+        "rope",
+        "draws",
+        "under masks",
+        "logits, dense",
+    ] {
+        let is_there = |check: &serde_json::Value| check["what"].as_str().unwrap().contains(theme);
+        assert!(checks.iter().any(is_there), "{theme}");
+    }
     // Errors are of rounding, and where bits are to be equal they are.
     for check in checks {
         let (found, bound) = (

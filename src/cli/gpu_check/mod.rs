@@ -1,12 +1,20 @@
 //! `flambeau doctor --gpu`: whether a card computes what the CPU does, and with `--measure` how fast.
 
+mod additions;
 mod attention;
+mod cases;
 mod draws;
+mod experts;
 mod models;
+mod paged;
 mod products;
 mod rates;
 mod report;
 mod serving;
+mod small;
+mod tokens;
+mod turns;
+mod weights;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,9 +23,11 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use super::bench::rng::Rng;
+use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::Cuda;
+use crate::backend::cuda::{Cuda, Slice};
 use crate::config::{available_cores, default_threads};
+use crate::ops::{DType, Tensor};
 use report::Report;
 
 /// Prints a table, and writes it to `json`. A failure if anything is wrong.
@@ -27,7 +37,12 @@ pub(super) fn run(ordinal: usize, measures: bool, json: Option<&Path>) -> anyhow
     let cpu = Cpu::new(default_threads(available_cores()))?;
     let mut report = Report::new(&cuda);
     products::check(&mut report, &cuda, &cpu).context("products")?;
+    additions::check(&mut report, &cuda, &cpu).context("additions")?;
+    experts::check(&mut report, &cuda, &cpu).context("experts")?;
+    small::check(&mut report, &cuda, &cpu).context("norms and activations")?;
+    tokens::check(&mut report, &cuda, &cpu).context("tokens")?;
     attention::check(&mut report, &cuda, &cpu).context("attention")?;
+    turns::check(&mut report, &cuda, &cpu).context("turns")?;
     draws::check(&mut report, &cuda, &cpu).context("draws")?;
     models::check(&mut report, &cuda, &cpu).context("models")?;
     if measures {
@@ -46,6 +61,32 @@ pub(super) fn run(ordinal: usize, measures: bool, json: Option<&Path>) -> anyhow
 fn uniform(random: &mut Rng, len: usize) -> Vec<f32> {
     let mut value = || 2.0 * random.unit() as f32 - 1.0;
     (0..len).map(|_| value()).collect()
+}
+
+/// As `dtype` holds them.
+fn rounded(values: &[f32], dtype: DType) -> anyhow::Result<Vec<f32>> {
+    let values = Tensor::from_slice(values, (1, values.len()))?;
+    Ok(values.to_device(dtype, &Device::Cpu)?.to_vec()?)
+}
+
+/// What one rounding to 16 bits changes a number by, of its size, at most.
+fn rounding(half: DType) -> f64 {
+    match half {
+        DType::F16 => 0.5f64.powi(11),
+        _ => 0.5f64.powi(8),
+    }
+}
+
+/// A matrix of what is no number, so that what is not written shows.
+fn poison(shape: (usize, usize), dtype: DType, device: &Device) -> anyhow::Result<Tensor> {
+    let poison = Tensor::from_slice(&vec![f32::NAN; shape.0 * shape.1], shape)?;
+    Ok(poison.to_device(dtype, device)?)
+}
+
+/// Numbers in a card's memory.
+fn sent(numbers: &[u32], cuda: &Cuda) -> anyhow::Result<Slice> {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    Ok(cuda.upload(&bytes)?)
 }
 
 /// The root of the mean square difference, relative to what is wanted; infinite where something is no number.

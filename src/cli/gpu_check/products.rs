@@ -1,17 +1,15 @@
 //! Products with weights of every kind, against sums in double precision.
 
 use anyhow::Result;
-use half::{bf16, f16};
 
 use super::super::bench::rng::Rng;
 use super::report::Report;
-use super::{num_different, relative_error, uniform};
+use super::weights::{FORMATS, half_of, is_exact, random_weights, values_of};
+use super::{num_different, poison, relative_error, rounding, uniform};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
-use crate::model::gguf::GgmlType;
-use crate::model::quantise::encode;
-use crate::ops::{DType, LinearPart, PackedWeight, Tensor, WeightFormat, matmul};
+use crate::ops::{DType, LinearPart, PackedWeight, Tensor, Vector, WeightFormat, matmul};
 
 /// Outputs and inputs: neither fills its tiles.
 const SHAPE: (usize, usize) = (200, 512);
@@ -25,22 +23,22 @@ pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
     let mut random = Rng::keyed(1, 0);
     for format in FORMATS {
         let data = random_weights(format, SHAPE, &mut random, cpu);
-        let half = match format {
-            WeightFormat::F16 => DType::F16,
-            _ => DType::BF16,
-        };
+        let half = half_of(format);
         let weight = PackedWeight::on_card_of(format, n, k, &data, half, (cpu, cuda))?;
         let values = values_of(format, SHAPE, &data, cpu)?;
         let most = NUM_ROWS[NUM_ROWS.len() - 1];
         let x = Tensor::from_slice(&uniform(&mut random, most * k), (most, k))?;
         let on_card = x.to_device(half, &device)?;
         let x = on_card.to_vec()?;
-        // Of 16 bits are the weights too, once they are decoded.
-        let bound = if half == DType::F16 { 5e-4 } else { 4e-3 };
+        // Sums of float32, and of 16 bits the weights, once they are decoded.
+        let bound = if is_exact(format) {
+            1e-5
+        } else {
+            rounding(half)
+        };
         let mut all = Vec::new();
         for &num_rows in NUM_ROWS.iter().rev() {
-            let poison = Tensor::from_slice(&vec![f32::NAN; num_rows * n], (num_rows, n))?;
-            let out = poison.to_device(DType::F32, &device)?;
+            let out = poison((num_rows, n), DType::F32, &device)?;
             let part = LinearPart {
                 weight: &weight,
                 bias: None,
@@ -59,75 +57,62 @@ pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
             report.check(what, different as f64, 0.0);
         }
     }
+    for format in [WeightFormat::F16, WeightFormat::BF16] {
+        side_by_side(report, format, (cuda, cpu))?;
+    }
     Ok(())
 }
 
-/// Each way in which a card keeps weights.
-const FORMATS: [WeightFormat; 9] = [
-    WeightFormat::F16,
-    WeightFormat::BF16,
-    WeightFormat::Q8_0,
-    WeightFormat::Q4_0,
-    WeightFormat::Q5_0,
-    WeightFormat::Q4K,
-    WeightFormat::Q6K,
-    WeightFormat::Int4,
-    WeightFormat::Fp8,
-];
-
-/// A matrix of random values, encoded.
-pub(super) fn random_weights(
+/// Two weights and a bias in one matrix of 16 bits, whose inputs neither fill tiles nor leave one for each slice.
+fn side_by_side(
+    report: &mut Report,
     format: WeightFormat,
-    (n, k): (usize, usize),
-    random: &mut Rng,
-    cpu: &Cpu,
-) -> Vec<u8> {
-    let encoded = |ty, random: &mut Rng| encode(ty, k, &uniform(random, n * k), None, cpu);
-    match format {
-        WeightFormat::F16 => (uniform(random, n * k).into_iter())
-            .flat_map(|x| f16::from_f32(x).to_le_bytes())
-            .collect(),
-        WeightFormat::Q8_0 => encoded(GgmlType::Q8_0, random),
-        WeightFormat::Q4_0 => encoded(GgmlType::Q4_0, random),
-        WeightFormat::Q5_0 => encoded(GgmlType::Q5_0, random),
-        WeightFormat::Q4K => encoded(GgmlType::Q4K, random),
-        WeightFormat::Q6K => encoded(GgmlType::Q6K, random),
-        WeightFormat::Int4 => (0..n * k / 32)
-            .flat_map(|_| {
-                let scale = f16::from_f32(0.05 + 0.05 * random.unit() as f32);
-                let mut block = scale.to_le_bytes().to_vec();
-                block.push(random.below(17) as u8);
-                block.extend((0..16).map(|_| random.below(256) as u8));
-                block
-            })
-            .collect(),
-        WeightFormat::Fp8 => (0..n * k / 32)
-            .flat_map(|_| {
-                let mut block = (0.02 + 0.02 * random.unit() as f32).to_le_bytes().to_vec();
-                // Those with all other bits set are no numbers.
-                block.extend((0..32).map(|_| (random.below(2) << 7 | random.below(0x7f)) as u8));
-                block
-            })
-            .collect(),
-        _ => (uniform(random, n * k).into_iter())
-            .flat_map(|x| bf16::from_f32(x).to_le_bytes())
-            .collect(),
+    (cuda, cpu): (&Cuda, &Cpu),
+) -> Result<()> {
+    let (device, half) = (Device::Cuda(cuda.clone()), half_of(format));
+    let (num_rows, k, widths) = (40, 200, [72, 33]);
+    let mut random = Rng::keyed(9, 0);
+    let bias = Vector::new(uniform(&mut random, widths[0]), &device)?;
+    let (mut weights, mut values) = (Vec::new(), Vec::new());
+    for n in widths {
+        let data = random_weights(format, (n, k), &mut random, cpu);
+        values.extend(values_of(format, (n, k), &data, cpu)?);
+        weights.push(PackedWeight::on_card_of(
+            format,
+            n,
+            k,
+            &data,
+            half,
+            (cpu, cuda),
+        )?);
     }
-}
-
-/// What the CPU reads in them.
-fn values_of(
-    format: WeightFormat,
-    (n, k): (usize, usize),
-    data: &[u8],
-    cpu: &Cpu,
-) -> Result<Vec<f32>> {
-    let weight = PackedWeight::new(format, n, k, data, cpu)?;
-    let mut values = vec![0.0; n * k];
-    for (row, values) in values.chunks_exact_mut(k).enumerate() {
-        weight.dequantise_row(row, values)?;
+    let biases = [Some(&bias), None].into_iter();
+    let parts = weights.iter().zip(biases);
+    let parts: Vec<LinearPart<'_>> = parts
+        .map(|(weight, bias)| LinearPart { weight, bias })
+        .collect();
+    let width = widths[0] + widths[1];
+    let x = Tensor::from_slice(&uniform(&mut random, num_rows * k), (num_rows, k))?;
+    let x = x.to_device(half, &device)?;
+    let run = |num_rows| {
+        let out = poison((num_rows, width), half, &device)?;
+        matmul(&out, &x.narrow(0, num_rows)?, &parts, cpu)?;
+        Ok::<_, anyhow::Error>(out.to_vec()?)
+    };
+    let mut want = reference(&x.to_vec()?, &values, (width, k));
+    for row in want.chunks_exact_mut(width) {
+        row.iter_mut().zip(&*bias).for_each(|(x, bias)| *x += bias);
     }
-    Ok(values)
+    let (got, alone) = (run(num_rows)?, run(1)?);
+    let what = format!("linear {format:?}, two side by side and a bias");
+    report.check(&what, relative_error(&got, &want), rounding(half));
+    let different = num_different(&alone, &got[..width], width);
+    report.check(
+        format!("{what}, rows that differ alone"),
+        different as f64,
+        0.0,
+    );
+    Ok(())
 }
 
 fn reference(x: &[f32], weights: &[f32], (n, k): (usize, usize)) -> Vec<f32> {

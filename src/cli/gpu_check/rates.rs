@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::super::bench::rng::Rng;
-use super::products::random_weights;
 use super::report::{Rate, Report};
+use super::weights::random_weights;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;

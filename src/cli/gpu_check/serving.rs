@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
+use super::super::bench::Summary;
 use super::super::memory_plan::weight_bytes;
 use super::models::{random_model, shape};
 use super::report::{Report, Serving};
@@ -97,22 +98,26 @@ fn serve(
     }
     let times = run(&mut runner, scheduling, num_blocks, num_streams)?;
     let num_tokens = num_streams * OUTPUT;
+    let summaries = (Summary::of(times.first_tokens), Summary::of(times.gaps));
+    let (Some(first), Some(between)) = summaries else {
+        bail!("{model}: no tokens came");
+    };
     Ok(Serving {
         model: model.to_owned(),
         num_streams,
         prompt_tokens: PROMPT,
         tokens_per_second: num_tokens as f64 / times.total.as_secs_f64(),
-        ttft_ms: 1e3 * times.first_tokens[num_streams / 2].as_secs_f64(),
-        itl_p50_ms: percentile(&times.gaps, 50),
-        itl_p99_ms: percentile(&times.gaps, 99),
+        ttft_ms: first.p50,
+        itl_p50_ms: between.p50,
+        itl_p99_ms: between.p99,
         host_part: times.host.as_secs_f64() / times.total.as_secs_f64(),
     })
 }
 
 struct Times {
-    /// Of each stream, in their order.
+    /// Of each stream.
     first_tokens: Vec<Duration>,
-    /// Between tokens, ascending.
+    /// Between tokens.
     gaps: Vec<Duration>,
     /// That planning, launching and committing took.
     host: Duration,
@@ -167,8 +172,6 @@ fn run(
             drawn = Some(ticket);
         }
     }
-    first_tokens.sort_unstable();
-    gaps.sort_unstable();
     Ok(Times {
         first_tokens,
         gaps,
@@ -187,10 +190,4 @@ fn request(i: usize) -> GenerateRequest {
         },
         ..GenerateRequest::greedy(prompt.collect(), OUTPUT)
     }
-}
-
-/// In milliseconds, of ascending times.
-fn percentile(times: &[Duration], percent: usize) -> f64 {
-    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-    times.get(at).map_or(0.0, |time| 1e3 * time.as_secs_f64())
 }
