@@ -107,7 +107,8 @@ fn run(command: &mut Command) -> Output {
 }
 
 /// One library with all kernels for the CPU, which the tests load by the path in `FLAMBEAU_KERNEL_SHIM`. The folder `driver` beside it
-/// has it by the name of the driver's library, and the library that speaks of its card by the name of NVML.
+/// has it by the name of the driver's library, and the library that speaks of its card by the name of NVML; and by that of cuBLAS one
+/// that is empty and needs the driver's, where its functions are found.
 fn shim(out: &Path) {
     // As make has it: a program and, maybe, flags.
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
@@ -162,6 +163,12 @@ fn shim(out: &Path) {
     let name = "libnvidia-ml.so.1";
     link(&management, name, &driver.join(name));
     fs::copy(&library, driver.join("libcuda.so")).expect("it was just linked");
+    run(Command::new(program)
+        .args(&flags)
+        .args(["-shared", "-Wl,-soname,libcublas.so", "-Wl,--no-as-needed"])
+        .arg(&library)
+        .arg("-o")
+        .arg(driver.join("libcublas.so")));
     println!("cargo:rustc-env=FLAMBEAU_KERNEL_SHIM={}", library.display());
 }
 

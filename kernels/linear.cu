@@ -13,7 +13,7 @@
 // ROWS rows; many: 128), and computes 2 N K operations a row.
 // Launch, few: 256 threads, `[row tiles, ceil(N / 16)]`; many: 256 threads, `[row tiles, ceil(N / 128)]`, 3 · 128 · 144 bytes of dynamic
 // shared memory. Blocks that meet the same weights are neighbours. Without row tiles (null) all rows meet the first weight, in tiles as
-// large as the kernel takes.
+// large as the kernel takes. For few rows K may be 0: each row is then the bias.
 #include "weights.cuh"
 
 #ifdef KERNEL_SHIM

@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "backend",
             "config",
+            "constraint",
             "engine",
             "hub",
             "kv",
@@ -81,6 +82,7 @@ const UNSAFE: &[&str] = &[
     "src/backend/cpu/pool.rs",
     "src/backend/cpu/self_test.rs",
     "src/backend/cuda/beside.rs",
+    "src/backend/cuda/blas.rs",
     "src/backend/cuda/context.rs",
     "src/backend/cuda/graph.rs",
     "src/backend/cuda/kernels.rs",

@@ -18,27 +18,13 @@
 #include <thread>
 #include <vector>
 
+#include "driver.hpp"
 #include "launch.hpp"
 
-namespace {
-
-enum Result : int {
-    SUCCESS = 0,
-    INVALID_VALUE = 1,
-    OUT_OF_MEMORY = 2,
-    NOT_INITIALIZED = 3,
-    INVALID_CONTEXT = 201,
-    INVALID_IMAGE = 200,
-    NOT_FOUND = 500,
-    NOT_READY = 600,
-    ILLEGAL_ADDRESS = 700,
-    STREAM_CAPTURE_UNSUPPORTED = 900,
-    STREAM_CAPTURE_INVALIDATED = 901,
-};
-
+using namespace driver;
 using shim::ON_CARD;
 
-using Work = std::function<Result()>;
+namespace {
 
 struct Stream {
     std::deque<Work> work;
@@ -72,6 +58,8 @@ struct Card {
     std::set<Stream*> streams;
     uint32_t num_launches = 0;
     bool is_hasty = false;
+    /// Whether a library holds the context, which never gives it up.
+    bool is_held = false;
 };
 
 Card& card() {
@@ -87,28 +75,6 @@ Card& card() {
 constexpr unsigned char UUID[16] = {0x0f, 0x1e, 0x2d, 0x3c, 0x4b, 0x5a, 0x69, 0x78, 0x87, 0x96, 0xa5, 0xb4, 0xc3, 0xd2, 0xe1, 0xf0};
 
 thread_local void* current = nullptr;
-
-Result fail(Result result, const std::string& message) {
-    Card& c = card();
-    if (c.failure == SUCCESS) c.failure = result, c.message = message;
-    return result;
-}
-
-/// What every call begins with.
-#define BEGIN                                                  \
-    const std::lock_guard guard(card().lock);                  \
-    if (current == nullptr) return INVALID_CONTEXT;            \
-    if (card().failure != SUCCESS) return card().failure
-
-char* host(uint64_t address) { return reinterpret_cast<char*>(address & ~ON_CARD); }
-
-bool is_on_card(uint64_t address, size_t len) {
-    const auto& all = card().allocations;
-    auto at = all.upper_bound(address);
-    if (at == all.begin()) return false;
-    --at;
-    return address + len <= at->first + at->second;
-}
 
 bool is_pinned(const void* address, size_t len) {
     const auto* from = static_cast<const char*>(address);
@@ -142,21 +108,6 @@ Stream* stream_of(void* stream) {
     return card().streams.count(one) == 0 ? nullptr : one;
 }
 
-Result ask(void* on, Work work, bool computes = false) {
-    Stream* stream = stream_of(on);
-    if (stream == nullptr) return INVALID_VALUE;
-    stream->computes |= computes;
-    if (stream->is_capturing) {
-        stream->captured.push_back(std::move(work));
-    } else {
-        stream->work.push_back(std::move(work));
-        stream->num_asked++;
-        // As early as it may be, at times.
-        if (!stream->computes && card().is_hasty) return do_up_to(*stream, stream->num_asked);
-    }
-    return SUCCESS;
-}
-
 /// A call that a thread may not make while it captures.
 Result refuse_in_capture() {
     for (Stream* stream : card().streams)
@@ -184,6 +135,50 @@ int attribute(int which) {
 
 }  // namespace
 
+namespace driver {
+
+std::recursive_mutex& lock() { return card().lock; }
+
+Result state() { return current == nullptr ? INVALID_CONTEXT : card().failure; }
+
+Result fail(Result result, const std::string& message) {
+    Card& c = card();
+    if (c.failure == SUCCESS) c.failure = result, c.message = message;
+    return result;
+}
+
+char* host(uint64_t address) { return reinterpret_cast<char*>(address & ~ON_CARD); }
+
+bool is_on_card(uint64_t address, size_t len) {
+    const auto& all = card().allocations;
+    auto at = all.upper_bound(address);
+    if (at == all.begin()) return false;
+    --at;
+    return address + len <= at->first + at->second;
+}
+
+void hold() {
+    Card& c = card();
+    if (!c.is_held) c.is_held = true, c.num_users++;
+}
+
+Result ask(void* on, Work work, bool computes) {
+    Stream* stream = stream_of(on);
+    if (stream == nullptr) return INVALID_VALUE;
+    stream->computes |= computes;
+    if (stream->is_capturing) {
+        stream->captured.push_back(std::move(work));
+    } else {
+        stream->work.push_back(std::move(work));
+        stream->num_asked++;
+        // As early as it may be, at times.
+        if (!stream->computes && card().is_hasty) return do_up_to(*stream, stream->num_asked);
+    }
+    return SUCCESS;
+}
+
+}  // namespace driver
+
 extern "C" {
 
 int cuInit(unsigned) { return SUCCESS; }
@@ -201,10 +196,17 @@ int cuDevicePrimaryCtxRetain(void** context, int) {
     return SUCCESS;
 }
 
-int cuDevicePrimaryCtxRelease_v2(int) {
+int cuDevicePrimaryCtxGetState(int, unsigned* flags, int* is_active) {
+    const std::lock_guard guard(card().lock);
+    *flags = 0, *is_active = card().num_users > 0;
+    return SUCCESS;
+}
+
+int cuDevicePrimaryCtxReset_v2(int) {
     const std::lock_guard guard(card().lock);
     Card& c = card();
-    if (--c.num_users > 0) return SUCCESS;
+    c.num_users = 0;
+    c.is_held = false;
     // With it goes what it had.
     for (const auto& [address, len] : c.allocations) shim_free(host(address));
     c.allocations.clear();
@@ -213,6 +215,11 @@ int cuDevicePrimaryCtxRelease_v2(int) {
     c.used = 0;
     c.failure = SUCCESS;
     return SUCCESS;
+}
+
+int cuDevicePrimaryCtxRelease_v2(int device) {
+    const std::lock_guard guard(card().lock);
+    return --card().num_users > 0 ? SUCCESS : cuDevicePrimaryCtxReset_v2(device);
 }
 
 int cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }

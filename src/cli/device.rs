@@ -5,11 +5,13 @@ use anyhow::Context as _;
 use super::memory_plan::Memory;
 use super::system;
 use crate::backend::Device;
-use crate::backend::cuda::{Cuda, cards};
+use crate::backend::cuda::{Blas, Cuda, cards};
 use crate::config::{ByteSize, Config, DeviceChoice};
 use crate::engine::ExecutorError;
+use crate::model::quantise::Mix;
 use crate::model::{
-    Limits, MAX_RECORDED, ModelConfig, Runner, card_obstacle, warm_up, warm_up_recorded,
+    Limits, MAX_RECORDED, ModelConfig, Runner, TensorShape, TensorSource, card_obstacle, warm_up,
+    warm_up_smallest,
 };
 
 /// Opens what was asked for. Gives why it is that, too.
@@ -63,6 +65,35 @@ fn first_card(config: &Config, obstacle: Option<String>, weights: u64) -> (Devic
         }
     }
     on_cpu(reason)
+}
+
+/// cuBLAS for the device, where the settings leave products to it. Opened before memory is measured, of which it takes some.
+pub(super) fn blas(
+    config: &Config,
+    device: &Device,
+    tensors: &dyn TensorSource,
+    mix: Option<Mix>,
+) -> anyhow::Result<Option<Blas>> {
+    if config.batch_invariant {
+        return Ok(None);
+    }
+    let Device::Cuda(cuda) = device else {
+        anyhow::bail!("batch_invariant: off is for cards, and the CPU computes: leave it away");
+    };
+    let blas = Blas::new(cuda).context("batch_invariant")?;
+    // What stays in our tiles: embeddings and experts, as GGUF files and folders name them.
+    let ours = ["token_embd", "embed_tokens", "_exps", "experts"];
+    let is_multiplied = |shape: TensorShape<'_>| {
+        let quantised = mix.and_then(|mix| mix.type_of(shape.name, &shape.dims));
+        let is_ours = ours.iter().any(|part| shape.name.contains(part));
+        shape.dims.len() == 2 && shape.encoding.is_float() && quantised.is_none() && !is_ours
+    };
+    if !tensors.shapes().flatten().any(is_multiplied) {
+        anyhow::bail!(
+            "batch_invariant: off is for matrices of floats, and all of the model's are quantised: leave it away"
+        );
+    }
+    Ok(Some(blas))
 }
 
 /// What a device has for a model whose weights take `weights` bytes, and are not there yet.
@@ -126,8 +157,9 @@ pub(super) fn measured_kv_cache(
     };
     let mut runner = runner(&small).context("the largest step does not fit the card")?;
     warm_up(&mut runner, &small).context("the largest step")?;
+    warm_up_smallest(&mut runner).context("the smallest step")?;
     let left = room(device, config)?.unwrap_or(0);
-    warm_up_recorded(&mut runner).context("a recorded step")?;
+    warm_up_smallest(&mut runner).context("a recorded step")?;
     let of_recorded = left.saturating_sub(room(device, config)?.unwrap_or(0));
     let room = left + (small.num_blocks * block_bytes) as u64;
     // For what grows with requests: block tables, histories of penalties, masks; for what the driver rounds up; and for recordings.

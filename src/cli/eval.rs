@@ -75,6 +75,7 @@ impl EvalCommand {
                 false => Activations::Int8,
             },
             mix: self.quantize.map(|to| opened.mix(to)),
+            blas: None,
             progress: Some(show_layers),
         };
         let decoder = opened.decoder(options, self.window, kv_dtype, &cpu)?;

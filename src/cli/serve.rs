@@ -22,6 +22,7 @@ use super::system;
 use super::{adapters, card_watch, device};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
+use crate::backend::cuda::Blas;
 use crate::config::{ByteSize, Config, RawConfig};
 use crate::engine::{EngineConfig, EngineHandle, ExecutorError, ExecutorFactory};
 use crate::hub::{Hub, HubConfig, ModelSource, Task, TextProgress};
@@ -95,6 +96,7 @@ impl ServeCommand {
         let on_card = weight_bytes(tensors, mix, true);
         let (device, why) = device::open(&config, &model_config, on_card)?;
         log_line(&format!("computing on {why}"));
+        let blas = device::blas(&config, &device, tensors, mix)?;
         let weights = match device {
             Device::Cpu => weight_bytes(tensors, mix, false),
             Device::Cuda(_) => on_card,
@@ -118,6 +120,7 @@ impl ServeCommand {
                     model_config,
                     mix,
                     device,
+                    blas,
                     plan,
                 };
                 runtime.block_on(loaded.serve(listener))
@@ -147,6 +150,8 @@ struct Loaded {
     /// What weights are quantised to.
     mix: Option<Mix>,
     device: Device,
+    /// What multiplies matrices of floats there, where our kernels do not.
+    blas: Option<Blas>,
     /// As long as the weights are not there.
     plan: MemoryPlan,
 }
@@ -204,7 +209,7 @@ impl Loaded {
         greet(&listener, &model, !self.config.api_keys.is_empty())?;
         let _card_watch = card_watch::start(&self.device, &telemetry)?;
         // On a card both are kept where it is opened anew, with nobody else to hold them.
-        drop((self.checkpoint, self.device));
+        drop((self.checkpoint, self.device, self.blas));
         let state = AppState {
             model: Arc::new(model),
             embeddings,
@@ -271,7 +276,13 @@ impl Loaded {
         }
         let started = Instant::now();
         let (files, model) = (&self.checkpoint, &self.model_config);
-        let weights = ServedWeights::load(files, model, self.mix, &self.device, cpu)?;
+        let weights = ServedWeights::load(
+            files,
+            model,
+            (self.mix, self.blas.clone()),
+            &self.device,
+            cpu,
+        )?;
         let weights = Arc::new(weights);
         let elapsed = started.elapsed();
         // Before what is left for the cache is measured.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 
 use super::opened;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::{Cuda, CudaError};
+use crate::backend::cuda::{Blas, Cuda};
 use crate::engine::{ExecutorError, ExecutorFactory};
 use crate::model::quantise::Mix;
 use crate::model::{
@@ -32,29 +32,33 @@ struct OnCard {
     ordinal: usize,
     checkpoint: Arc<Checkpoint>,
     mix: Option<Mix>,
+    /// Whether cuBLAS multiplies matrices of floats.
+    has_blas: bool,
     /// Those that somebody holds; they leave the card and come back with the weights.
     adapters: Mutex<Vec<Weak<LoraWeights>>>,
 }
 
 impl ServedWeights {
-    /// Loads them; matrices of floats are quantised as `mix` says.
+    /// Loads them; matrices of floats are quantised as `mix` says, or else multiplied by `blas`.
     ///
     /// # Errors
     /// If a tensor is missing or does not fit, or a card has no room.
     pub fn load(
         checkpoint: &Arc<Checkpoint>,
         config: &ModelConfig,
-        mix: Option<Mix>,
+        (mix, blas): (Option<Mix>, Option<Blas>),
         device: &Device,
         cpu: Cpu,
     ) -> anyhow::Result<Self> {
-        let weights = load(checkpoint, config, mix, device.clone(), &cpu)?;
+        let has_blas = blas.is_some();
+        let weights = load(checkpoint, config, (mix, blas), device.clone(), &cpu)?;
         let card = match device {
             Device::Cpu => None,
             Device::Cuda(cuda) => Some(OnCard {
                 ordinal: cuda.card().ordinal,
                 checkpoint: Arc::clone(checkpoint),
                 mix,
+                has_blas,
                 adapters: Mutex::default(),
             }),
         };
@@ -154,11 +158,11 @@ impl OnCard {
         let adapters = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
         let adapters: Vec<_> = adapters.iter().filter_map(Weak::upgrade).collect();
         adapters.iter().for_each(|adapter| adapter.leave_card());
-        let cuda = self
-            .open_anew()
-            .context("the card cannot be opened again")?;
+        let cuda = Cuda::reopen(self.ordinal).context("the card cannot be opened again")?;
+        let blas = self.has_blas.then(|| Blas::new(&cuda)).transpose();
+        let blas = blas.context("cuBLAS cannot be used again")?;
         let (name, device) = (format!("{cuda:?}"), Device::Cuda(cuda));
-        let weights = load(&self.checkpoint, config, self.mix, device, cpu)?;
+        let weights = load(&self.checkpoint, config, (self.mix, blas), device, cpu)?;
         for adapter in &adapters {
             adapter.enter_card(&weights)?;
         }
@@ -167,19 +171,6 @@ impl OnCard {
             started.elapsed()
         ));
         Ok(weights)
-    }
-
-    /// Opens the card once the last that it held is given back, which somebody who lets an adapter go may still be about to do: until then
-    /// this is the context that has failed.
-    fn open_anew(&self) -> Result<Cuda, CudaError> {
-        const TRIES: usize = 20;
-        for _ in 1..TRIES {
-            if let Ok(cuda) = Cuda::open(self.ordinal) {
-                return Ok(cuda);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Cuda::open(self.ordinal)
     }
 }
 
@@ -190,7 +181,7 @@ fn gone() -> String {
 fn load(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
-    mix: Option<Mix>,
+    (mix, blas): (Option<Mix>, Option<Blas>),
     device: Device,
     cpu: &Cpu,
 ) -> anyhow::Result<Weights> {
@@ -198,6 +189,7 @@ fn load(
         device,
         activations: Activations::Int8,
         mix,
+        blas,
         progress: Some(opened::show_layers),
     };
     let weights = Weights::load(checkpoint.tensors(), config, options, cpu)?;

@@ -1,6 +1,7 @@
 //! Settings: what was typed ([`RawConfig`]: flags, `FLAMBEAU_…` variables, a TOML file) and what it means ([`Config`]:
 //! checked once, every default filled in).
 
+mod batch_invariant;
 mod device;
 mod embeddings;
 mod named_key;

@@ -64,6 +64,10 @@ pub struct RawConfig {
     /// Where to compute: auto (the first card that can, else the CPU), cpu, or cuda:N [default: auto]
     #[arg(long, env = "FLAMBEAU_DEVICE")]
     pub device: Option<String>,
+    /// Whether a request gets the same answer whoever shares the batch. off: on a card, cuBLAS multiplies matrices of 16-bit floats, and
+    /// its last bits depend on how many rows share a step. auto is on until both are measured [default: auto]
+    #[arg(long, env = "FLAMBEAU_BATCH_INVARIANT", value_name = "auto|on|off")]
+    pub batch_invariant: Option<String>,
     /// Threads that compute [default: all cores this process may use; from 8 on, all but one, which is left to HTTP]
     #[arg(long, env = "FLAMBEAU_THREADS")]
     pub threads: Option<usize>,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::batch_invariant::batch_invariant;
 use super::step_limits::StepLimits;
 use super::threads::{available_cores, default_threads};
 use super::{ByteSize, ConfigError, DeviceChoice, Embeddings, NamedKey, Quantize, RawConfig};
@@ -28,6 +29,8 @@ pub struct Config {
     pub threads: usize,
     /// Where to compute.
     pub device: DeviceChoice,
+    /// Whether a row's bits are the same whoever shares the batch; else, on a card, cuBLAS multiplies what it can.
+    pub batch_invariant: bool,
     /// Part of a card's memory to use.
     pub gpu_memory_utilization: f64,
     /// How large steps are on the CPU.
@@ -91,6 +94,7 @@ impl RawConfig {
     pub fn resolve(self) -> Result<Config, ConfigError> {
         // On the CPU longer steps compute no faster, and everybody's first token waits for the step's end.
         let (on_cpu, on_card) = (self.step_limits(64, 256)?, self.step_limits(256, 2048)?);
+        let device = DeviceChoice::named(self.device.as_deref().unwrap_or("auto"))?;
         let config = Config {
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
             served_model_name: self.served_model_name,
@@ -133,7 +137,8 @@ impl RawConfig {
                 1 << 20,
             )?,
             block_size: within("block_size", self.block_size.unwrap_or(16), 16, 4096)?,
-            device: DeviceChoice::named(self.device.as_deref().unwrap_or("auto"))?,
+            device,
+            batch_invariant: batch_invariant(self.batch_invariant.as_deref(), device)?,
             gpu_memory_utilization: part(
                 "gpu_memory_utilization",
                 self.gpu_memory_utilization.unwrap_or(0.9),

@@ -54,5 +54,5 @@ pub use runner::Runner;
 pub use safetensors::SafetensorsFolder;
 pub use source::{Tensor, TensorShape, TensorSource};
 
-pub use warm_up::{warm_up, warm_up_recorded};
+pub use warm_up::{warm_up, warm_up_smallest};
 pub use weights::{Activations, LoadOptions, Weights};

@@ -51,11 +51,12 @@ pub fn warm_up(runner: &mut Runner, limits: &Limits) -> Result<(), ExecutorError
     runner.step(&plan).map(|_| ())
 }
 
-/// Computes the smallest step that is recorded until it is replayed, so that what a recording takes can be measured.
+/// Computes the smallest step that is recorded: launched the first time, which brings whatever its kernels take, recorded and replayed the
+/// second.
 ///
 /// # Errors
 /// If the executor fails.
-pub fn warm_up_recorded(runner: &mut Runner) -> Result<(), ExecutorError> {
+pub fn warm_up_smallest(runner: &mut Runner) -> Result<(), ExecutorError> {
     let sample = SampleRow {
         row_idx: 0,
         sampling: Arc::new(SamplingParams::greedy()),
@@ -79,5 +80,5 @@ pub fn warm_up_recorded(runner: &mut Runner) -> Result<(), ExecutorError> {
         samples: vec![sample],
         ..StepPlan::default()
     };
-    (0..2).try_for_each(|_| runner.step(&plan).map(|_| ()))
+    runner.step(&plan).map(|_| ())
 }

@@ -45,7 +45,8 @@ pub fn embedding<'a>(
 /// On a card: `kernels/embedding.cu`.
 fn cuda_fwd(out: &CudaTensor, ids: &Numbers<'_>, table: &PackedWeight, scale: f32) -> Result<()> {
     out.expect_f32("embedding: out")?;
-    let card = table.on_card("embedding: table")?;
+    let what = "embedding: table";
+    let card = table.on_card(what)?.tiles(what)?;
     let width = table.in_features();
     if !width.is_multiple_of(8) {
         bail!("embedding: on a card rows must have a multiple of 8 columns, not {width}");

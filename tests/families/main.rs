@@ -8,6 +8,8 @@ mod batches;
 mod blocks;
 mod broken_folders;
 mod broken_packs;
+#[cfg(feature = "kernel-shim")]
+mod by_blas;
 #[path = "../counting_alloc/mod.rs"]
 mod counting_alloc;
 mod errors;

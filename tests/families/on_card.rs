@@ -30,7 +30,7 @@ use super::transformers::folder;
 const NUM_HOST_BLOCKS: usize = 24;
 
 /// A Llama whose heads cards compute.
-fn spec() -> Spec {
+pub fn spec() -> Spec {
     Spec {
         head_dim: Some(64),
         hidden: 128,
@@ -49,12 +49,20 @@ fn decoder_and_weights(
     kv_dtype: KvDtype,
     device: Device,
 ) -> (Decoder, ModelConfig, Arc<Weights>) {
-    let (file, cpu) = (open(model), Cpu::new(2).unwrap());
-    let config = ModelConfig::from_gguf(file.metadata()).unwrap();
     let options = LoadOptions {
         device,
         ..activations.into()
     };
+    loaded(model, options, kv_dtype)
+}
+
+pub fn loaded(
+    model: &Model,
+    options: LoadOptions,
+    kv_dtype: KvDtype,
+) -> (Decoder, ModelConfig, Arc<Weights>) {
+    let (file, cpu) = (open(model), Cpu::new(2).unwrap());
+    let config = ModelConfig::from_gguf(file.metadata()).unwrap();
     let weights = Weights::load(&file, &config, options, &cpu).unwrap();
     let limits = Limits {
         kv_dtype,
@@ -67,22 +75,22 @@ fn decoder_and_weights(
     (decoder, config, weights)
 }
 
-fn on_card(model: &Model, kv_dtype: KvDtype) -> Decoder {
+pub fn on_card(model: &Model, kv_dtype: KvDtype) -> Decoder {
     decoder(model, Activations::Int8, kv_dtype, shim_device())
 }
 
 /// With floats, and weights as they are.
-fn on_cpu(model: &Model, kv_dtype: KvDtype) -> Decoder {
+pub fn on_cpu(model: &Model, kv_dtype: KvDtype) -> Decoder {
     decoder(model, Activations::Float, kv_dtype, Device::Cpu)
 }
 
-fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
+pub fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
     let bits = |row: &Vec<f32>| row.iter().map(|x| x.to_bits()).collect();
     rows.iter().map(bits).collect()
 }
 
 /// The root of the mean square difference, relative to the logits'.
-fn difference(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
+pub fn difference(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
     let squares = |f: &dyn Fn(f32, f32) -> f32| -> f64 {
         let pairs = got.iter().flatten().zip(want.iter().flatten());
         pairs.map(|(a, b)| f64::from(f(*a, *b)).powi(2)).sum()
@@ -321,7 +329,7 @@ fn card_computes_adapters_as_the_cpu_does_and_the_same_alone_and_beside_others()
 }
 
 /// A folder of the fixtures with heads of 64 and other values.
-fn with_wider_heads(name: &str) -> tempfile::TempDir {
+pub fn with_wider_heads(name: &str) -> tempfile::TempDir {
     const HEAD_DIM: usize = 64;
     let wider = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(folder(name).join("config.json")).unwrap();
@@ -335,7 +343,10 @@ fn with_wider_heads(name: &str) -> tempfile::TempDir {
     let bytes = fs::read(folder(name).join("model.safetensors")).unwrap();
     let source = SafeTensors::deserialize(&bytes).unwrap();
     let mut rng = Rng(8);
-    let tensors = source.tensors().into_iter().map(|(key, view)| {
+    let mut named = source.tensors();
+    // They come in another order each time.
+    named.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let tensors = named.into_iter().map(|(key, view)| {
         let mut dims = view.shape().to_vec();
         // Which of its sizes is one of heads, if one is.
         let of_heads = ["q_proj", "k_proj", "v_proj", "q_norm", "k_norm"];
@@ -414,16 +425,16 @@ fn card_routes_rows_to_experts_as_the_cpu_does_and_the_same_alone_and_in_company
 
 /// What happened beside answers.
 #[derive(Default)]
-struct Events {
-    num_preemptions: u64,
+pub struct Events {
+    pub num_preemptions: u64,
     /// Blocks that came back from the host.
-    num_loads: u64,
+    pub num_loads: u64,
     /// Rows that were launched before their tokens were known.
-    num_ahead: usize,
+    pub num_ahead: usize,
 }
 
 /// What each request is answered, all of them begun at once, a step after the other or a step ahead.
-fn answers(
+pub fn answers(
     decoder: Decoder,
     requests: Vec<GenerateRequest>,
     config: SchedulerConfig,
@@ -472,7 +483,7 @@ fn answers(
 }
 
 /// Prompts with a common beginning, drawn in every way.
-fn requests(model: &Model) -> Vec<GenerateRequest> {
+pub fn requests(model: &Model) -> Vec<GenerateRequest> {
     let beginning = prompt(model, 40, 9);
     let request = |i: usize| {
         let mut prompt_tokens = beginning[..20 + i % 3 * 10].to_vec();

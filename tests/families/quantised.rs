@@ -78,10 +78,8 @@ fn a_model_quantised_as_it_is_loaded_gives_the_bits_of_its_quantised_file() {
         let written = GgufFile::open(&path).unwrap();
         let from_file = run::alone(&decoder(&written, Activations::Int8), &tokens);
         let options = LoadOptions {
-            device: flambeau::backend::Device::Cpu,
-            activations: Activations::Int8,
             mix: Some(mix(target)),
-            progress: None,
+            ..Activations::Int8.into()
         };
         let as_loaded = run::alone(&decoder(&file, options), &tokens);
         assert!(bits(&from_file) == bits(&as_loaded), "{target:?}, {hidden}");
@@ -242,10 +240,8 @@ fn a_folder_becomes_a_gguf_file_of_the_same_model() {
             checkpoint.tensors(),
             &config,
             LoadOptions {
-                device: flambeau::backend::Device::Cpu,
-                activations: Activations::Int8,
                 mix: Some(job.mix),
-                progress: None,
+                ..Activations::Int8.into()
             },
             &cpu,
         );

@@ -4,6 +4,7 @@
 //! memory with what is not a number; so a kernel that passes reads and writes nothing but its own, whatever the order.
 
 mod attention;
+mod blas;
 mod cache;
 mod driver;
 mod embedding;

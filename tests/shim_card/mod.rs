@@ -1,17 +1,20 @@
-//! A card that is the shim's: its driver in the place of NVIDIA's.
+//! A card that is the shim's: its driver, and what it has of cuBLAS, in the place of NVIDIA's.
 #![allow(unsafe_code)]
 #![allow(dead_code)] // Each test binary uses its own part.
 
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flambeau::backend::Device;
-use flambeau::backend::cuda::Cuda;
+use flambeau::backend::cuda::{Blas, Cuda};
 
 /// The shim, loaded by its name as the driver, so that whoever looks for the driver finds it.
 fn library() -> *mut libc::c_void {
     let built = PathBuf::from(env!("FLAMBEAU_KERNEL_SHIM"));
-    let path = std::env::var_os("FLAMBEAU_KERNEL_SHIM").map_or(built, PathBuf::from);
+    load(&std::env::var_os("FLAMBEAU_KERNEL_SHIM").map_or(built, PathBuf::from))
+}
+
+fn load(path: &Path) -> *mut libc::c_void {
     let name = CString::new(path.to_str().expect("a path in UTF-8")).expect("names have no zeros");
     // SAFETY: the library's initialisers only fill tables of its own.
     let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
@@ -23,6 +26,13 @@ fn library() -> *mut libc::c_void {
 pub fn shim_card() -> Cuda {
     library();
     Cuda::open(0).expect("the shim has a card")
+}
+
+/// The same for cuBLAS, which is nowhere before this is called.
+pub fn shim_blas(cuda: &Cuda) -> Blas {
+    let driver = PathBuf::from(env!("FLAMBEAU_KERNEL_SHIM"));
+    load(&driver.with_file_name("driver").join("libcublas.so"));
+    Blas::new(cuda).expect("the shim has cuBLAS")
 }
 
 /// It, for tensors.

@@ -3,11 +3,15 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::{Card, CardReading, CudaError};
+use super::{Card, CardReading, CudaError, Gemm};
 
 /// A card: there is none.
 #[derive(Clone, Debug)]
 pub struct Cuda(Infallible);
+
+/// cuBLAS for a card: there is none.
+#[derive(Clone, Debug)]
+pub struct Blas(Infallible);
 
 /// A part of a card's memory: there is none.
 #[derive(Clone, Debug)]
@@ -50,6 +54,9 @@ impl Cuda {
     pub fn open(_: usize) -> Result<Self, CudaError> {
         Err(CudaError::NotBuilt)
     }
+    pub fn reopen(_: usize) -> Result<Self, CudaError> {
+        Err(CudaError::NotBuilt)
+    }
     pub fn card(&self) -> &Card {
         match self.0 {}
     }
@@ -75,6 +82,19 @@ impl Cuda {
         match self.0 {}
     }
     pub fn kernel(&self, _: &str, _: impl Into<String>, _: [usize; 3], _: usize) -> Launch {
+        match self.0 {}
+    }
+}
+
+#[allow(missing_docs)] // They are those of the real types.
+impl Blas {
+    pub fn new(cuda: &Cuda) -> Result<Self, CudaError> {
+        match cuda.0 {}
+    }
+    pub fn cuda(&self) -> &Cuda {
+        match self.0 {}
+    }
+    pub fn gemm(&self, _: &Gemm<'_>) -> Result<(), CudaError> {
         match self.0 {}
     }
 }

@@ -3,8 +3,9 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{DriverError, result, sys};
@@ -39,9 +40,16 @@ unsafe impl Sync for Context {}
 /// Contexts opened so far. One that is opened after another was given up may have its handle, so they are told apart by this.
 static NUM_OPENED: AtomicU64 = AtomicU64::new(0);
 
+/// The cards of the contexts that are not given up yet, one by one.
+static LIVE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
 thread_local! {
     /// The number of the context that the driver takes this thread's calls to be for.
     static CURRENT: Cell<u64> = const { Cell::new(0) };
+}
+
+fn live() -> MutexGuard<'static, Vec<usize>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All cards of this machine, in the driver's order.
@@ -104,6 +112,7 @@ impl Cuda {
         let context = said("cuDevicePrimaryCtxRetain", unsafe {
             result::primary_ctx::retain(device)
         })?;
+        live().push(ordinal);
         // From here on it is released whatever fails.
         let mut opened = Context {
             card,
@@ -122,6 +131,38 @@ impl Cuda {
         opened.uploads = said("cuStreamCreate", result::stream::create(kind))?;
         opened.kernels = Kernels::load(&opened.card)?;
         Ok(Self(Arc::new(opened)))
+    }
+
+    /// Opens a card that has failed, with a new context: waits for a while until nobody holds the old one. Libraries that were used with it
+    /// may hold it as long as the process lives (the runtime below cuBLAS does): it is taken from them.
+    ///
+    /// # Errors
+    /// As [`Cuda::open`]; the driver may want a new process.
+    pub fn reopen(ordinal: usize) -> Result<Self, CudaError> {
+        const TRIES: usize = 20;
+        let is_held = || live().contains(&ordinal);
+        for _ in 0..TRIES {
+            if !is_held() {
+                break;
+            }
+            // Whoever lets the last memory go is about to.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if !is_held() {
+            let (device, _) = card(ordinal)?;
+            let (mut flags, mut is_active) = (0, 0);
+            // SAFETY: the device is the driver's, the numbers are ours.
+            let state = unsafe {
+                sys::cuDevicePrimaryCtxGetState(device, &raw mut flags, &raw mut is_active).result()
+            };
+            said("cuDevicePrimaryCtxGetState", state)?;
+            if is_active != 0 {
+                // SAFETY: none of ours is left, so that nothing will be given back to what comes in its place.
+                let reset = unsafe { sys::cuDevicePrimaryCtxReset_v2(device).result() };
+                said("cuDevicePrimaryCtxReset", reset)?;
+            }
+        }
+        Self::open(ordinal)
     }
 
     /// What card it is.
@@ -215,6 +256,10 @@ impl Drop for Context {
         self.kernels.unload();
         // SAFETY: retained once, by `open`.
         let _ = unsafe { result::primary_ctx::release(self.device) };
+        let mut live = live();
+        if let Some(i) = live.iter().position(|&card| card == self.card.ordinal) {
+            live.swap_remove(i);
+        }
     }
 }
 

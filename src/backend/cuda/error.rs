@@ -11,6 +11,11 @@ pub enum CudaError {
         "there is no NVIDIA driver: libcuda.so.1 cannot be loaded; install one, or use --device cpu"
     )]
     NoDriver,
+    /// The library of cuBLAS is nowhere to be found.
+    #[error(
+        "there is no cuBLAS: libcublas.so cannot be loaded; install the libraries of CUDA or say in LD_LIBRARY_PATH where they are, or use --batch-invariant on"
+    )]
+    NoBlas,
     /// There are fewer cards.
     #[error("there is no cuda:{ordinal}: the driver knows {num_cards} cards")]
     NoCard {
@@ -48,14 +53,14 @@ pub enum CudaError {
     /// The management library is not there, or fails.
     #[error("NVML: {0}")]
     Management(String),
-    /// Any other answer of the driver.
+    /// Any other answer of the driver, or of cuBLAS.
     #[error("CUDA: {doing}: {name} ({text})")]
     Driver {
-        /// The function of the driver, or the kernel that was launched.
+        /// The function that was called, or the kernel that was launched.
         doing: String,
         /// The error's name.
         name: String,
-        /// What the driver says of it.
+        /// What is said of it.
         text: String,
     },
 }

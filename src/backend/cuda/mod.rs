@@ -1,5 +1,5 @@
 //! NVIDIA GPUs of compute capability 8.0 and later, by the driver alone: its library is looked for when a card is asked for, so that
-//! one binary runs with and without one.
+//! one binary runs with and without one. That of cuBLAS is, too, when [`Blas`] is asked for.
 //!
 //! [`Cuda`] is a card with one stream, on which everything but uploads happens in the order in which it was asked for. Kernels are those of
 //! `kernels/`, one image a file. [`Management`] is what a card says of itself, by a library beside the driver's. Without the features `cuda`
@@ -8,8 +8,11 @@
 #[cfg(feature = "cuda-driver")]
 mod beside;
 #[cfg(feature = "cuda-driver")]
+mod blas;
+#[cfg(feature = "cuda-driver")]
 mod context;
 mod error;
+mod gemm;
 #[cfg(feature = "cuda-driver")]
 mod graph;
 #[cfg(feature = "cuda-driver")]
@@ -28,13 +31,16 @@ mod absent;
 
 #[cfg(not(feature = "cuda-driver"))]
 pub use absent::{
-    Beside, Cuda, Graph, Launch, Management, Readback, Shelf, Slice, Staging, Xids, cards,
+    Beside, Blas, Cuda, Graph, Launch, Management, Readback, Shelf, Slice, Staging, Xids, cards,
 };
 #[cfg(feature = "cuda-driver")]
 pub use beside::Beside;
 #[cfg(feature = "cuda-driver")]
+pub use blas::Blas;
+#[cfg(feature = "cuda-driver")]
 pub use context::{Cuda, cards};
 pub use error::CudaError;
+pub use gemm::{FloatType, Gemm};
 #[cfg(feature = "cuda-driver")]
 pub use graph::Graph;
 #[cfg(feature = "cuda-driver")]

@@ -81,7 +81,8 @@ impl Layer {
                 let data = random_weights(format, (n, WIDTH), random, cpu);
                 let bias = has_bias.then(|| Vector::new(uniform(random, n), &device));
                 weights.push(PackedWeight::new(format, n, WIDTH, &data, cpu)?);
-                let weight = PackedWeight::on_card_of(format, n, WIDTH, &data, half, (cpu, cuda))?;
+                let weight =
+                    PackedWeight::on_card_of(format, n, WIDTH, &data, half, (cpu, cuda), None)?;
                 on_card.push((weight, bias.transpose()?));
             }
             let stack = ExpertStack::new(&on_card, &device)?;

@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use super::bench::rng::Rng;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::{Cuda, Slice};
+use crate::backend::cuda::{Blas, Cuda, Slice};
 use crate::config::{available_cores, default_threads};
 use crate::ops::{DType, Tensor};
 use report::Report;
@@ -36,7 +36,12 @@ pub(super) fn run(ordinal: usize, measures: bool, json: Option<&Path>) -> anyhow
     let cuda = Cuda::open(ordinal).context("--gpu")?;
     let cpu = Cpu::new(default_threads(available_cores()))?;
     let mut report = Report::new(&cuda);
+    let blas = Blas::new(&cuda).inspect_err(|error| println!("cuBLAS: passed over: {error}"));
+    let blas = blas.ok();
     products::check(&mut report, &cuda, &cpu).context("products")?;
+    if let Some(blas) = &blas {
+        products::check_blas(&mut report, blas, &cpu).context("cuBLAS")?;
+    }
     additions::check(&mut report, &cuda, &cpu).context("additions")?;
     experts::check(&mut report, &cuda, &cpu).context("experts")?;
     small::check(&mut report, &cuda, &cpu).context("norms and activations")?;
@@ -46,8 +51,8 @@ pub(super) fn run(ordinal: usize, measures: bool, json: Option<&Path>) -> anyhow
     draws::check(&mut report, &cuda, &cpu).context("draws")?;
     models::check(&mut report, &cuda, &cpu).context("models")?;
     if measures {
-        rates::measure(&mut report, &cuda, &cpu).context("rates")?;
-        serving::measure(&mut report, &cuda, &cpu).context("serving")?;
+        rates::measure(&mut report, &cuda, blas.as_ref(), &cpu).context("rates")?;
+        serving::measure(&mut report, &cuda, blas.as_ref(), &cpu).context("serving")?;
     }
     report.seconds = start.elapsed().as_secs_f64();
     if let Some(path) = json {

@@ -1,4 +1,4 @@
-//! How fast kernels are, beside what a copy moves on the same card.
+//! How fast kernels are, beside what a copy moves on the same card, and what cuBLAS computes there.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::report::{Rate, Report};
 use super::weights::random_weights;
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::Cuda;
+use crate::backend::cuda::{Blas, Cuda};
 use crate::ops::{
     AttentionBatch, AttentionParams, BatchCutter, DType, KvCache, KvDtype, LinearPart,
     NumberBuffer, PackedWeight, Tensor, WeightFormat, matmul, paged_attention,
@@ -18,32 +18,47 @@ use crate::ops::{
 /// The fastest of so many runs counts.
 const RUNS: usize = 5;
 
-pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
+/// Rows from which on a product's time is that of its arithmetic.
+const MANY_ROWS: usize = 512;
+
+pub(super) fn measure(
+    report: &mut Report,
+    cuda: &Cuda,
+    blas: Option<&Blas>,
+    cpu: &Cpu,
+) -> Result<()> {
     let seconds = {
         let (from, to) = (cuda.alloc_zeroed(1 << 30)?, cuda.alloc_zeroed(1 << 30)?);
         seconds_of(cuda, 4, || Ok(to.copy_from(&from)?))?
     };
     let copied = 2.0 * f64::from(1 << 30);
     let copy_rate = copied / seconds;
-    let mut note = |what: String, seconds: f64, bytes: f64, operations: f64| {
-        report.rate(Rate {
-            what,
-            microseconds: seconds * 1e6,
-            gb_per_second: bytes / seconds / 1e9,
-            part_of_copy: bytes / seconds / copy_rate,
-            tflops: operations / seconds / 1e12,
-        });
-    };
-    note("copy of 1 GiB".into(), seconds, copied, 0.0);
+    // Of cuBLAS: operations a second.
+    let mut most: Option<f64> = None;
+    let mut note =
+        |what: String, seconds: f64, bytes: f64, operations: f64, ceiling: Option<f64>| {
+            report.rate(Rate {
+                what,
+                microseconds: seconds * 1e6,
+                gb_per_second: bytes / seconds / 1e9,
+                part_of_copy: bytes / seconds / copy_rate,
+                tflops: operations / seconds / 1e12,
+                part_of_blas: ceiling.map(|most| operations / seconds / most),
+            });
+        };
+    note("copy of 1 GiB".into(), seconds, copied, 0.0, None);
 
     let (n, k) = (14_336, 4096);
     let mut random = Rng::keyed(2, 0);
     // Large matrices are made of small ones, over and over.
-    for format in [WeightFormat::BF16, WeightFormat::Fp8, WeightFormat::Q4K] {
+    let by_blas = blas.map(|blas| (WeightFormat::BF16, Some(blas)));
+    let formats = [WeightFormat::BF16, WeightFormat::Fp8, WeightFormat::Q4K];
+    let formats = formats.map(|format| (format, None));
+    for (format, blas) in by_blas.into_iter().chain(formats) {
         let strip = random_weights(format, (64, k), &mut random, cpu);
         let data = strip.repeat(n / 64);
-        let weight = PackedWeight::on_card_of(format, n, k, &data, DType::BF16, (cpu, cuda))?;
-        for num_rows in [1, 8, 32, 64, 256, 2048] {
+        let weight = PackedWeight::on_card_of(format, n, k, &data, DType::BF16, (cpu, cuda), blas)?;
+        for num_rows in [1, 8, 32, 64, 256, MANY_ROWS, 2048] {
             let device = Device::Cuda(cuda.clone());
             let x = Tensor::zeros((num_rows, k), DType::BF16, &device)?;
             let out = Tensor::zeros((num_rows, n), DType::BF16, &device)?;
@@ -54,8 +69,17 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
             let seconds = seconds_of(cuda, 50, || Ok(matmul(&out, &x, &[part], cpu)?))?;
             let bytes = weight.num_bytes() as f64 + (2 * num_rows * (n + k)) as f64;
             let operations = 2.0 * (num_rows * n) as f64 * k as f64;
-            let what = format!("linear {format:?} [{n}, {k}], {num_rows} rows");
-            note(what, seconds, bytes, operations);
+            let is_many = num_rows >= MANY_ROWS;
+            let (by, ceiling) = match blas {
+                None => ("", most.filter(|_| is_many)),
+                Some(_) => (" by cuBLAS", None),
+            };
+            if blas.is_some() && is_many {
+                let flops = operations / seconds;
+                most = Some(most.map_or(flops, |most| most.max(flops)));
+            }
+            let what = format!("linear {format:?}{by} [{n}, {k}], {num_rows} rows");
+            note(what, seconds, bytes, operations, ceiling);
         }
     }
     for (num_sequences, context) in [(1, 8192), (32, 8192), (256, 1024)] {
@@ -65,7 +89,7 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
         let bytes = num_keys * (2 * kv_heads * head_dim * 2) as f64;
         let operations = num_keys * (4 * heads * head_dim) as f64;
         let what = format!("attention BF16, {num_sequences} decodes of {context} tokens");
-        note(what, seconds, bytes, operations);
+        note(what, seconds, bytes, operations, None);
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub(super) struct Rate {
     pub part_of_copy: f64,
     /// Operations a second.
     pub tflops: f64,
+    /// Of them, of the most that cuBLAS computes on this card, where arithmetic is what takes the time and its library is there.
+    pub part_of_blas: Option<f64>,
 }
 
 /// Streams that are served together.
@@ -96,20 +98,22 @@ impl Report {
     }
 
     pub fn rate(&mut self, rate: Rate) {
+        let part_of_blas = rate.part_of_blas.map(|part| 100.0 * part);
         println!(
-            "{:<58} {:>10.1} µs {:>8.0} GB/s ({:.0}% of a copy) {:>7.1} TFLOP/s",
+            "{:<58} {:>10.1} µs {:>8.0} GB/s ({:.0}% of a copy) {:>7.1} TFLOP/s{}",
             rate.what,
             rate.microseconds,
             rate.gb_per_second,
             100.0 * rate.part_of_copy,
-            rate.tflops
+            rate.tflops,
+            part_of_blas.map_or_else(String::new, |part| format!(" ({part:.0}% of cuBLAS)"))
         );
         self.rates.push(rate);
     }
 
     pub fn serving(&mut self, serving: Serving) {
         println!(
-            "{:<12} {:>4} streams {:>9.0} tokens/s, TTFT {:.1} ms, ITL {:.2} ms (P99 {:.2}), host {:.0}%",
+            "{:<18} {:>4} streams {:>9.0} tokens/s, TTFT {:.1} ms, ITL {:.2} ms (P99 {:.2}), host {:.0}%",
             serving.model,
             serving.num_streams,
             serving.tokens_per_second,

@@ -13,7 +13,7 @@ use super::models::{random_model, shape};
 use super::report::{Report, Serving};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::Cuda;
+use crate::backend::cuda::{Blas, Cuda};
 use crate::config::ByteSize;
 use crate::engine::Executor;
 use crate::kv::BlockPool;
@@ -30,15 +30,24 @@ const OUTPUT: usize = 128;
 const BLOCK_SIZE: usize = 16;
 const MOST_STREAMS: usize = 256;
 
-pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
+/// With `blas`, models of 16 bits also as it multiplies them.
+pub(super) fn measure(
+    report: &mut Report,
+    cuda: &Cuda,
+    blas: Option<&Blas>,
+    cpu: &Cpu,
+) -> Result<()> {
+    let bf16 = Encoding::Ggml(GgmlType::BF16);
+    let by_blas = blas.map(|blas| ("BF16 by cuBLAS", bf16, Some(blas)));
     let small = shape(16, (2048, 8192), (32, 8, 64), 128_256);
     let large = shape(32, (4096, 14_336), (32, 8, 128), 128_256);
     for (size, config) in [("1B", small), ("8B", large)] {
-        for (format, encoding) in [
-            ("BF16", Encoding::Ggml(GgmlType::BF16)),
-            ("FP8", Encoding::Fp8),
-            ("Q4_K", Encoding::Ggml(GgmlType::Q4K)),
-        ] {
+        let formats = [
+            ("BF16", bf16, None),
+            ("FP8", Encoding::Fp8, None),
+            ("Q4_K", Encoding::Ggml(GgmlType::Q4K), None),
+        ];
+        for (format, encoding, blas) in formats.into_iter().chain(by_blas) {
             let name = format!("{size} {format}");
             let model = random_model(&config, encoding, cpu);
             let tokens = MOST_STREAMS * (PROMPT + OUTPUT + BLOCK_SIZE);
@@ -52,6 +61,7 @@ pub(super) fn measure(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()>
             }
             let options = LoadOptions {
                 device: Device::Cuda(cuda.clone()),
+                blas: blas.cloned(),
                 ..Activations::Int8.into()
             };
             let weights = Arc::new(Weights::load(&model, &config, options, cpu)?);

@@ -32,7 +32,7 @@ fn embeddings(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
         };
         let data = random_weights(format, (n, k), &mut random, cpu);
         let half = half_of(format);
-        let table = PackedWeight::on_card_of(format, n, k, &data, half, (cpu, cuda))?;
+        let table = PackedWeight::on_card_of(format, n, k, &data, half, (cpu, cuda), None)?;
         let out = poison((IDS.len(), k), DType::F32, &device)?;
         let mut ids = Numbers::from(&IDS);
         ids.put_on_card(sent(&IDS, cuda)?);

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Blas;
 use crate::model::gguf::shown;
 use crate::model::quantise::encode_tensor;
 use crate::model::source::{Tensor, TensorSource};
@@ -175,7 +176,7 @@ impl<'a> Loader<'a> {
             let tensor = self
                 .file
                 .expert(&name(&format!("{part}.weight")), expert, self.cpu)?;
-            let weight = self.packed(&tensor, rows, cols)?;
+            let weight = self.packed(&tensor, rows, cols, None)?;
             let bias_name = name(&format!("{part}.bias"));
             let bias = match self.file.has_tensor(&bias_name) {
                 false => None,
@@ -244,10 +245,11 @@ impl<'a> Loader<'a> {
         parts: &[(&str, usize)],
         cols: usize,
     ) -> Result<Linear, ModelError> {
+        let blas = self.options.blas.clone();
         let mut projection = |&(stem, rows): &(&str, usize)| {
             Ok(Projection {
                 name: stem.to_owned(),
-                weight: self.matrix(&format!("{stem}.weight"), rows, cols)?,
+                weight: self.matrix(&format!("{stem}.weight"), rows, cols, blas.as_ref())?,
                 bias: self.opt_vector(&format!("{stem}.bias"), rows)?,
             })
         };
@@ -264,17 +266,19 @@ impl<'a> Loader<'a> {
         name: &str,
         rows: usize,
         cols: usize,
+        blas: Option<&Blas>,
     ) -> Result<PackedWeight, ModelError> {
         let tensor = self.file.tensor(name, self.cpu)?;
-        self.packed(&tensor, rows, cols)
+        self.packed(&tensor, rows, cols, blas)
     }
 
-    /// The tensor as a matrix `[rows, cols]`.
+    /// The tensor as a matrix `[rows, cols]`, which `blas` multiplies where it is of floats.
     fn packed(
         &mut self,
         tensor: &Tensor<'_>,
         rows: usize,
         cols: usize,
+        blas: Option<&Blas>,
     ) -> Result<PackedWeight, ModelError> {
         tensor.shape.expect(&[cols, rows])?;
         let encoding = tensor.shape.encoding;
@@ -286,16 +290,18 @@ impl<'a> Loader<'a> {
                 let data = encode_tensor(tensor, ty, None, self.file, self.cpu)?;
                 let format = ty.weight_format();
                 let format = format.expect("a type to quantise to has a format: this is a bug");
-                self.pack(format, (rows, cols), &data)
+                self.pack(format, (rows, cols), &data, blas)
             }
-            (None, Some(format)) if !is_float => self.pack(format, (rows, cols), &tensor.data),
+            (None, Some(format)) if !is_float => {
+                self.pack(format, (rows, cols), &tensor.data, blas)
+            }
             _ => {
                 let values = tensor.dequantised(self.cpu)?;
                 match &self.options.device {
                     Device::Cpu => PackedWeight::from_f32(rows, cols, &values, self.cpu),
                     Device::Cuda(_) => {
                         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-                        self.pack(WeightFormat::F32, (rows, cols), &bytes)
+                        self.pack(WeightFormat::F32, (rows, cols), &bytes, blas)
                     }
                 }
             }
@@ -312,12 +318,13 @@ impl<'a> Loader<'a> {
         format: WeightFormat,
         (rows, cols): (usize, usize),
         data: &[u8],
+        blas: Option<&Blas>,
     ) -> candle_core::Result<PackedWeight> {
         match &self.options.device {
             Device::Cpu => PackedWeight::new(format, rows, cols, data, self.cpu),
             Device::Cuda(cuda) => {
-                let devices = (self.cpu, cuda);
-                PackedWeight::on_card_of(format, rows, cols, data, self.activation, devices)
+                let (half, devices) = (self.activation, (self.cpu, cuda));
+                PackedWeight::on_card_of(format, rows, cols, data, half, devices, blas)
             }
         }
     }

@@ -11,6 +11,7 @@ use super::source::TensorSource;
 use super::{Divisors, ModelConfig, ModelError};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
+use crate::backend::cuda::Blas;
 use crate::ops::{ExpertStack, PackedWeight, Vector, WeightFormat};
 
 /// What activations are multiplied as.
@@ -31,6 +32,8 @@ pub struct LoadOptions {
     pub activations: Activations,
     /// What matrices of floats are quantised to.
     pub mix: Option<Mix>,
+    /// What multiplies matrices of floats on the device, a card, but for experts and the embedding; without it our kernels do.
+    pub blas: Option<Blas>,
     /// Told how many layers are there, of how many.
     pub progress: Option<fn(usize, usize)>,
 }
@@ -41,6 +44,7 @@ impl From<Activations> for LoadOptions {
             device: Device::Cpu,
             activations,
             mix: None,
+            blas: None,
             progress: None,
         }
     }
@@ -173,7 +177,8 @@ impl Weights {
         let mut loader = Loader::new(file, options, config.norm_offset, activation, cpu);
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let weights = Self {
-            embedding: loader.matrix("token_embd.weight", vocab, hidden)?,
+            // Rows are looked up in tiles, also where it is the head as well.
+            embedding: loader.matrix("token_embd.weight", vocab, hidden, None)?,
             layers: (0..config.layers.len())
                 .map(|i| {
                     let layer = loader.layer(i, config);

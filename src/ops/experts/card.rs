@@ -4,7 +4,7 @@ use candle_core::{Result, bail};
 
 use crate::backend::Device;
 use crate::backend::cuda::{Cuda, Slice};
-use crate::ops::linear::{CardWeight, RowTiles, TILE_ROWS};
+use crate::ops::linear::{CardTiles, RowTiles, TILE_ROWS};
 use crate::ops::tensor::CudaTensor;
 use crate::ops::view::{expect_dims, rows_and_columns};
 use crate::ops::{PackedWeight, Slots, Tensor, Vector};
@@ -15,7 +15,7 @@ const MAX_TOP_K: usize = 32;
 
 /// A projection of all experts: weights `[E, N, K]`, biases `[E, N]`.
 pub struct ExpertStack {
-    weight: CardWeight,
+    weight: CardTiles,
     bias: Option<Vector>,
     num_experts: usize,
     out_features: usize,
@@ -23,15 +23,14 @@ pub struct ExpertStack {
 }
 
 impl ExpertStack {
-    /// From the experts' own, which are on the card; biases of all or none.
+    /// From the experts' own, which are in tiles on the card; biases of all or none.
     ///
     /// # Errors
     /// If they are not of one shape and format, or the card has no room.
     pub fn new(parts: &[(PackedWeight, Option<Vector>)], device: &Device) -> Result<Self> {
-        let cards = parts
-            .iter()
-            .map(|(weight, _)| weight.on_card("experts: weight"));
-        let weight = CardWeight::stack(&cards.collect::<Result<Vec<_>>>()?)?;
+        let what = "experts: weight";
+        let tiles = (parts.iter()).map(|(weight, _)| weight.on_card(what)?.tiles(what));
+        let weight = CardTiles::stack(&tiles.collect::<Result<Vec<_>>>()?)?;
         let shape = |weight: &PackedWeight| (weight.out_features(), weight.in_features());
         let (out_features, in_features) = shape(&parts[0].0);
         if parts

@@ -1,43 +1,73 @@
-//! Weights in a card's memory, and products with them: `kernels/linear.cu`.
+//! Weights in a card's memory, and products with them: by `kernels/linear.cu`, or by cuBLAS.
 
 use candle_core::{DType, Result, bail};
 use half::{bf16, f16};
 
+use super::plain::PlainWeight;
 use super::{LinearPart, TileFormat, TiledWeight, WeightFormat};
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::{Cuda, Slice};
+use crate::backend::cuda::{Blas, Cuda, Slice};
 use crate::ops::tensor::CudaTensor;
 
+/// A weight as what multiplies it reads it.
+pub(in crate::ops) enum CardWeight {
+    /// For our kernels.
+    Tiled(CardTiles),
+    /// For cuBLAS.
+    Plain(PlainWeight),
+}
+
 /// A weight in tiles.
-pub(in crate::ops) struct CardWeight {
+pub(in crate::ops) struct CardTiles {
     pub(in crate::ops) format: TileFormat,
     pub(in crate::ops) codes: Slice,
     pub(in crate::ops) scales: Slice,
 }
 
 impl CardWeight {
-    /// For activations of the type `half`, F16 or BF16.
+    /// For activations of the type `half`, F16 or BF16. With `blas`, floats are plain.
     pub(super) fn new(
         format: WeightFormat,
         (out_features, in_features): (usize, usize),
         data: &[u8],
         half: DType,
-        cpu: &Cpu,
-        cuda: &Cuda,
+        (cpu, cuda): (&Cpu, &Cuda),
+        blas: Option<&Blas>,
     ) -> Result<Self> {
         let converted = converted(format, data, half)?;
         let (format, data) = match &converted {
             Some((format, data)) => (*format, &data[..]),
             None => (format, data),
         };
+        if let (Some(blas), WeightFormat::F16 | WeightFormat::BF16) = (blas, format) {
+            let plain = PlainWeight::new((out_features, in_features), data, half, blas)?;
+            return Ok(Self::Plain(plain));
+        }
         let tiled = TiledWeight::new(format, out_features, in_features, data, cpu)?;
-        Ok(Self {
+        Ok(Self::Tiled(CardTiles {
             format: tiled.format,
             codes: cuda.upload(&tiled.codes)?,
             scales: cuda.upload(&tiled.scales)?,
-        })
+        }))
     }
 
+    pub(super) fn num_bytes(&self) -> usize {
+        match self {
+            Self::Tiled(tiles) => tiles.num_bytes(),
+            Self::Plain(plain) => plain.num_bytes(),
+        }
+    }
+
+    /// Fails, naming `what`, unless it is in tiles.
+    pub(in crate::ops) fn tiles(&self, what: &str) -> Result<&CardTiles> {
+        match self {
+            Self::Tiled(tiles) => Ok(tiles),
+            Self::Plain(_) => bail!("{what}: must be in tiles"),
+        }
+    }
+}
+
+impl CardTiles {
     pub(in crate::ops) fn num_bytes(&self) -> usize {
         self.codes.num_bytes() + self.scales.num_bytes()
     }
@@ -92,7 +122,7 @@ fn floats<const N: usize>(data: &[u8], decode: fn([u8; N]) -> f32) -> Vec<f32> {
 }
 
 /// Rows and outputs of a block, its dynamic shared memory, and how the kernel's name ends. All give the same bits.
-const SIZES: [(usize, usize, usize, &str); 3] = [
+pub(super) const SIZES: [(usize, usize, usize, &str); 3] = [
     (8, 16, 0, "8"),
     (32, 16, 0, "32"),
     (128, 128, 3 * 128 * 144, "many"),
@@ -119,23 +149,19 @@ pub(super) fn cuda_fwd(
 ) -> Result<()> {
     let mut column = 0;
     for LinearPart { weight, bias } in parts {
-        let card = weight.on_card("matmul: weight")?;
         let bias = bias.map(|bias| bias.slice("matmul: bias")).transpose()?;
         let n = weight.out_features();
-        card.multiply(
-            out,
-            x,
-            (num_rows, width),
-            (n, out_width, column),
-            bias,
-            None,
-        )?;
+        let (shape, columns) = ((num_rows, width), (n, out_width, column));
+        match weight.on_card("matmul: weight")? {
+            CardWeight::Tiled(tiles) => tiles.multiply(out, x, shape, columns, bias, None)?,
+            CardWeight::Plain(plain) => plain.multiply(out, x, shape, columns, bias)?,
+        }
         column += n;
     }
     Ok(())
 }
 
-impl CardWeight {
+impl CardTiles {
     /// Writes what x gives to n columns of out, of `out_width`, from `column` on. With row tiles it is several weights, one after the other,
     /// and bias as many.
     pub(in crate::ops) fn multiply(

@@ -10,6 +10,7 @@ mod card;
 mod matrix;
 mod packed;
 mod panel;
+mod plain;
 mod quantise;
 mod quants;
 mod scales;
@@ -23,7 +24,7 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
-pub(in crate::ops) use card::{CardWeight, RowTiles, TILE_ROWS};
+pub(in crate::ops) use card::{CardTiles, RowTiles, TILE_ROWS};
 use matrix::{Rows, Task};
 pub use packed::{PackedWeight, WeightFormat};
 use quantise::QuantisedRows;

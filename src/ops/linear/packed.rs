@@ -12,7 +12,7 @@ use super::scales::{
     PowerOfTwo, Scale, ScaleMin, ScaleMinOf16, ScaleMinOf32, ScaleOf16, ScaleZero,
 };
 use crate::backend::cpu::Cpu;
-use crate::backend::cuda::Cuda;
+use crate::backend::cuda::{Blas, Cuda};
 
 /// How the elements of a weight are encoded: by ggml's names, and two of safetensors files, where blocks of 32 are made of what
 /// stands apart.
@@ -199,7 +199,8 @@ impl PackedWeight {
         })
     }
 
-    /// Cuts a matrix that is encoded row by row into tiles in a card's memory, for activations of the type `half` (F16 or BF16).
+    /// Cuts a matrix that is encoded row by row into tiles in a card's memory, for activations of the type `half` (F16 or BF16). With `blas`,
+    /// one of floats stays row by row and is multiplied by it: then a row's bits may depend on how many rows there are.
     ///
     /// # Errors
     /// As [`PackedWeight::new`], or if the format has no kernels for `half`, or the card no room.
@@ -209,10 +210,11 @@ impl PackedWeight {
         in_features: usize,
         data: &[u8],
         half: DType,
-        (cpu, cuda): (&Cpu, &Cuda),
+        devices: (&Cpu, &Cuda),
+        blas: Option<&Blas>,
     ) -> Result<Self> {
         let shape = (out_features, in_features);
-        let card = CardWeight::new(format, shape, data, half, cpu, cuda)?;
+        let card = CardWeight::new(format, shape, data, half, devices, blas)?;
         Ok(Self {
             out_features,
             in_features,
@@ -292,7 +294,7 @@ impl PackedWeight {
         self.panels().is_quantised()
     }
 
-    /// The tiles; fails, naming `what`, where no card has it.
+    /// As a card has it; fails, naming `what`, where none does.
     pub(in crate::ops) fn on_card(&self, what: &str) -> Result<&CardWeight> {
         match &self.packed {
             Packed::Panels(_) => bail!("{what}: must be in a card's memory"),
