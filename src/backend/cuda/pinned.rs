@@ -148,9 +148,10 @@ impl Shelf {
         pinned.cuda.0.check_not_recording(doing)?;
         pinned.cuda.0.make_current()?;
         match offset.checked_add(slice.num_bytes) {
-            // SAFETY: inside the memory.
             Some(end) if end <= pinned.num_bytes => {
-                Ok((unsafe { pinned.data.add(offset) }, stream))
+                // SAFETY: inside the memory.
+                let part = unsafe { pinned.data.add(offset) };
+                Ok((part, stream))
             }
             _ => Err(CudaError::Launch {
                 kernel: doing.to_owned(),
