@@ -64,12 +64,15 @@ fn request(
     }
 }
 
-/// One step's work around the model, and how long it took.
-fn step(scheduler: &mut Scheduler, committed: &mut Vec<Committed>) -> Duration {
+/// One step's work around the model, and how long it took. With `looks_ahead` it is the next step that is planned before the commit.
+fn step(scheduler: &mut Scheduler, looks_ahead: bool, committed: &mut Vec<Committed>) -> Duration {
+    if looks_ahead && scheduler.plan().is_empty() {
+        scheduler.schedule(Duration::ZERO);
+    }
     let start = Instant::now();
-    let num_samples = black_box(scheduler.schedule(Duration::ZERO)).samples.len();
+    black_box(scheduler.schedule(Duration::ZERO));
     let scheduled = start.elapsed();
-    let sampled = vec![TOKEN; num_samples];
+    let sampled = vec![TOKEN; scheduler.plan().samples.len()];
     committed.clear();
     let start = Instant::now();
     scheduler.commit(sampled, Duration::ZERO, committed);
@@ -81,6 +84,7 @@ struct Case<'a> {
     name: &'static str,
     sampling: &'a SamplingParams,
     prefix_cache: bool,
+    looks_ahead: bool,
     /// One of the sequences is always a long prompt that takes what the decodes leave of the step.
     has_prompts: bool,
     /// Others, of all tenants, that come in the meantime and are admitted as fairness wants it.
@@ -108,14 +112,16 @@ fn steps(num_steps: u64, case: &Case<'_>) -> Duration {
     (0..num_decodes).for_each(|_| add(&mut scheduler, 0, PROMPT_LEN, 4096));
     let mut committed = Vec::new();
     while committed.len() < num_decodes {
-        step(&mut scheduler, &mut committed);
+        step(&mut scheduler, case.looks_ahead, &mut committed);
     }
+    let is_ahead = !scheduler.plan().is_empty();
+    assert_eq!(is_ahead, case.looks_ahead, "{}", case.name);
     (0..case.num_waiting).for_each(|i| add(&mut scheduler, i % NUM_TENANTS, 32, 1));
     let timed = |_| {
         if case.has_prompts && scheduler.num_running() + scheduler.num_waiting() < NUM_SEQUENCES {
             add(&mut scheduler, 0, LONG_PROMPT, 1);
         }
-        step(&mut scheduler, &mut committed)
+        step(&mut scheduler, case.looks_ahead, &mut committed)
     };
     (0..num_steps).map(timed).sum()
 }
@@ -130,6 +136,7 @@ fn scheduling(criterion: &mut Criterion) {
         name: "256 decodes",
         sampling: &greedy,
         prefix_cache: true,
+        looks_ahead: false,
         has_prompts: false,
         num_waiting: 0,
     };
@@ -138,6 +145,11 @@ fn scheduling(criterion: &mut Criterion) {
         Case {
             name: "256 decodes, no prefix cache",
             prefix_cache: false,
+            ..decodes()
+        },
+        Case {
+            name: "256 decodes, a step ahead",
+            looks_ahead: true,
             ..decodes()
         },
         Case {

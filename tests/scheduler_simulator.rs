@@ -255,10 +255,7 @@ impl Simulation {
         if self.rng.below(500) == 0 {
             self.scheduler.clear_prefix_cache();
         }
-        // At times against its advice, which is about speed alone where nothing is drafted.
-        let is_daring = !self.config.speculation && self.rng.below(8) == 0;
-        let launches = self.drawn.is_none() || self.scheduler.can_plan_ahead(now) || is_daring;
-        let launched = launches.then(|| self.launch(now)).flatten();
+        let launched = self.launch(now);
         // What it was to write is not written, or written and not drawn.
         let is_launched = self.rng.below(400) > 0;
         let is_drawn = self.rng.below(400) > 0;

@@ -108,9 +108,6 @@ impl EngineLoop {
     /// Plans the next step and launches it, unless there is none, or the step in flight must end first.
     fn launch(&mut self) -> Result<Option<Launched>, ExecutorError> {
         let now = self.status.started.elapsed();
-        if self.drawn.is_some() && !self.scheduler.can_plan_ahead(now) {
-            return Ok(None);
-        }
         let is_empty = self.scheduler.schedule(now).is_empty();
         self.publish();
         if is_empty {

@@ -30,7 +30,7 @@ impl Committed {
 
 impl Scheduler {
     /// Takes in the tokens that the oldest step in flight drew for its plan's sample rows, in their order, and appends what they led to.
-    /// Rows of sequences that are gone, or lost their blocks since, count for nothing: these draw the same tokens again.
+    /// Rows of sequences that are gone count for nothing.
     pub fn commit(
         &mut self,
         sampled: Vec<Option<SampledToken>>,
@@ -66,10 +66,6 @@ impl Scheduler {
             };
             guess = i + 1;
             let sequence = &mut self.running[i];
-            if sequence.num_lives != part.life {
-                rows.for_each(drop);
-                continue;
-            }
             let num_before = committed.len();
             sequence.take_rows(part, rows, now, self.config.max_model_len, committed);
             let num_given = committed.len() - num_before;

@@ -23,9 +23,6 @@ pub(super) struct PlannedStep {
 /// A sequence's rows of a step that are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// The life that it was planned in. Nobody is preempted while a step is in flight, where [`super::Scheduler::can_plan_ahead`] is
-    /// followed; if somebody is, what its rows gave is dropped.
-    pub life: u32,
     /// Rows whose known tokens are scored; before those that are drawn from.
     pub num_scored: usize,
     /// Rows that are drawn from: none, or one and the drafted.
@@ -39,7 +36,6 @@ impl PlannedStep {
         self.plan.push(sequence, block_size);
         let num_scored = sequence.num_scored();
         self.parts.push(Part {
-            life: sequence.num_lives,
             num_scored,
             num_drawn: sequence.num_samples() - num_scored,
         });
@@ -109,6 +105,11 @@ impl InFlight {
 
     pub fn plans(&self) -> impl Iterator<Item = &StepPlan> {
         self.steps.iter().map(|step| &step.plan)
+    }
+
+    /// An empty plan.
+    pub fn nothing(&self) -> &StepPlan {
+        &self.nothing
     }
 
     /// The plan of the oldest; empty where there is none.

@@ -117,9 +117,13 @@ impl Scheduler {
         self
     }
 
-    /// Plans the next step: empty only when there is nothing to do. At most one may be in flight: see [`Scheduler::can_plan_ahead`].
+    /// Plans the next step: empty where there is nothing to do. One may be in flight, with tokens that are still being drawn; the plan is
+    /// then also empty where it is better to know them, or who ends with them, first.
     pub fn schedule(&mut self, now: Duration) -> &StepPlan {
         let is_ahead = !self.in_flight.is_empty();
+        if is_ahead && self.awaits_commit(now) {
+            return self.in_flight.nothing();
+        }
         self.pool.step_begins();
         self.budget = Budget::new(&self.config);
         self.make_room(now);
@@ -145,10 +149,9 @@ impl Scheduler {
         self.in_flight.add(step, &self.budget)
     }
 
-    /// Whether to plan the next step while one is in flight, with tokens that are still being drawn. Not where it is better to know
-    /// them: where drafts are computed, or likely to be worth it next, and where somebody would be preempted who may not have to be
-    /// once others are done.
-    pub fn can_plan_ahead(&mut self, now: Duration) -> bool {
+    /// Whether the next step is better planned once the one in flight is committed: where drafts are computed, or likely to be worth it
+    /// next, and where somebody would be preempted who may not have to be once others are done.
+    fn awaits_commit(&mut self, now: Duration) -> bool {
         let max_model_len = self.config.max_model_len;
         let block_size = self.pool.block_size();
         let grows = |s: &&Sequence| {
@@ -156,9 +159,9 @@ impl Scheduler {
             is_full && !s.awaits_its_last(max_model_len)
         };
         let num_growing = self.running.iter().filter(grows).count();
-        num_growing <= self.pool.num_free()
-            && self.yielding(now).is_none()
-            && !self.speculation.as_mut().is_some_and(|speculation| {
+        num_growing > self.pool.num_free()
+            || self.yielding(now).is_some()
+            || self.speculation.as_mut().is_some_and(|speculation| {
                 speculation.awaits_tokens(
                     &mut self.running,
                     max_model_len,
@@ -208,6 +211,10 @@ impl Scheduler {
     }
 
     pub(super) fn preempt(&mut self, i: usize, now: Duration) {
+        assert!(
+            self.in_flight.is_empty(),
+            "who is preempted has no rows in flight: this is a bug"
+        );
         let mut victim = self.running.remove(i);
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;

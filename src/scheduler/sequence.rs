@@ -49,8 +49,6 @@ pub struct Sequence {
     pub(super) num_pending: usize,
     /// The row of the step planned last that draws the last of them, among its rows that are drawn from.
     pub(super) pending_row: u32,
-    /// Times it lost its blocks: what a step gives is for the life that it was planned in.
-    pub(super) num_lives: u32,
     /// How many tokens have their keys and values in the cache, once the steps in flight are done.
     pub num_computed_tokens: usize,
     /// Rows of the step being planned that are its: the next tokens, then what is drafted.
@@ -110,7 +108,6 @@ impl Sequence {
             tokens: request.prompt,
             num_pending: 0,
             pending_row: 0,
-            num_lives: 0,
             num_computed_tokens: 0,
             num_scheduled_tokens: 0,
             draft: Draft::default(),
@@ -356,7 +353,6 @@ impl Sequence {
         self.block_table.release(pool);
         self.num_computed_tokens = 0;
         self.num_pending = 0;
-        self.num_lives += 1;
         self.num_scheduled_tokens = 0;
         self.draft.clear();
         self.num_settled_blocks = 0;

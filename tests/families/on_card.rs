@@ -456,7 +456,7 @@ pub fn answers(
     while num_open > 0 {
         now += Duration::from_millis(1);
         let mut launched = None;
-        if drawn.is_none() || looks_ahead && scheduler.can_plan_ahead(now) {
+        if drawn.is_none() || looks_ahead {
             let plan = scheduler.schedule(now);
             events.num_ahead += plan.pending.len();
             if !plan.is_empty() {

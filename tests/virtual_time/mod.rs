@@ -126,7 +126,7 @@ pub fn serve_with(
             assert_eq!(fates[i].num_tokens, 0, "who expires has cost nothing");
             fates[i].has_expired = true;
         }
-        if !is_running || looks_ahead && scheduler.can_plan_ahead(now) {
+        if !is_running || looks_ahead {
             let is_planned = !scheduler.schedule(now).is_empty();
             if looks_ahead && is_planned && !is_running {
                 // The step behind is planned as soon as this one runs.

@@ -153,13 +153,9 @@ fn run(
     let (mut drawn, mut committed, mut num_open) = (None, Vec::new(), num_streams);
     while num_open > 0 {
         let begun = Instant::now();
-        let mut launched = None;
-        if drawn.is_none() || scheduler.can_plan_ahead(start.elapsed()) {
-            let plan = scheduler.schedule(start.elapsed());
-            if !plan.is_empty() {
-                launched = Some(runner.launch(plan)?);
-            }
-        }
+        let plan = scheduler.schedule(start.elapsed());
+        let launches = !plan.is_empty();
+        let launched = launches.then(|| runner.launch(plan)).transpose()?;
         host += begun.elapsed();
         if let Some(ticket) = drawn.take() {
             let output = runner.collect(ticket)?;
