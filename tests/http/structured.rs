@@ -92,6 +92,10 @@ async fn what_cannot_be_followed_is_a_400_that_names_the_place_and_nobody_else_i
             "response_format.json_schema".into(),
         ),
         (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "name": 7}}}),
+            "response_format.json_schema.name".into(),
+        ),
+        (
             json!({"response_format": {"type": "json_schema", "json_schema": {}}}),
             path.into(),
         ),

@@ -257,6 +257,10 @@ async fn errors_have_the_shape_and_the_names_of_their_endpoint() {
             json!({"text": {"format": {"type": "json_schema", "schema": {"type": "objct"}}}}),
             "text.format.schema",
         ),
+        (
+            json!({"text": {"format": {"type": "text", "description": {}}}}),
+            "text.format.description",
+        ),
         (json!({"max_output_tokens": 0}), "max_output_tokens"),
     ] {
         let mut body = json!({"input": "Hi"});

@@ -200,6 +200,12 @@ pub(crate) fn check_keys(
             .flatten()
             .find(|(known, _)| known == key)
         {
+            // Also those that nothing is made of, such as descriptions.
+            Some((_, Support::Honoured(Form::Text) | Support::Required(Form::Text)))
+                if !value.is_string() && !value.is_null() =>
+            {
+                typed::<String>(&name, value.clone())?;
+            }
             Some((_, Support::Honoured(_) | Support::Required(_) | Support::Hint(_))) => {}
             Some((_, Support::Only(neutral))) => {
                 let is_neutral = neutral
