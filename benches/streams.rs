@@ -26,7 +26,9 @@ use client::Client;
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle};
 use flambeau::scheduler::SchedulerConfig;
-use flambeau::server::{Adapters, AppState, SamplingDefaults, ServedModel, ServerOptions, serve};
+use flambeau::server::{
+    Adapters, AppState, Models, SamplingDefaults, ServedModel, ServerOptions, serve,
+};
 use flambeau::telemetry::{RequestLog, Telemetry};
 use flambeau::text::{GgufVocab, Tokenizer};
 use futures_util::future::try_join_all;
@@ -139,26 +141,29 @@ async fn start(
     let (engine, ended) = EngineHandle::spawn(config, Box::new(factory), telemetry.engine("fake"))?;
     let state = AppState {
         embeddings: None,
-        model: Arc::new(ServedModel {
-            grammars: std::sync::OnceLock::new(),
-            compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
-            adapters: Adapters::new(Box::new(|_| Err("none here".into()))),
-            name: "fake".into(),
-            tokenizer: Arc::new(tokenizer()?),
-            chat_template: Err("the bench sends no chats".into()),
-            defaults: SamplingDefaults::default(),
-            default_deadline: None,
-            max_model_len,
-            engine: engine.clone(),
-            metrics: telemetry.requests("fake", "primary"),
-        }),
+        models: Models::new(
+            Arc::new(ServedModel {
+                grammars: std::sync::OnceLock::new(),
+                compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
+                adapters: Adapters::new(Box::new(|_| Err("none here".into()))),
+                name: "fake".into(),
+                tokenizer: Arc::new(tokenizer()?),
+                chat_template: Err("the bench sends no chats".into()),
+                defaults: SamplingDefaults::default(),
+                default_deadline: None,
+                max_model_len,
+                engine: engine.clone(),
+                metrics: telemetry.requests("fake", "primary"),
+                probe: Default::default(),
+            }),
+            Vec::new(),
+        ),
         options: Arc::new(ServerOptions {
             request_log: RequestLog::off(),
             ..ServerOptions::default()
         }),
         prometheus: telemetry.handle(),
         started: SystemTime::now(),
-        probe: Arc::default(),
     };
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
@@ -166,7 +171,7 @@ async fn start(
     // seconds, would be what is measured.
     let listener = socket.listen(streams.try_into()?)?;
     let addr = listener.local_addr()?;
-    tokio::spawn(serve(listener, state, ended, std::future::pending()));
+    tokio::spawn(serve(listener, state, vec![ended], std::future::pending()));
     Ok((addr, engine))
 }
 

@@ -29,7 +29,7 @@ use crate::hub::{Hub, HubConfig, ModelSource, Task, TextProgress};
 use crate::model::quantise::Mix;
 use crate::model::{Checkpoint, Limits, ModelConfig, Runner, TensorShape};
 use crate::scheduler::SchedulerConfig;
-use crate::server::{Adapters, ApiKey, AppState, Ended, ServedModel, ServerOptions, serve};
+use crate::server::{Adapters, ApiKey, AppState, Ended, Models, ServedModel, ServerOptions, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -193,6 +193,7 @@ impl Loaded {
             max_model_len: plan.max_model_len,
             adapters,
             engine,
+            probe: Default::default(),
         };
         let request_log = RequestLog::stdout().context("the request log's thread")?;
         let options = ServerOptions {
@@ -211,12 +212,11 @@ impl Loaded {
         // On a card both are kept where it is opened anew, with nobody else to hold them.
         drop((self.checkpoint, self.device, self.blas));
         let state = AppState {
-            model: Arc::new(model),
+            models: Models::new(Arc::new(model), Vec::new()),
             embeddings,
             options: Arc::new(options),
             prometheus: telemetry.handle(),
             started: SystemTime::now(),
-            probe: Arc::default(),
         };
         let stopping = async move {
             stop.wait().await;
@@ -227,7 +227,7 @@ impl Loaded {
                 std::process::exit(130);
             });
         };
-        let ended = serve(listener, state, engine_ended, stopping).await?;
+        let ended = serve(listener, state, vec![engine_ended], stopping).await?;
         request_log.flush(Duration::from_secs(1));
         match ended {
             Ended::Stopped => {

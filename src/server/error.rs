@@ -65,8 +65,13 @@ impl ApiError {
     }
 
     /// 404 for a model nobody serves here.
-    pub fn model_not_found(name: &str, served: &str) -> Self {
-        let message = format!("the model {name:?} is not served here; {served:?} is");
+    pub fn model_not_found(name: &str, served: &[&str]) -> Self {
+        let names: Vec<String> = served.iter().map(|name| format!("{name:?}")).collect();
+        let are = if names.len() == 1 { "is" } else { "are" };
+        let message = format!(
+            "the model {name:?} is not served here; {} {are}",
+            names.join(", ")
+        );
         Self {
             param: Some("model".into()),
             code: Some("model_not_found"),

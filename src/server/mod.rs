@@ -12,6 +12,7 @@ mod embedder;
 mod error;
 #[cfg(test)]
 mod fuzz_tests;
+mod models;
 mod openapi;
 mod request;
 mod router;
@@ -21,6 +22,7 @@ mod state;
 
 pub use auth::ApiKey;
 pub use embedder::{EmbeddingModel, EncoderLoader, LoadedEncoder};
+pub use models::{EngineEnd, Models};
 pub use request::sampling::SamplingDefaults;
 pub use routes::adapters::{AdapterLoader, Adapters};
 pub use run::{Ended, serve};

@@ -4,14 +4,16 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::{join_all, select_all};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout, timeout_at};
 
 use super::accept::accept;
+use super::models::EngineEnd;
 use super::router::router;
 use super::state::AppState;
-use crate::engine::ExecutorError;
+use crate::engine::EngineHandle;
 use crate::telemetry::log_line;
 
 /// Why serving ended.
@@ -28,17 +30,20 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// How often histograms are folded, which bounds their memory between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Serves on `listener` until `shutdown` resolves or the engine ends.
+/// Serves on `listener` until `shutdown` resolves or an engine ends.
 ///
 /// After `shutdown` the port stays open: new work is refused with 503 while what is open goes on, for at most
 /// `shutdown_timeout`; what is then still open is told so.
 pub async fn serve(
     listener: TcpListener,
     state: AppState,
-    engine_ended: oneshot::Receiver<Result<(), ExecutorError>>,
+    engines_ended: Vec<EngineEnd>,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<Ended> {
-    let engine = state.model.engine.clone();
+    let engines: Vec<EngineHandle> = (state.models.iter())
+        .map(|model| model.engine.clone())
+        .collect();
+    let num_open = || engines.iter().map(EngineHandle::num_open).sum::<usize>();
     let shutdown_timeout = state.options.shutdown_timeout;
     let prometheus = state.prometheus.clone();
     let upkeep = tokio::spawn(async move {
@@ -51,7 +56,7 @@ pub async fn serve(
     let (close, closing) = watch::channel(false);
     let mut serving = tokio::spawn(accept(listener, router(state), closing));
     let mut engine_ended = pin!(async {
-        match engine_ended.await {
+        match select_all(engines_ended).await.0 {
             Ok(Err(error)) => Ended::EngineFailed(error.to_string()),
             Ok(Ok(())) => Ended::Stopped,
             Err(_) => Ended::EngineFailed("its thread panicked".into()),
@@ -66,19 +71,19 @@ pub async fn serve(
         ended = &mut engine_ended => ended,
         () = shutdown => {
             let deadline = Instant::now() + shutdown_timeout;
-            engine.drain();
-            log_line(&format!("draining: {} requests are open", engine.num_open()));
+            engines.iter().for_each(EngineHandle::drain);
+            log_line(&format!("draining: {} requests are open", num_open()));
             let ended = tokio::select! {
-                drained = timeout_at(deadline, engine.drained()) => {
+                drained = timeout_at(deadline, join_all(engines.iter().map(EngineHandle::drained))) => {
                     if drained.is_err() {
-                        let num_open = engine.num_open();
+                        let num_open = num_open();
                         log_line(&format!("{num_open} requests were still open after {shutdown_timeout:?}"));
                     }
                     Ended::Stopped
                 }
                 ended = &mut engine_ended => ended,
             };
-            engine.stop();
+            engines.iter().for_each(EngineHandle::stop);
             // What was generated may still be on its way to slow readers.
             closing_time = closing_time.max(deadline - Instant::now());
             ended

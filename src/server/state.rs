@@ -9,13 +9,14 @@ use tokio::sync::{Mutex, Semaphore};
 use super::auth::ApiKey;
 use super::embedder::EmbeddingModel;
 use super::error::ApiError;
+use super::models::Models;
 use super::request::sampling::SamplingDefaults;
 use super::routes::adapters::Adapters;
 use crate::engine::{EngineHandle, EventStream};
 use crate::telemetry::{RequestLog, RequestMetrics};
 use crate::text::{ChatTemplate, GrammarError, Grammars, Tokenizer};
 
-/// The model behind the endpoints.
+/// A model behind the endpoints.
 pub struct ServedModel {
     /// What requests call it.
     pub name: String,
@@ -39,6 +40,8 @@ pub struct ServedModel {
     pub engine: EngineHandle,
     /// Its metrics.
     pub metrics: RequestMetrics,
+    /// The token that `/ready` waits for, while there is one.
+    pub probe: Mutex<Option<EventStream>>,
 }
 
 impl ServedModel {
@@ -97,8 +100,8 @@ impl Default for ServerOptions {
 /// Shared by all handlers.
 #[derive(Clone)]
 pub struct AppState {
-    /// The model.
-    pub model: Arc<ServedModel>,
+    /// The models.
+    pub models: Models,
     /// The model behind `/v1/embeddings`, if there is one.
     pub embeddings: Option<Arc<EmbeddingModel>>,
     /// The options.
@@ -107,8 +110,6 @@ pub struct AppState {
     pub prometheus: PrometheusHandle,
     /// When the server started, for the `created` of `/v1/models`.
     pub started: SystemTime,
-    /// The token that `/ready` waits for, while there is one.
-    pub probe: Arc<Mutex<Option<EventStream>>>,
 }
 
 impl AppState {
@@ -116,7 +117,7 @@ impl AppState {
     pub(super) fn metrics(&self, model: &str) -> &RequestMetrics {
         match &self.embeddings {
             Some(embeddings) if embeddings.name == model => &embeddings.metrics,
-            _ => &self.model.metrics,
+            _ => self.models.metrics(model),
         }
     }
 }

@@ -9,8 +9,8 @@ use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
-    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, SamplingDefaults, ServedModel,
-    ServerOptions, serve,
+    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, SamplingDefaults,
+    ServedModel, ServerOptions, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry};
 use flambeau::text::ChatTemplate;
@@ -165,14 +165,14 @@ impl Setup {
             })),
             engine: engine.clone(),
             metrics: telemetry.requests("test", "primary"),
+            probe: Default::default(),
         };
         let state = AppState {
-            model: Arc::new(model),
+            models: Models::new(Arc::new(model), Vec::new()),
             embeddings,
             options,
             prometheus: telemetry.handle(),
             started: SystemTime::now(),
-            probe: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -183,7 +183,7 @@ impl Setup {
                 std::future::pending().await
             }
         };
-        let serving = tokio::spawn(serve(listener, state, engine_ended, shut_down));
+        let serving = tokio::spawn(serve(listener, state, vec![engine_ended], shut_down));
         Server {
             addr,
             engine,

@@ -50,7 +50,7 @@ impl Received {
 
     /// What answers it.
     pub fn model<'a>(&'a self, state: &'a AppState) -> &'a str {
-        self.model.get().unwrap_or(&state.model.name)
+        self.model.get().unwrap_or(&state.models.first().name)
     }
 
     /// The start of its log line.

@@ -11,9 +11,9 @@ use super::logprobs::{self, Scored, Spelling};
 use super::wire::{Said, Whole, Wire, call_id, event};
 use crate::request::{FinishReason, SampledToken, TokenLogprobs};
 use crate::server::error::ApiError;
+use crate::server::models::Chosen;
 use crate::server::request::framing::Framing;
 use crate::server::request::generate::Generate;
-use crate::server::state::AppState;
 use crate::text::{Piece, Tokenizer, ToolFormat};
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -54,15 +54,15 @@ impl Form {
         kind: Kind,
         generate: &Generate,
         received: &Received,
-        state: &AppState,
+        chosen: &Chosen,
         prompts: Vec<Asked>,
     ) -> Self {
         Self {
             kind,
             framing: generate.framing.clone(),
             request_id: received.request_id.clone(),
-            model: received.model(state).to_owned(),
-            tokenizer: Arc::clone(&state.model.tokenizer),
+            model: chosen.name.clone(),
+            tokenizer: Arc::clone(&chosen.model.tokenizer),
             has_logprobs: generate.sampling.logprobs.is_some(),
             has_prompt_logprobs: generate.prompt_logprobs.is_some(),
             tools: generate.marks.tools,

@@ -14,11 +14,13 @@ use super::wire::{Whole, Wire};
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
 use crate::server::request::generate::Generate;
-use crate::server::state::AppState;
+use crate::server::state::{AppState, ServedModel};
 use crate::text::Splitter;
 
 /// A validated request, ready to run.
 pub(crate) struct Call {
+    /// What answers it.
+    pub model: Arc<ServedModel>,
     pub generate: Generate,
     /// One a prompt; each is run for every choice.
     pub requests: Vec<GenerateRequest>,
@@ -35,17 +37,18 @@ pub(crate) async fn respond(
     call: Call,
 ) -> Result<Response, ApiError> {
     let Call {
+        model,
         generate,
         requests,
         prompt_chars,
         wire,
     } = call;
     let reading = Reading {
-        tokenizer: Arc::clone(&state.model.tokenizer),
+        tokenizer: Arc::clone(&model.tokenizer),
         stops: generate.stops.clone(),
         skip_special_tokens: generate.framing.skip_special_tokens,
         min_tokens: generate.min_tokens,
-        marks: marks(&generate, &state),
+        marks: marks(&generate, &model),
         splitter: Splitter::new(generate.marks),
         shows_thoughts: generate.shows_thoughts,
         stop_strings: generate.stop_strings.clone(),
@@ -69,13 +72,13 @@ pub(crate) async fn respond(
             all.push(request);
         }
     }
-    let (num_answers, most) = (all.len(), state.model.engine.max_at_once());
+    let (num_answers, most) = (all.len(), model.engine.max_at_once());
     if num_answers > most {
         let message = format!("n asks for {num_answers} answers; at most {most} can be open here");
         return Err(ApiError::field("n", message));
     }
     // Sequences are made there: prompts are hashed, constraints copied.
-    let engine = state.model.engine.clone();
+    let engine = model.engine.clone();
     let streams = match num_answers {
         1 => engine.submit_all(all)?,
         _ => tokio::task::spawn_blocking(move || engine.submit_all(all))
@@ -104,7 +107,7 @@ pub(crate) async fn respond(
 }
 
 /// The tokens that the answer is taken apart by.
-fn marks(generate: &Generate, state: &AppState) -> Vec<u32> {
+fn marks(generate: &Generate, model: &ServedModel) -> Vec<u32> {
     let thoughts = ["<think>", "</think>"].iter();
     let calls = [
         "[TOOL_CALLS]",
@@ -116,7 +119,7 @@ fn marks(generate: &Generate, state: &AppState) -> Vec<u32> {
     let thoughts = thoughts.filter(|_| generate.marks.may_think);
     let calls = calls.filter(|_| generate.marks.tools.is_some());
     let all = thoughts.chain(calls);
-    all.filter_map(|text| state.model.tokenizer.token_id(text))
+    all.filter_map(|text| model.tokenizer.token_id(text))
         .collect()
 }
 

@@ -16,7 +16,7 @@ use crate::server::request::fields::{
     Field, Fields, Support::Honoured, Support::Only, Support::Required,
 };
 use crate::server::request::form::Form::{Bool, Text};
-use crate::server::state::{AppState, ServedModel};
+use crate::server::state::AppState;
 use crate::telemetry::log_line;
 
 /// Reads an adapter's folder; the error says what is wrong with it. What it gives only the executor understands.
@@ -75,7 +75,8 @@ impl Adapters {
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Option<Adapter> {
+    /// The one of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<Adapter> {
         self.read()
             .by_name
             .get(name)
@@ -107,32 +108,6 @@ impl Adapters {
     }
 }
 
-/// What a request's `model` names.
-pub(crate) struct Chosen {
-    /// What the answer says.
-    pub name: String,
-    pub adapter: Option<Adapter>,
-}
-
-impl ServedModel {
-    /// The model or an adapter by its name; naming none means the model. 404 for another name.
-    pub(crate) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
-        let Some(name) = name.filter(|name| *name != self.name) else {
-            return Ok(Chosen {
-                name: self.name.clone(),
-                adapter: None,
-            });
-        };
-        match self.adapters.find(&name) {
-            Some(adapter) => Ok(Chosen {
-                name,
-                adapter: Some(adapter),
-            }),
-            None => Err(ApiError::model_not_found(&name, &self.name)),
-        }
-    }
-}
-
 pub(crate) const LOAD: &[Field] = &[
     ("lora_name", Required(Text)),
     ("lora_path", Required(Text)),
@@ -152,17 +127,18 @@ pub(crate) async fn load(
     let path: String = fields.required("lora_path")?;
     let replaces = fields.opt("load_inplace")?.unwrap_or(false);
     let is_embedder = (state.embeddings.as_ref()).is_some_and(|model| model.name == name);
-    if name.is_empty() || name == state.model.name || is_embedder {
+    let is_model = state.models.iter().any(|model| model.name == name);
+    if name.is_empty() || is_model || is_embedder {
         let message = "lora_name must be a name of its own, neither empty nor a model's";
         return Err(ApiError::field("lora_name", message));
     }
-    if !replaces && state.model.adapters.find(&name).is_some() {
+    if !replaces && state.models.adapter(&name).is_some() {
         let message = format!(
             "{name:?} is loaded already: unload it first, or send load_inplace to have it replaced"
         );
         return Err(ApiError::field("lora_name", message));
     }
-    let model = Arc::clone(&state.model);
+    let model = Arc::clone(state.models.first());
     let (loaded_name, loaded_path) = (name.clone(), path.clone());
     let load = move || model.adapters.load(&loaded_name, &loaded_path, replaces);
     tokio::task::spawn_blocking(load)
@@ -180,12 +156,13 @@ pub(crate) async fn unload(
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[UNLOAD])?;
     let name: String = fields.required("lora_name")?;
-    let (model, unloaded_name) = (Arc::clone(&state.model), name.clone());
-    let is_unloaded = tokio::task::spawn_blocking(move || model.adapters.unload(&unloaded_name))
+    let (models, unloaded_name) = (state.models.clone(), name.clone());
+    let unload = move || (models.iter()).any(|model| model.adapters.unload(&unloaded_name));
+    let is_unloaded = tokio::task::spawn_blocking(unload)
         .await
         .map_err(|_| ApiError::internal("letting the adapter go panicked"))?;
     if !is_unloaded {
-        return Err(ApiError::model_not_found(&name, &state.model.name));
+        return Err(state.models.not_found(&name));
     }
     log_line(&format!("adapter {name:?} unloaded"));
     Ok(Json(json!({"lora_name": name, "status": "unloaded"})))

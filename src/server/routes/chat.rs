@@ -61,8 +61,6 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    // Before the work of templating and tokenising what would be refused.
-    state.model.engine.check_room(received.tenant())?;
     let fields = Fields::parse(&body, TABLES)?;
     let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
     let call = prepare(fields, &state, &received, wire).await?;
@@ -76,9 +74,11 @@ pub(crate) async fn prepare(
     received: &Received,
     wire: impl FnOnce(Form) -> Box<dyn crate::server::answer::wire::Wire>,
 ) -> Result<Call, ApiError> {
-    let model = &state.model;
-    let chosen = model.choose(fields.opt("model")?)?;
+    let chosen = state.models.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
+    let model = &chosen.model;
+    // Before the work of templating and tokenising what would be refused.
+    model.engine.check_room(received.tenant())?;
     let chat = ChatPrompt::take(&mut fields, model)?;
     let logprobs = logprobs(&mut fields)?;
     let mut generate = Generate::take(&mut fields, model, logprobs)?;
@@ -91,9 +91,10 @@ pub(crate) async fn prepare(
     };
     let mut request =
         generate.with_prompt(prompt.token_ids, "messages", None, received.tenant(), model)?;
+    let form = Form::new(Kind::Chat, &generate, received, &chosen, vec![asked]);
     request.adapter = chosen.adapter;
-    let form = Form::new(Kind::Chat, &generate, received, state, vec![asked]);
     Ok(Call {
+        model: chosen.model,
         generate,
         requests: vec![request],
         prompt_chars,

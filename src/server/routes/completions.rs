@@ -46,12 +46,12 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    // Before the work of templating and tokenising what would be refused.
-    state.model.engine.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
-    let model = &state.model;
-    let chosen = model.choose(fields.opt("model")?)?;
+    let chosen = state.models.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
+    let model = &chosen.model;
+    // Before the work of tokenising what would be refused.
+    model.engine.check_room(received.tenant())?;
     let prompts = prompts(fields.required("prompt")?, model)?;
     let echoes = fields.opt("echo")?.unwrap_or(false);
     let best_of = choices(&mut fields, "best_of")?;
@@ -81,9 +81,10 @@ pub(crate) async fn handle(
             ..request
         });
     }
-    let form = Form::new(Kind::Completion, &generate, &received, &state, asked);
+    let form = Form::new(Kind::Completion, &generate, &received, &chosen, asked);
     generate.score_candidates(&mut requests);
     let call = Call {
+        model: chosen.model,
         generate,
         requests,
         prompt_chars,

@@ -28,7 +28,7 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    if state.model.engine.is_draining() {
+    if state.models.first().engine.is_draining() {
         return Err(SubmitError::Draining.into());
     }
     let model = state.embeddings.as_ref().ok_or_else(|| {
@@ -37,7 +37,7 @@ pub(crate) async fn handle(
     let mut fields = Fields::parse(&body, &[FIELDS])?;
     let name = fields.opt::<String>("model")?;
     if let Some(name) = name.filter(|name| *name != model.name) {
-        return Err(ApiError::model_not_found(&name, &model.name));
+        return Err(ApiError::model_not_found(&name, &[&*model.name]));
     }
     let request = EmbeddingRequest::take(&mut fields)?;
     let loaded = model.loaded().await?;

@@ -24,7 +24,6 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    state.model.engine.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[PROMPT, GENERATE])?;
     fields.must_have("max_tokens")?;
     let call = async {
@@ -48,9 +47,9 @@ pub(crate) async fn count_tokens(
     let fields = Fields::parse(&body, &[PROMPT])?;
     let count = async {
         let mut fields = Fields::of(to_chat(fields)?, chat::TABLES);
-        state.model.choose(fields.opt("model")?)?;
-        let chat = ChatPrompt::take(&mut fields, &state.model)?;
-        chat.encode(&state.model).await
+        let model = state.models.choose(fields.opt("model")?)?.model;
+        let chat = ChatPrompt::take(&mut fields, &model)?;
+        chat.encode(&model).await
     };
     let prompt = count.await.map_err(|error| error.renamed(original))?;
     Ok(Json(json!({"input_tokens": prompt.token_ids.len()})))

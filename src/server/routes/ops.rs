@@ -1,6 +1,6 @@
 //! What operators and orchestrators ask: is it alive, can it generate, how is it doing, what is it.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
@@ -13,35 +13,41 @@ use tokio::time::timeout;
 use crate::engine::{EngineHandle, Event, EventStream};
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
-use crate::server::state::AppState;
+use crate::server::state::{AppState, ServedModel};
 
 /// The process lives.
 pub(crate) async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// The model computed a step lately, or generates a token now when asked for one.
+/// Every model computed a step lately, or generates a token now when asked for one.
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
-    let engine = &state.model.engine;
-    if engine.is_draining() {
-        return Err(ApiError::unavailable("the server is shutting down"));
-    }
     let within = state.options.ready_within;
-    if engine.since_last_step().is_none_or(|since| since > within) {
-        let probed = timeout(within, probe(engine, &state.probe)).await;
-        let why = match probed {
-            Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(why),
-            Err(_) => Some(format!("no token within {} s", within.as_secs_f64())),
-        };
-        if let Some(why) = why {
-            return Err(ApiError::unavailable(format!("not ready: {why}")));
-        }
-    }
+    let all = state.models.iter().map(|model| is_ready(model, within));
+    futures_util::future::try_join_all(all).await?;
     Ok(Json(json!({"status": "ready"})))
 }
 
-/// Generates one token. There is one probe at a time, which a later call goes on waiting for: however often a server that
+async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError> {
+    let engine = &model.engine;
+    if engine.is_draining() {
+        return Err(ApiError::unavailable("the server is shutting down"));
+    }
+    if engine
+        .since_last_step()
+        .is_some_and(|since| since <= within)
+    {
+        return Ok(());
+    }
+    let why = match timeout(within, probe(engine, &model.probe)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(why)) => why,
+        Err(_) => format!("no token within {} s", within.as_secs_f64()),
+    };
+    Err(ApiError::unavailable(format!("not ready: {why}")))
+}
+
+/// Generates one token. There is one probe of a model at a time, which a later call goes on waiting for: however often a server that
 /// hangs is asked, it holds one place of the queue.
 async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Result<(), String> {
     let mut probe = probe.lock().await;
@@ -61,9 +67,12 @@ async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Res
     }
 }
 
-/// `POST /admin/cache/reset`: forgets all that the prefix cache and its arena on the host hold.
+/// `POST /admin/cache/reset`: forgets all that the prefix caches and their arenas on the host hold.
 pub(crate) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
-    let num_blocks = state.model.engine.reset_cache().await?;
+    let mut num_blocks = 0;
+    for model in state.models.iter() {
+        num_blocks += model.engine.reset_cache().await?;
+    }
     Ok(Json(json!({"num_blocks": num_blocks})))
 }
 
@@ -86,7 +95,6 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
-    let model = &state.model;
     let bare = |id: &str| {
         json!({
             "id": id,
@@ -95,17 +103,20 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
             "owned_by": "flambeau",
         })
     };
-    let entry = |id: &str| {
-        let mut entry = bare(id);
-        entry["max_model_len"] = model.max_model_len.into();
-        entry
-    };
-    let mut data = vec![entry(&model.name)];
-    data.extend(model.adapters.list().into_iter().map(|(name, path)| {
-        let mut adapter = entry(&name);
-        (adapter["root"], adapter["parent"]) = (path.into(), model.name.clone().into());
-        adapter
-    }));
+    let mut data = Vec::new();
+    for model in state.models.iter() {
+        let entry = |id: &str| {
+            let mut entry = bare(id);
+            entry["max_model_len"] = model.max_model_len.into();
+            entry
+        };
+        data.push(entry(&model.name));
+        data.extend(model.adapters.list().into_iter().map(|(name, path)| {
+            let mut adapter = entry(&name);
+            (adapter["root"], adapter["parent"]) = (path.into(), model.name.clone().into());
+            adapter
+        }));
+    }
     data.extend(state.embeddings.iter().map(|model| bare(&model.name)));
     Json(json!({"object": "list", "data": data}))
 }

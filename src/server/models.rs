@@ -1,0 +1,87 @@
+//! The models that requests may name.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::error::ApiError;
+use super::state::ServedModel;
+use crate::engine::ExecutorError;
+use crate::request::Adapter;
+use crate::telemetry::RequestMetrics;
+
+/// Resolves when an engine's thread ends: with an error where it could not go on.
+pub type EngineEnd = oneshot::Receiver<Result<(), ExecutorError>>;
+
+/// Models with an engine each. The first answers requests that name none.
+#[derive(Clone)]
+pub struct Models {
+    first: Arc<ServedModel>,
+    others: Arc<[Arc<ServedModel>]>,
+}
+
+/// What a request's `model` names.
+pub(crate) struct Chosen {
+    pub model: Arc<ServedModel>,
+    /// What the answer says.
+    pub name: String,
+    pub adapter: Option<Adapter>,
+}
+
+impl Models {
+    /// Each with a name of its own.
+    pub fn new(first: Arc<ServedModel>, others: Vec<Arc<ServedModel>>) -> Self {
+        Self {
+            first,
+            others: others.into(),
+        }
+    }
+
+    /// The one that answers requests that name none.
+    pub fn first(&self) -> &Arc<ServedModel> {
+        &self.first
+    }
+
+    /// All of them, in the order of the settings.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
+        std::iter::once(&self.first).chain(self.others.iter())
+    }
+
+    /// The model or the adapter of this name; naming none means the first model. 404 for another name.
+    pub(crate) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
+        let name = name.unwrap_or_else(|| self.first.name.clone());
+        if let Some(model) = self.iter().find(|model| model.name == name) {
+            return Ok(Chosen {
+                model: Arc::clone(model),
+                name,
+                adapter: None,
+            });
+        }
+        match self.adapter(&name) {
+            Some((model, adapter)) => Ok(Chosen {
+                model: Arc::clone(model),
+                name,
+                adapter: Some(adapter),
+            }),
+            None => Err(self.not_found(&name)),
+        }
+    }
+
+    /// The adapter of this name, and its model.
+    pub(crate) fn adapter(&self, name: &str) -> Option<(&Arc<ServedModel>, Adapter)> {
+        self.iter()
+            .find_map(|model| Some((model, model.adapters.find(name)?)))
+    }
+
+    /// The metrics of requests that the model, or the adapter, of this name answers; the first model's for any other.
+    pub(crate) fn metrics(&self, name: &str) -> &RequestMetrics {
+        let named = self.iter().find(|model| model.name == name);
+        let named = named.or_else(|| Some(self.adapter(name)?.0));
+        &named.unwrap_or(&self.first).metrics
+    }
+
+    pub(crate) fn not_found(&self, name: &str) -> ApiError {
+        let names: Vec<&str> = self.iter().map(|model| &*model.name).collect();
+        ApiError::model_not_found(name, &names)
+    }
+}
