@@ -64,7 +64,11 @@ fn watch_until(is_over: &AtomicBool, management: &Management, mut metrics: GpuMe
                 unknown(error);
                 xids = None;
             }
-            None => thread::park_timeout(PERIOD),
+            None => {
+                thread::park_timeout(PERIOD);
+                // It may have been for once.
+                xids = management.xids().ok();
+            }
         }
         metrics.set(&reading(management));
     }

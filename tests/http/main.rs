@@ -26,6 +26,7 @@ mod failure;
 mod gate;
 mod keys;
 mod malformed;
+mod models;
 mod ops;
 mod overload;
 mod prefix_cache;

@@ -51,6 +51,8 @@ pub struct Setup {
     embeddings: Option<EncoderLoader>,
     /// How often an executor can be built.
     pub max_builds: usize,
+    /// Serves a second model as well, called so, which answers with the prompt.
+    pub echo_too: Option<&'static str>,
 }
 
 impl Setup {
@@ -81,6 +83,7 @@ impl Setup {
             looks_ahead: true,
             embeddings: None,
             max_builds: usize::MAX,
+            echo_too: None,
         }
     }
 
@@ -141,7 +144,7 @@ impl Setup {
             Arc::new(EmbeddingModel::new("embedder".into(), metrics, loader))
         });
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
-        let default_deadline = self.default_deadline;
+        let (default_deadline, echo_too) = (self.default_deadline, self.echo_too);
         let builds = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&builds);
         let factory = Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
@@ -150,25 +153,36 @@ impl Setup {
         });
         let (engine, engine_ended) =
             EngineHandle::spawn(config, factory, telemetry.engine("test")).unwrap();
-        let model = ServedModel {
-            name: "test".into(),
-            tokenizer: Arc::new(byte_vocabulary::tokenizer()),
-            grammars: OnceLock::new(),
-            compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
-            chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
-            defaults: SamplingDefaults::default(),
-            default_deadline,
-            max_model_len: config.scheduler.max_model_len,
-            adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
-                true => Ok(Arc::new(())),
-                false => Err(format!("{} is no folder", folder.display())),
-            })),
-            engine: engine.clone(),
-            metrics: telemetry.requests("test", "primary"),
-            probe: Default::default(),
+        let served = |name: &str, engine: &EngineHandle| {
+            Arc::new(ServedModel {
+                name: name.into(),
+                tokenizer: Arc::new(byte_vocabulary::tokenizer()),
+                grammars: OnceLock::new(),
+                compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
+                chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
+                defaults: SamplingDefaults::default(),
+                default_deadline,
+                max_model_len: config.scheduler.max_model_len,
+                adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
+                    true => Ok(Arc::new(())),
+                    false => Err(format!("{} is no folder", folder.display())),
+                })),
+                engine: engine.clone(),
+                metrics: telemetry.requests(name, "primary"),
+                probe: Default::default(),
+            })
         };
+        let (mut others, mut engines_ended) = (Vec::new(), vec![engine_ended]);
+        if let Some(name) = echo_too {
+            let echo = move || Ok(Box::new(Echo::new(config.block_size, VOCAB_SIZE)) as _);
+            let spawned = EngineHandle::spawn(config, Box::new(echo), telemetry.engine(name));
+            let (engine, ended) = spawned.unwrap();
+            others.push(served(name, &engine));
+            engines_ended.push(ended);
+        }
+        let models = Models::new(served("test", &engine), others);
         let state = AppState {
-            models: Models::new(Arc::new(model), Vec::new()),
+            models,
             embeddings,
             options,
             prometheus: telemetry.handle(),
@@ -183,7 +197,7 @@ impl Setup {
                 std::future::pending().await
             }
         };
-        let serving = tokio::spawn(serve(listener, state, vec![engine_ended], shut_down));
+        let serving = tokio::spawn(serve(listener, state, engines_ended, shut_down));
         Server {
             addr,
             engine,
