@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::error::ApiError;
 use super::state::ServedModel;
-use crate::engine::ExecutorError;
+use crate::engine::{ExecutorError, SubmitError};
 use crate::request::Adapter;
 use crate::telemetry::RequestMetrics;
 
@@ -64,6 +64,15 @@ impl Models {
                 adapter: Some(adapter),
             }),
             None => Err(self.not_found(&name)),
+        }
+    }
+
+    /// The first model's refusal where none has room for a request of `tenant`: for refusing it before the work of reading it.
+    pub(crate) fn check_room(&self, tenant: &str) -> Result<(), SubmitError> {
+        let has_room = |model: &Arc<ServedModel>| model.engine.check_room(tenant).is_ok();
+        match self.first.engine.check_room(tenant) {
+            Err(refused) if !self.others.iter().any(has_room) => Err(refused),
+            _ => Ok(()),
         }
     }
 

@@ -83,12 +83,13 @@ pub async fn serve(
                 }
                 ended = &mut engine_ended => ended,
             };
-            engines.iter().for_each(EngineHandle::stop);
             // What was generated may still be on its way to slow readers.
             closing_time = closing_time.max(deadline - Instant::now());
             ended
         }
     };
+    // What is still open is told so, also of engines beside one that failed.
+    engines.iter().for_each(EngineHandle::stop);
     // Nobody listens any more when every connection is closed already.
     let _ = close.send(true);
     if !serving.is_finished() && timeout(closing_time, &mut serving).await.is_err() {

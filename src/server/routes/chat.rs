@@ -61,6 +61,7 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    state.models.check_room(received.tenant())?;
     let fields = Fields::parse(&body, TABLES)?;
     let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
     let call = prepare(fields, &state, &received, wire).await?;

@@ -46,6 +46,7 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    state.models.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
     let chosen = state.models.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);

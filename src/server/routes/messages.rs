@@ -24,6 +24,7 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    state.models.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[PROMPT, GENERATE])?;
     fields.must_have("max_tokens")?;
     let call = async {

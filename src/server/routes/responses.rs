@@ -21,6 +21,7 @@ pub(crate) async fn handle(
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    state.models.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[FIELDS])?;
     let call = async {
         let Translated { chat, echo } = to_chat(fields)?;
