@@ -57,7 +57,8 @@ impl Models {
                 adapter: None,
             });
         }
-        match self.adapter(&name) {
+        let mut all = self.iter();
+        match all.find_map(|model| Some((model, model.adapters.find(&name)?))) {
             Some((model, adapter)) => Ok(Chosen {
                 model: Arc::clone(model),
                 name,
@@ -76,16 +77,15 @@ impl Models {
         }
     }
 
-    /// The adapter of this name, and its model.
-    pub(crate) fn adapter(&self, name: &str) -> Option<(&Arc<ServedModel>, Adapter)> {
-        self.iter()
-            .find_map(|model| Some((model, model.adapters.find(name)?)))
+    /// The model that has an adapter of this name.
+    pub(crate) fn of_adapter(&self, name: &str) -> Option<&Arc<ServedModel>> {
+        self.iter().find(|model| model.adapters.has(name))
     }
 
     /// The metrics of requests that the model, or the adapter, of this name answers; the first model's for any other.
     pub(crate) fn metrics(&self, name: &str) -> &RequestMetrics {
         let named = self.iter().find(|model| model.name == name);
-        let named = named.or_else(|| Some(self.adapter(name)?.0));
+        let named = named.or_else(|| self.of_adapter(name));
         &named.unwrap_or(&self.first).metrics
     }
 

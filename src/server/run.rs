@@ -30,7 +30,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// How often histograms are folded, which bounds their memory between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Serves on `listener` until `shutdown` resolves or an engine ends.
+/// Serves on `listener` until `shutdown` resolves or an engine ends; `engines_ended` has one for each model.
 ///
 /// After `shutdown` the port stays open: new work is refused with 503 while what is open goes on, for at most
 /// `shutdown_timeout`; what is then still open is told so.

@@ -97,13 +97,18 @@ fn card_gives_by_blas_the_logits_of_the_cpu_within_the_rounding_of_bfloat16() {
 
 #[test]
 fn card_keeps_of_what_blas_multiplies_no_tiles_and_leaves_it_nothing_that_is_quantised() {
-    let float = Model::random(&Spec { ty: BF16, ..spec() }, 4);
+    // Tiles of its matrices are filled up.
+    let odd = Spec {
+        ty: BF16,
+        hidden: 136,
+        ..spec()
+    };
+    let float = Model::random(&odd, 4);
     let num_bytes = |options| {
         let (_, _, weights) = loaded(&float, options, KvDtype::Bf16);
         weights.num_bytes()
     };
-    // Tiles are filled up.
-    assert!(num_bytes(options()) <= num_bytes(in_tiles()));
+    assert!(num_bytes(options()) < num_bytes(in_tiles()));
     let quantised = Model::random(&Spec { ty: 8, ..spec() }, 4);
     let tokens = prompt(&quantised, 40, 1);
     let got = alone(&by_blas(&quantised, KvDtype::Bf16), &tokens);

@@ -174,3 +174,18 @@ async fn an_executor_that_cannot_be_rebuilt_ends_the_server_and_leaves_nobody_wa
     let failed = Ended::EngineFailed("the device is gone".into());
     assert_eq!(server.ended().await, failed);
 }
+
+#[tokio::test]
+async fn executors_that_panic_one_after_the_other_end_the_server() {
+    let (setup, gate) = Setup::gated();
+    let server = setup.start().await;
+    (0..4).for_each(|_| gate.decide(Act::Panic));
+    for _ in 0..4 {
+        assert_eq!(server.post(COMPLETIONS, request(false)).await.status(), 500);
+    }
+    assert_eq!(server.num_builds(), 4);
+    let Ended::EngineFailed(why) = server.ended().await else {
+        panic!("it goes on");
+    };
+    assert!(why.contains("panicked 4 times"), "{why}");
+}

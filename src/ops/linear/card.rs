@@ -161,6 +161,60 @@ pub(super) fn cuda_fwd(
     Ok(())
 }
 
+/// A launch of a product's kernel.
+pub(super) struct Launch<'a> {
+    pub name: String,
+    pub grid: [usize; 3],
+    pub shared: usize,
+    /// x, codes and scales; none where there are no inputs.
+    pub operands: [Option<&'a Slice>; 3],
+    pub bias: Option<&'a Slice>,
+    pub row_tiles: Option<&'a Slice>,
+}
+
+impl Launch<'_> {
+    /// Writes to n columns of out, from `column` on.
+    pub(super) fn run(
+        self,
+        out: &CudaTensor,
+        (num_rows, width): (usize, usize),
+        (n, out_width, column): (usize, usize, usize),
+    ) -> Result<()> {
+        let is_float = out.dtype == DType::F32;
+        let (halves, floats) = match is_float {
+            true => (None, Some(&out.slice)),
+            false => (Some(&out.slice), None),
+        };
+        let params = [
+            n,
+            width,
+            out_width,
+            column,
+            usize::from(self.bias.is_some()),
+            usize::from(is_float),
+            if self.row_tiles.is_some() {
+                0
+            } else {
+                num_rows
+            },
+        ];
+        let [x, codes, scales] = self.operands;
+        out.card()
+            .kernel("linear", self.name, self.grid, 256)
+            .shared(self.shared)
+            .opt_slice(halves)
+            .opt_slice(floats)
+            .opt_slice(x)
+            .opt_slice(codes)
+            .opt_slice(scales)
+            .opt_slice(self.bias)
+            .opt_slice(self.row_tiles)
+            .fields(&params, &[])
+            .run()?;
+        Ok(())
+    }
+}
+
 impl CardTiles {
     /// Writes what x gives to n columns of out, of `out_width`, from `column` on. With row tiles it is several weights, one after the other,
     /// and bias as many.
@@ -175,8 +229,7 @@ impl CardTiles {
     ) -> Result<()> {
         let half = x.half_name("matmul: x")?;
         self.expect_half("matmul", half)?;
-        let is_float = out.dtype == DType::F32;
-        if !is_float {
+        if out.dtype != DType::F32 {
             out.expect_same("matmul: out", x)?;
         }
         if !width.is_multiple_of(8) {
@@ -186,37 +239,15 @@ impl CardTiles {
         let size = SIZES.iter().find(|(rows, ..)| tile_rows <= *rows);
         let (rows, outputs, shared, suffix) = *size.unwrap_or(&SIZES[2]);
         let num_tiles = row_tiles.map_or(num_rows.div_ceil(rows), |tiles| tiles.num_tiles);
-        let slice = Some(&out.slice);
-        let (halves, floats) = if is_float {
-            (None, slice)
-        } else {
-            (slice, None)
+        let launch = Launch {
+            name: format!("linear_{}_{suffix}", self.format.name),
+            grid: [num_tiles, n.div_ceil(outputs), 1],
+            shared,
+            operands: [&x.slice, &self.codes, &self.scales].map(Some),
+            bias,
+            row_tiles: row_tiles.map(|tiles| tiles.tiles),
         };
-        let name = format!("linear_{}_{suffix}", self.format.name);
-        let grid = [num_tiles, n.div_ceil(outputs), 1];
-        let has_bias = usize::from(bias.is_some());
-        let params = [
-            n,
-            width,
-            out_width,
-            column,
-            has_bias,
-            usize::from(is_float),
-            if row_tiles.is_some() { 0 } else { num_rows },
-        ];
-        out.card()
-            .kernel("linear", name, grid, 256)
-            .shared(shared)
-            .opt_slice(halves)
-            .opt_slice(floats)
-            .slice(&x.slice)
-            .slice(&self.codes)
-            .slice(&self.scales)
-            .opt_slice(bias)
-            .opt_slice(row_tiles.map(|tiles| tiles.tiles))
-            .fields(&params, &[])
-            .run()?;
-        Ok(())
+        launch.run(out, (num_rows, width), (n, out_width, column))
     }
 
     /// Several of one shape and format, one after the other.

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, bail};
 
-use super::card::SIZES;
+use super::card::{Launch, SIZES};
 use crate::backend::cuda::{Blas, FloatType, Gemm, Slice};
 use crate::ops::tensor::CudaTensor;
 
@@ -89,36 +89,15 @@ fn fill(
     bias: &Slice,
 ) -> Result<()> {
     let (rows, outputs, shared, suffix) = SIZES[usize::from(num_rows > SIZES[0].0)];
-    let name = format!("linear_{}_{suffix}", x.half_name("matmul: x")?);
-    let grid = [num_rows.div_ceil(rows), n.div_ceil(outputs), 1];
-    let is_float = out.dtype == DType::F32;
-    let (halves, floats) = match is_float {
-        true => (None, Some(&out.slice)),
-        false => (Some(&out.slice), None),
+    let launch = Launch {
+        name: format!("linear_{}_{suffix}", x.half_name("matmul: x")?),
+        grid: [num_rows.div_ceil(rows), n.div_ceil(outputs), 1],
+        shared,
+        operands: [None; 3],
+        bias: Some(bias),
+        row_tiles: None,
     };
-    let (width, has_bias) = (0, 1);
-    let params = [
-        n,
-        width,
-        out_width,
-        column,
-        has_bias,
-        usize::from(is_float),
-        num_rows,
-    ];
-    out.card()
-        .kernel("linear", name, grid, 256)
-        .shared(shared)
-        .opt_slice(halves)
-        .opt_slice(floats)
-        .opt_slice(None)
-        .opt_slice(None)
-        .opt_slice(None)
-        .slice(bias)
-        .opt_slice(None)
-        .fields(&params, &[])
-        .run()?;
-    Ok(())
+    launch.run(out, (num_rows, 0), (n, out_width, column))
 }
 
 fn float_type(dtype: DType) -> Result<FloatType> {

@@ -83,6 +83,11 @@ impl Adapters {
             .map(|entry| entry.adapter.clone())
     }
 
+    /// Whether there is one of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.read().by_name.contains_key(name)
+    }
+
     /// Names and folders.
     pub(crate) fn list(&self) -> Vec<(String, String)> {
         let loaded = self.read();
@@ -132,7 +137,7 @@ pub(crate) async fn load(
         let message = "lora_name must be a name of its own, neither empty nor a model's";
         return Err(ApiError::field("lora_name", message));
     }
-    if !replaces && state.models.adapter(&name).is_some() {
+    if !replaces && state.models.of_adapter(&name).is_some() {
         let message = format!(
             "{name:?} is loaded already: unload it first, or send load_inplace to have it replaced"
         );

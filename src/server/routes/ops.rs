@@ -24,7 +24,10 @@ pub(crate) async fn health() -> Json<Value> {
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let within = state.options.ready_within;
     let all = state.models.iter().map(|model| is_ready(model, within));
-    futures_util::future::try_join_all(all).await?;
+    // All are waited for, so that no probe's token is left to be taken for a later one's.
+    for ready in futures_util::future::join_all(all).await {
+        ready?;
+    }
     Ok(Json(json!({"status": "ready"})))
 }
 
