@@ -4,21 +4,21 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::served_weights::ServedWeights;
-use crate::config::Config;
+use crate::config::ModelSettings;
 use crate::server::Adapters;
 
-/// Loads those of the settings, which may have none of the names of `models`.
+/// Loads those of the settings, which may have none of `names`.
 pub(super) fn load(
-    config: &Config,
-    models: &[&str],
+    config: &ModelSettings,
+    names: &[&str],
     weights: Arc<ServedWeights>,
 ) -> anyhow::Result<Adapters> {
     let adapters = Adapters::new(Box::new(move |folder| {
         Ok(weights.load_adapter(folder)? as Arc<dyn Any + Send + Sync>)
     }));
     for (name, folder) in &config.lora_modules {
-        let loaded = match models.contains(&name.as_str()) {
-            true => Err("is a model's own name".into()),
+        let loaded = match names.contains(&name.as_str()) {
+            true => Err("is the name of a model, or of another's adapter".into()),
             false => adapters.load(name, folder, false),
         };
         loaded.map_err(|error| anyhow::anyhow!("lora_modules: {name}: {error}"))?;

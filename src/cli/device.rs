@@ -3,10 +3,11 @@
 use anyhow::Context as _;
 
 use super::memory_plan::Memory;
+use super::planned::Taken;
 use super::system;
 use crate::backend::Device;
 use crate::backend::cuda::{Blas, Cuda, cards};
-use crate::config::{ByteSize, Config, DeviceChoice};
+use crate::config::{ByteSize, DeviceChoice, ModelSettings};
 use crate::engine::ExecutorError;
 use crate::model::quantise::Mix;
 use crate::model::{
@@ -16,25 +17,34 @@ use crate::model::{
 
 /// Opens what was asked for. Gives why it is that, too.
 pub(super) fn open(
-    config: &Config,
+    config: &ModelSettings,
     model: &ModelConfig,
     card_weights: u64,
+    taken: &Taken,
 ) -> anyhow::Result<(Device, String)> {
     let obstacle = card_obstacle(model);
     match (config.device, obstacle) {
         (DeviceChoice::Cpu, _) => Ok((Device::Cpu, "the CPU, as asked".into())),
         (DeviceChoice::Cuda(_), Some(obstacle)) => anyhow::bail!("device: {obstacle}"),
+        (DeviceChoice::Cuda(ordinal), None) if taken.cards.contains(&ordinal) => anyhow::bail!(
+            "device: cuda:{ordinal} computes another model, and a card one at a time: take another card, or the CPU"
+        ),
         (DeviceChoice::Cuda(ordinal), None) => {
             let cuda = Cuda::open(ordinal).context("device")?;
             let why = format!("{cuda:?}, as asked");
             Ok((Device::Cuda(cuda), why))
         }
-        (DeviceChoice::Auto, obstacle) => Ok(first_card(config, obstacle, card_weights)),
+        (DeviceChoice::Auto, obstacle) => Ok(first_card(config, obstacle, card_weights, taken)),
     }
 }
 
 /// The first card that can be opened; else the CPU.
-fn first_card(config: &Config, obstacle: Option<String>, weights: u64) -> (Device, String) {
+fn first_card(
+    config: &ModelSettings,
+    obstacle: Option<String>,
+    weights: u64,
+    taken: &Taken,
+) -> (Device, String) {
     let on_cpu = |why: String| (Device::Cpu, format!("the CPU: {why}"));
     let cards = match cards() {
         Ok(cards) => cards,
@@ -44,7 +54,12 @@ fn first_card(config: &Config, obstacle: Option<String>, weights: u64) -> (Devic
         return on_cpu(obstacle);
     }
     let mut reason = "the driver knows no card".to_owned();
+    let is_taken = |ordinal| taken.cards.contains(&ordinal);
     for card in cards {
+        if is_taken(card.ordinal) {
+            reason = format!("cuda:{} computes another model", card.ordinal);
+            continue;
+        }
         let (card, ordinal) = (format!("cuda:{}", card.ordinal), card.ordinal);
         match Cuda::open(ordinal) {
             Ok(cuda) => {
@@ -69,7 +84,7 @@ fn first_card(config: &Config, obstacle: Option<String>, weights: u64) -> (Devic
 
 /// cuBLAS for the device, where the settings leave products to it. Opened before memory is measured, of which it takes some.
 pub(super) fn blas(
-    config: &Config,
+    config: &ModelSettings,
     device: &Device,
     tensors: &dyn TensorSource,
     mix: Option<Mix>,
@@ -96,9 +111,18 @@ pub(super) fn blas(
     Ok(Some(blas))
 }
 
-/// What a device has for a model whose weights take `weights` bytes, and are not there yet.
-pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::Result<Memory> {
-    let available = room(device, config)?;
+/// What a device has beside what is taken, for a model whose weights take `weights` bytes, and are not there yet.
+pub(super) fn memory(
+    device: &Device,
+    config: &ModelSettings,
+    weights: u64,
+    taken: &Taken,
+) -> anyhow::Result<Memory> {
+    let beside_taken = |bytes: Option<u64>| bytes.map(|bytes| bytes.saturating_sub(taken.host));
+    let available = match device {
+        Device::Cpu => beside_taken(room(device, config)?),
+        Device::Cuda(_) => room(device, config)?,
+    };
     let kv_cache = match (config.kv_cache_memory, device, available) {
         (Some(asked), ..) => asked,
         (None, Device::Cuda(cuda), Some(room)) if room <= weights => anyhow::bail!(
@@ -118,7 +142,7 @@ pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::
         available,
         available_beside: match device {
             Device::Cpu => None,
-            Device::Cuda(_) => system::available_memory(),
+            Device::Cuda(_) => beside_taken(system::available_memory()),
         },
     })
 }
@@ -127,7 +151,7 @@ pub(super) fn memory(device: &Device, config: &Config, weights: u64) -> anyhow::
 const DEFAULT_KV_CACHE: u64 = 1 << 30;
 
 /// Bytes that may still be used: of the host's memory what is available, of a card's what `gpu_memory_utilization` leaves.
-fn room(device: &Device, config: &Config) -> anyhow::Result<Option<u64>> {
+fn room(device: &Device, config: &ModelSettings) -> anyhow::Result<Option<u64>> {
     let Device::Cuda(cuda) = device else {
         return Ok(system::available_memory());
     };
@@ -140,7 +164,7 @@ fn room(device: &Device, config: &Config) -> anyhow::Result<Option<u64>> {
 /// over a cache that is just large enough for it, and what it leaves is measured. `None` where the settings say how much it is; the step is
 /// computed all the same, so that what a card cannot do shows before requests come.
 pub(super) fn measured_kv_cache(
-    config: &Config,
+    config: &ModelSettings,
     device: &Device,
     limits: &Limits,
     block_bytes: usize,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::load;
 use crate::backend::cpu::Cpu;
-use crate::config::{ByteSize, Config, DEFAULT_EMBEDDING_MODEL, Embeddings};
+use crate::config::{ByteSize, DEFAULT_EMBEDDING_MODEL, Embeddings};
 use crate::engine::EncoderHandle;
 use crate::hub::{Hub, HubConfig, Task, TextProgress};
 use crate::model::Embedder;
@@ -16,13 +16,14 @@ use crate::server::{EmbeddingModel, LoadedEncoder};
 use crate::telemetry::{Telemetry, log_line};
 use crate::text::EncoderTokenizer;
 
-/// As the settings say; `model` is the name of the one that generates.
+/// As the settings say, for an engine of so many threads; `names` are those of the models that generate.
 pub(super) fn embedding_model(
-    config: &Config,
-    model: &str,
+    embeddings: &Embeddings,
+    engine_threads: usize,
+    names: &[String],
     telemetry: &Telemetry,
 ) -> anyhow::Result<Option<Arc<EmbeddingModel>>> {
-    let (spec, at_once) = match &config.embeddings {
+    let (spec, at_once) = match embeddings {
         Embeddings::Off => return Ok(None),
         Embeddings::WhenAsked => (DEFAULT_EMBEDDING_MODEL, false),
         Embeddings::Model(spec) => (spec.as_str(), true),
@@ -35,13 +36,13 @@ pub(super) fn embedding_model(
     // The default one is a card.
     let name = source.as_ref().map_or(spec, |source| &source.name);
     let name = name.to_owned();
-    if name == model {
+    if names.contains(&name) {
         anyhow::bail!(
-            "embedding_model: {name:?} is the name of the model that generates; give one of them another name"
+            "embedding_model: {name:?} is the name of a model that generates; give one of them another name"
         );
     }
     // The engine's threads take all cores: the fewer others there are, the less its steps wait.
-    let threads = (config.threads / 2).max(1);
+    let threads = (engine_threads / 2).max(1);
     let metrics = telemetry.requests(&name, "primary");
     let (spec, name_in_log) = (spec.to_owned(), name.clone());
     let loader = move || {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::bail;
 
-use crate::config::{ByteSize, Config, KvCacheDtype};
+use crate::config::{ByteSize, KvCacheDtype, ModelSettings};
 use crate::model::quantise::Mix;
 use crate::model::{ModelConfig, TensorSource};
 use crate::ops::{KvDtype, TileFormat, WeightFormat};
@@ -48,7 +48,11 @@ pub(super) struct MemoryPlan {
 impl MemoryPlan {
     /// Divides `kv_cache_memory` into blocks and fits `max_model_len` to them; what cannot fit is an error that says what
     /// to change.
-    pub fn new(config: &Config, model: &ModelConfig, memory: Memory) -> anyhow::Result<Self> {
+    pub fn new(
+        config: &ModelSettings,
+        model: &ModelConfig,
+        memory: Memory,
+    ) -> anyhow::Result<Self> {
         let kv_cache_memory = memory.kv_cache;
         let kv_dtype = match config.kv_cache_dtype {
             KvCacheDtype::F16 => KvDtype::F16,
@@ -130,6 +134,14 @@ impl MemoryPlan {
             None => self.num_host_blocks,
         };
         self.weights + self.bytes_of(self.num_blocks + num_host_blocks)
+    }
+
+    /// Bytes of the host's memory.
+    pub fn host_bytes(&self) -> u64 {
+        match self.available_beside {
+            Some(_) => self.bytes_of(self.num_host_blocks),
+            None => self.needed(),
+        }
     }
 
     fn bytes_of(&self, num_blocks: usize) -> u64 {

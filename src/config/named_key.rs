@@ -28,10 +28,19 @@ impl NamedKey {
             !name.is_empty() && !name.starts_with("env:") && !key.trim_matches('=').is_empty()
         });
         let (name, key) = named.unwrap_or((&numbered, text));
+        Self::of_called(name, key, &numbered)
+    }
+
+    /// A key of `name`, given as `KEY` or `env:VARIABLE`.
+    pub(super) fn of(name: &str, key: &str) -> Result<Self, ConfigError> {
+        Self::of_called(name, key, &format!("a key of {name:?}"))
+    }
+
+    fn of_called(name: &str, key: &str, called: &str) -> Result<Self, ConfigError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.len() > 64 || !name.chars().all(is_plain) {
             let message = format!(
-                "the name of {numbered} must be up to 64 letters, digits, '.', '_' or '-'; a key with '=' in it needs one: NAME=KEY"
+                "the name of {called} must be up to 64 letters, digits, '.', '_' or '-'; a key with '=' in it needs one: NAME=KEY"
             );
             return Err(ConfigError::value("api_key", message));
         }
@@ -45,10 +54,7 @@ impl NamedKey {
         // Headers are compared trimmed, and variables often end in a newline.
         let key = key.trim();
         if key.is_empty() {
-            return Err(ConfigError::value(
-                "api_key",
-                format!("{numbered} is empty"),
-            ));
+            return Err(ConfigError::value("api_key", format!("{called} is empty")));
         }
         Ok(Self {
             name: name.to_owned(),

@@ -1,8 +1,8 @@
 //! How large steps are.
 
 use super::ConfigError;
+use super::range::within;
 use super::raw::RawConfig;
-use super::resolved::within;
 
 /// How large steps are: what was asked for, or what suits a device.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ mod tests {
                 max_num_batched_tokens: tokens,
                 ..RawConfig::default()
             };
-            let config = config.resolve().unwrap();
+            let config = config.resolve().unwrap().models.remove(0);
             let sizes = |limits: StepLimits| (limits.max_num_seqs, limits.max_num_batched_tokens);
             assert_eq!(
                 (sizes(config.on_cpu), sizes(config.on_card)),

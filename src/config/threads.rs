@@ -13,3 +13,14 @@ pub fn default_threads(cores: usize) -> usize {
         _ => cores - 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_cores_all_compute_and_of_many_one_is_left_to_the_front() {
+        let threads = [1, 2, 7, 8, 64].map(default_threads);
+        assert_eq!(threads, [1, 2, 7, 7, 63]);
+    }
+}

@@ -17,9 +17,11 @@ mod handle;
 mod masks;
 mod places;
 mod run_loop;
+mod turns;
 
 pub use crate::scheduler::Refusal;
 pub use encoder::{EncodeError, Encoded, Encoder, EncoderHandle, MAX_WAITING_TOKENS, normalised};
 pub use event::{EngineError, Event, EventSink, EventStream};
 pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 pub use handle::{EngineConfig, EngineHandle, SubmitError};
+pub use turns::Turns;

@@ -28,6 +28,17 @@ pub(crate) struct Chosen {
     pub adapter: Option<Adapter>,
 }
 
+impl Chosen {
+    /// A model as it is.
+    pub fn of(model: &Arc<ServedModel>) -> Self {
+        Self {
+            model: Arc::clone(model),
+            name: model.name.clone(),
+            adapter: None,
+        }
+    }
+}
+
 impl Models {
     /// Each with a name of its own.
     pub fn new(first: Arc<ServedModel>, others: Vec<Arc<ServedModel>>) -> Self {
@@ -49,13 +60,11 @@ impl Models {
 
     /// The model or the adapter of this name; naming none means the first model. 404 for another name.
     pub(crate) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
-        let name = name.unwrap_or_else(|| self.first.name.clone());
-        if let Some(model) = self.iter().find(|model| model.name == name) {
-            return Ok(Chosen {
-                model: Arc::clone(model),
-                name,
-                adapter: None,
-            });
+        let Some(name) = name else {
+            return Ok(Chosen::of(&self.first));
+        };
+        if let Some(model) = self.iter().find(|model| model.is_called(&name)) {
+            return Ok(Chosen::of(model));
         }
         let mut all = self.iter();
         match all.find_map(|model| Some((model, model.adapters.find(&name)?))) {

@@ -20,6 +20,8 @@ use crate::text::{ChatTemplate, GrammarError, Grammars, Tokenizer};
 pub struct ServedModel {
     /// What requests call it.
     pub name: String,
+    /// What they may call it as well.
+    pub aliases: Vec<String>,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// What compiles grammars for it, once somebody asks for one.
@@ -45,6 +47,11 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
+    /// Whether requests may call it so.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+
     /// What compiles grammars; the first call indexes the vocabulary.
     pub(super) fn grammars(&self) -> Result<&Grammars, GrammarError> {
         let grammars = self.grammars.get_or_init(|| Grammars::new(&self.tokenizer));

@@ -18,7 +18,7 @@ async fn a_request_is_answered_by_the_model_that_it_names_and_by_the_first_if_it
         server.post(COMPLETIONS, body)
     };
     let (first, none, other) = (
-        ask(Some("test")).await.json(),
+        ask(Some("test-alias")).await.json(),
         ask(None).await.json(),
         ask(Some(OTHER)).await.json(),
     );

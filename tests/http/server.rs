@@ -156,6 +156,7 @@ impl Setup {
         let served = |name: &str, engine: &EngineHandle| {
             Arc::new(ServedModel {
                 name: name.into(),
+                aliases: vec![format!("{name}-alias")],
                 tokenizer: Arc::new(byte_vocabulary::tokenizer()),
                 grammars: OnceLock::new(),
                 compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),

@@ -1,0 +1,357 @@
+//! Engines that compute on the same cores: one step at a time, and the same time for each.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
+use crate::scheduler::StepPlan;
+
+/// Whose turn it is. Cheap to clone.
+///
+/// Two steps at once would share the cores in ways that neither engine foresees. The turn goes to who has had the least time; who
+/// was idle is not paid for it. An engine that has just ended a step is about to ask for the next, so one that has had
+/// more waits for it that long.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    takers: Vec<Taker>,
+    /// The most that anybody had had when a turn began.
+    virtual_time: Duration,
+}
+
+/// One engine.
+#[derive(Debug, Default)]
+struct Taker {
+    /// Time it had.
+    used: Duration,
+    is_waiting: bool,
+    is_computing: bool,
+    /// When its last turn ended.
+    ended: Option<Instant>,
+}
+
+/// What lies between two steps of a busy engine, at most.
+const PAUSE: Duration = Duration::from_micros(300);
+
+impl Turns {
+    /// Executors of `factory` that compute in their turn.
+    pub fn taken_by(self, mut factory: ExecutorFactory) -> ExecutorFactory {
+        let mut state = self.shared.lock();
+        let taker = state.takers.len();
+        state.takers.push(Taker::default());
+        drop(state);
+        Box::new(move || {
+            Ok(Box::new(InTurn {
+                executor: factory()?,
+                turns: Arc::clone(&self.shared),
+                taker,
+                turn: None,
+            }))
+        })
+    }
+}
+
+impl Shared {
+    // Nothing is half done when a holder panics.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(self: &Arc<Self>, taker: usize) -> Turn {
+        let mut state = self.lock();
+        state.enter(taker, Instant::now());
+        loop {
+            let patience = match state.may_take(taker, Instant::now()) {
+                Ok(()) => break,
+                Err(patience) => patience,
+            };
+            state = match patience {
+                // Somebody's end wakes all that wait.
+                None => (self.changed.wait(state)).unwrap_or_else(PoisonError::into_inner),
+                Some(patience) => {
+                    let waited = self.changed.wait_timeout(state, patience);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        state.begin(taker);
+        drop(state);
+        Turn {
+            turns: Arc::clone(self),
+            taker,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Taker {
+    /// Whether its last turn ended so lately that it is about to ask for the next.
+    fn is_back_soon(&self, now: Instant) -> bool {
+        (self.ended).is_some_and(|ended| now.saturating_duration_since(ended) < PAUSE)
+    }
+
+    fn is_active(&self, now: Instant) -> bool {
+        self.is_waiting || self.is_computing || self.is_back_soon(now)
+    }
+}
+
+impl State {
+    /// Joins those that wait. Time not asked for is not saved up: who comes from idleness has had as much as the one whose turn it was
+    /// last had before. Source: Goyal, Vin and Cheng, "Start-time fair queueing", 1996.
+    fn enter(&mut self, taker: usize, now: Instant) {
+        let taker = &mut self.takers[taker];
+        if !taker.is_back_soon(now) {
+            taker.used = taker.used.max(self.virtual_time);
+        }
+        taker.is_waiting = true;
+    }
+
+    /// Whether it is this one's turn; else how long to wait at most before looking again.
+    fn may_take(&self, taker: usize, now: Instant) -> Result<(), Option<Duration>> {
+        if self.takers.iter().any(|other| other.is_computing) {
+            return Err(None);
+        }
+        let used = self.takers[taker].used;
+        let others = self.takers.iter().enumerate();
+        let before = |&(i, other): &(usize, &Taker)| (other.used, i) < (used, taker);
+        let ahead: Vec<&Taker> = (others.filter(before))
+            .map(|(_, other)| other)
+            .filter(|other| other.is_active(now))
+            .collect();
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        match ahead.iter().any(|other| other.is_waiting) {
+            true => Err(None),
+            false => Err(Some(PAUSE)),
+        }
+    }
+
+    fn begin(&mut self, taker: usize) {
+        let taker = &mut self.takers[taker];
+        (taker.is_waiting, taker.is_computing) = (false, true);
+        self.virtual_time = self.virtual_time.max(taker.used);
+    }
+
+    fn end(&mut self, taker: usize, began: Instant, now: Instant) {
+        let taker = &mut self.takers[taker];
+        taker.is_computing = false;
+        taker.used += now - began;
+        taker.ended = Some(now);
+    }
+}
+
+/// A turn; over when it is dropped.
+struct Turn {
+    turns: Arc<Shared>,
+    taker: usize,
+    began: Instant,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.turns.lock();
+        state.end(self.taker, self.began, Instant::now());
+        drop(state);
+        self.turns.changed.notify_all();
+    }
+}
+
+/// An executor that computes in its turn, from a step's launch until it is collected, or fails.
+struct InTurn {
+    executor: Box<dyn Executor>,
+    turns: Arc<Shared>,
+    taker: usize,
+    turn: Option<Turn>,
+}
+
+impl InTurn {
+    fn ending<T>(&mut self, done: Result<T, ExecutorError>) -> Result<T, ExecutorError> {
+        if done.is_err() {
+            self.turn = None;
+        }
+        done
+    }
+}
+
+impl Executor for InTurn {
+    // One that looks ahead would keep its turn for ever.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
+        if self.turn.is_none() {
+            self.turn = Some(self.turns.take(self.taker));
+        }
+        let launched = self.executor.launch(plan);
+        self.ending(launched)
+    }
+
+    fn draw(&mut self, ticket: &Ticket, plan: &StepPlan) -> Result<(), ExecutorError> {
+        let drawn = self.executor.draw(ticket, plan);
+        self.ending(drawn)
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecutorError> {
+        let output = self.executor.collect(ticket);
+        self.turn = None;
+        output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    /// Between two steps of an engine, here.
+    const BETWEEN: Duration = Duration::from_micros(100);
+
+    /// Lets engines whose steps take so long compute from their start on, each as often as it may until `end`.
+    fn simulate(engines: &[(Duration, Duration)], end: Duration) -> Vec<Duration> {
+        let t0 = Instant::now();
+        let mut state = State::default();
+        state.takers.resize_with(engines.len(), Taker::default);
+        let mut given = vec![Duration::ZERO; engines.len()];
+        // When each asks next.
+        let mut asks: Vec<Duration> = engines.iter().map(|&(_, start)| start).collect();
+        let mut now = Duration::ZERO;
+        while now < end {
+            let enter = |state: &mut State, asks: &[Duration], now: Duration| {
+                for (i, &ask) in asks.iter().enumerate() {
+                    let taker = &state.takers[i];
+                    if ask <= now && !taker.is_waiting && !taker.is_computing {
+                        state.enter(i, t0 + ask);
+                    }
+                }
+            };
+            enter(&mut state, &asks, now);
+            let next = (0..engines.len())
+                .filter(|&i| state.takers[i].is_waiting)
+                .find(|&i| state.may_take(i, t0 + now).is_ok());
+            let Some(i) = next else {
+                now += Duration::from_micros(10);
+                continue;
+            };
+            state.begin(i);
+            let began = t0 + now;
+            now += engines[i].0;
+            // Who asks meanwhile finds it computing.
+            enter(&mut state, &asks, now);
+            given[i] += engines[i].0;
+            state.end(i, began, t0 + now);
+            asks[i] = now + BETWEEN;
+        }
+        given
+    }
+
+    #[test]
+    fn busy_engines_have_the_same_time_however_long_their_steps_are() {
+        let given = simulate(
+            &[(2 * MS, Duration::ZERO), (9 * MS, Duration::ZERO)],
+            2000 * MS,
+        );
+        assert!(given[0].abs_diff(given[1]) <= 10 * MS, "{given:?}");
+        assert!(given[0] + given[1] > 1900 * MS, "{given:?}");
+    }
+
+    #[test]
+    fn who_was_idle_is_not_paid_for_it() {
+        let given = simulate(&[(2 * MS, Duration::ZERO), (2 * MS, 1000 * MS)], 2000 * MS);
+        assert!(given[0].abs_diff(1500 * MS) <= 60 * MS, "{given:?}");
+        assert!(given[1].abs_diff(500 * MS) <= 60 * MS, "{given:?}");
+    }
+
+    #[test]
+    fn who_computed_while_the_others_were_idle_does_not_pay_for_it() {
+        let (t0, mut state) = (Instant::now(), State::default());
+        state.takers.resize_with(2, Taker::default);
+        state.enter(1, t0);
+        state.begin(1);
+        state.end(1, t0, t0 + 1000 * MS);
+        // Both come back from idleness, the other first.
+        let now = t0 + 2000 * MS;
+        state.enter(0, now);
+        state.begin(0);
+        state.enter(1, now);
+        state.end(0, now, now + 1001 * MS);
+        state.enter(0, now + 1001 * MS);
+        assert_eq!(state.may_take(1, now + 1001 * MS), Ok(()));
+    }
+
+    #[test]
+    fn an_engine_that_is_alone_waits_for_nobody() {
+        let mut state = State::default();
+        state.takers.resize_with(2, Taker::default);
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            state.enter(1, now);
+            assert_eq!(state.may_take(1, now), Ok(()));
+            state.begin(1);
+            state.end(1, now, now + MS);
+            now += MS;
+        }
+    }
+
+    #[test]
+    fn executors_of_engines_that_share_cores_never_compute_at_once_and_give_their_turn_back_when_they_fail()
+     {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (turns, is_busy) = (Turns::default(), Arc::new(AtomicBool::new(false)));
+        /// Fails every third step at its launch, and every fourth when it is collected.
+        struct Alone(Arc<AtomicBool>, usize);
+        impl Executor for Alone {
+            fn launch(&mut self, _: &StepPlan) -> Result<Ticket, ExecutorError> {
+                assert!(
+                    !self.0.swap(true, Ordering::SeqCst),
+                    "somebody else computes"
+                );
+                self.1 += 1;
+                match self.1 % 3 {
+                    0 => {
+                        self.0.store(false, Ordering::SeqCst);
+                        Err(ExecutorError("third".into()))
+                    }
+                    _ => Ok(Ticket(0)),
+                }
+            }
+            fn draw(&mut self, _: &Ticket, _: &StepPlan) -> Result<(), ExecutorError> {
+                std::thread::yield_now();
+                Ok(())
+            }
+            fn collect(&mut self, _: Ticket) -> Result<StepOutput, ExecutorError> {
+                assert!(self.0.swap(false, Ordering::SeqCst));
+                match self.1 % 4 {
+                    0 => Err(ExecutorError("fourth".into())),
+                    _ => Ok(StepOutput::default()),
+                }
+            }
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let is_busy = Arc::clone(&is_busy);
+                let factory = Box::new(move || {
+                    Ok(Box::new(Alone(Arc::clone(&is_busy), 0)) as Box<dyn Executor>)
+                });
+                let mut executors = turns.clone().taken_by(factory);
+                scope.spawn(move || {
+                    let mut executor = executors().unwrap();
+                    for _ in 0..200 {
+                        let _ = executor.step(&StepPlan::default());
+                    }
+                });
+            }
+        });
+    }
+}
