@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod constraint;
 pub mod engine;
+pub mod gateway;
 pub mod hub;
 pub mod kv;
 pub mod model;

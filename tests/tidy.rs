@@ -34,9 +34,17 @@ const LAYERS: &[(&str, &[&str])] = &[
             "constraint",
         ],
     ),
+    ("gateway", &["request"]),
     (
         "server",
-        &["engine", "text", "request", "constraint", "telemetry"],
+        &[
+            "engine",
+            "gateway",
+            "text",
+            "request",
+            "constraint",
+            "telemetry",
+        ],
     ),
     (
         "cli",
@@ -45,6 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "constraint",
             "engine",
+            "gateway",
             "hub",
             "kv",
             "model",

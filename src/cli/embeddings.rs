@@ -13,7 +13,7 @@ use crate::engine::EncoderHandle;
 use crate::hub::{Hub, HubConfig, Task, TextProgress};
 use crate::model::Embedder;
 use crate::server::{EmbeddingModel, LoadedEncoder};
-use crate::telemetry::{Telemetry, log_line};
+use crate::telemetry::{Telemetry, Tier, log_line};
 use crate::text::EncoderTokenizer;
 
 /// As the settings say, for an engine of so many threads; `names` are those of the models that generate.
@@ -43,7 +43,7 @@ pub(super) fn embedding_model(
     }
     // The engine's threads take all cores: the fewer others there are, the less its steps wait.
     let threads = (engine_threads / 2).max(1);
-    let metrics = telemetry.requests(&name, "primary");
+    let metrics = telemetry.requests(&name, Tier::Primary);
     let (spec, name_in_log) = (spec.to_owned(), name.clone());
     let loader = move || {
         let path = match &source {

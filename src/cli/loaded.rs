@@ -19,7 +19,7 @@ use crate::engine::{EngineConfig, EngineHandle, ExecutorError, ExecutorFactory, 
 use crate::model::{Limits, Runner};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{Adapters, EngineEnd, ServedModel};
-use crate::telemetry::{Telemetry, log_line};
+use crate::telemetry::{Telemetry, Tier, log_line};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// What models share.
@@ -82,7 +82,7 @@ impl PlannedModel {
         let model = ServedModel {
             grammars: OnceLock::new(),
             compiles: Arc::new(tokio::sync::Semaphore::new(2)),
-            metrics: telemetry.requests(&self.name, "primary"),
+            metrics: telemetry.requests(&self.name, Tier::Primary),
             name: self.name,
             aliases: self.settings.aliases,
             tokenizer: Arc::new(tokenizer),

@@ -15,6 +15,7 @@ mod memory_plan;
 pub mod models;
 mod opened;
 mod planned;
+mod policy;
 pub mod quantize;
 pub mod serve;
 mod served_weights;

@@ -14,10 +14,12 @@ use super::card_watch;
 use super::embeddings::embedding_model;
 use super::loaded::Machine;
 use super::planned::{PlannedModel, Plans};
+use super::policy;
 use super::signals::Signals;
 use crate::config::{Config, RawConfig, Typed};
+use crate::gateway::StaticTexts;
 use crate::hub::{Hub, HubConfig};
-use crate::server::{ApiKey, AppState, Ended, Models, ServedModel, ServerOptions, serve};
+use crate::server::{ApiKey, AppState, Ended, Models, ServedModel, ServerOptions, Tiers, serve};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 
 /// Serve a model over an OpenAI-compatible API
@@ -117,9 +119,23 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
         ..ServerOptions::default()
     };
     greet(&listener, &served, !config.api_keys.is_empty())?;
+    let tiers = config.tiers.map(|tiers| {
+        let mut chain = tiers.chain.iter().map(|&i| Arc::clone(&served[i]));
+        let first = chain.next().expect("a chain has a first: this is a bug");
+        let texts = StaticTexts::new(tiers.texts.into_iter().map(policy::text).collect());
+        Arc::new(Tiers::new(
+            first,
+            chain.collect(),
+            tiers.slo_ttft,
+            texts,
+            &telemetry,
+        ))
+    });
     let first = served.remove(0);
     let state = AppState {
         models: Models::new(first, served),
+        tiers,
+        tenants: Arc::new(policy::tenants(&config.tenants, &config.default_tenant)),
         embeddings,
         options: Arc::new(options),
         prometheus: telemetry.handle(),

@@ -15,6 +15,7 @@ use super::request::framing::Framing;
 use super::request::{anthropic, conversation, output_format, responses, tools};
 use super::routes::chat;
 use crate::request::{FinishReason, SampledToken, TokenLogprobs};
+use crate::telemetry::Tier;
 use crate::text::{GgufVocab, Piece, Tokenizer};
 
 /// SplitMix64.
@@ -228,6 +229,7 @@ fn every_event_of_a_stream_can_be_read_whatever_the_answer_says() {
             )),
         };
         let usage = Usage {
+            tier: Tier::Primary,
             prompt: 3,
             cached: 1,
             completion: 2,

@@ -14,11 +14,13 @@ mod error;
 mod fuzz_tests;
 mod models;
 mod openapi;
+mod probe;
 mod request;
 mod router;
 mod routes;
 mod run;
 mod state;
+mod tiers;
 
 pub use auth::ApiKey;
 pub use embedder::{EmbeddingModel, EncoderLoader, LoadedEncoder};
@@ -27,3 +29,4 @@ pub use request::sampling::SamplingDefaults;
 pub use routes::adapters::{AdapterLoader, Adapters};
 pub use run::{Ended, serve};
 pub use state::{AppState, ServedModel, ServerOptions};
+pub use tiers::Tiers;

@@ -21,6 +21,7 @@ pub struct Models {
 }
 
 /// What a request's `model` names.
+#[derive(Clone)]
 pub(crate) struct Chosen {
     pub model: Arc<ServedModel>,
     /// What the answer says.

@@ -67,6 +67,8 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id of a request or session that is taken from a client.
 const MAX_ID_LEN: usize = 128;
+/// Longest `accept-language` that is looked at.
+const MAX_LANGUAGES_LEN: usize = 1024;
 
 /// Notes when a request came in and under which id: a sensible `x-request-id` of the client's, else a fresh one, which
 /// also stands on the response.
@@ -74,7 +76,12 @@ async fn receive(mut request: Request, next: Next) -> Response {
     let request_id = sensible(&request, &REQUEST_ID).unwrap_or_else(fresh_id);
     let session = sensible(&request, &HeaderName::from_static("x-session-id"));
     let header = HeaderValue::from_str(&request_id);
-    let received = Arc::new(Received::new(request_id, session));
+    let languages = request.headers().get(header::ACCEPT_LANGUAGE);
+    let languages = languages
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let languages = languages.filter(|value| value.len() <= MAX_LANGUAGES_LEN);
+    let received = Arc::new(Received::new(request_id, session, languages));
     request.extensions_mut().insert(received);
     let mut response = next.run(request).await;
     if let Ok(value) = header {

@@ -9,10 +9,13 @@ use tokio::sync::{Mutex, Semaphore};
 use super::auth::ApiKey;
 use super::embedder::EmbeddingModel;
 use super::error::ApiError;
-use super::models::Models;
+use super::models::{Chosen, Models};
 use super::request::sampling::SamplingDefaults;
+use super::request::urgency::Standing;
 use super::routes::adapters::Adapters;
-use crate::engine::{EngineHandle, EventStream};
+use super::tiers::Tiers;
+use crate::engine::{EngineHandle, EventStream, SubmitError};
+use crate::gateway::Tenants;
 use crate::telemetry::{RequestLog, RequestMetrics};
 use crate::text::{ChatTemplate, GrammarError, Grammars, Tokenizer};
 
@@ -109,6 +112,10 @@ impl Default for ServerOptions {
 pub struct AppState {
     /// The models.
     pub models: Models,
+    /// Who answers instead of one of them.
+    pub tiers: Option<Arc<Tiers>>,
+    /// What requests may have, by whose they are.
+    pub tenants: Arc<Tenants>,
     /// The model behind `/v1/embeddings`, if there is one.
     pub embeddings: Option<Arc<EmbeddingModel>>,
     /// The options.
@@ -120,6 +127,32 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// Refuses a request of `tenant`, before the work of reading it, where nobody would answer it whatever it asks.
+    pub(super) fn check_room(&self, tenant: &str) -> Result<(), SubmitError> {
+        let room = self.models.check_room(tenant);
+        let has_texts = self.tiers.as_ref().is_some_and(|tiers| tiers.has_texts());
+        match room {
+            Err(SubmitError::QueueFull { .. })
+                if has_texts && self.tenants.policy(tenant).may_be_static =>
+            {
+                Ok(())
+            }
+            room => room,
+        }
+    }
+
+    /// How urgent requests of `tenant` are that do not say.
+    pub(super) fn standing(&self, tenant: &str, chosen: &Chosen) -> Standing {
+        let policy = self.tenants.policy(tenant);
+        let tiers = self.tiers.as_ref();
+        let slo = tiers.filter(|tiers| tiers.is_for(chosen));
+        let slo = policy.slo_ttft.or(slo.map(|tiers| tiers.slo_ttft));
+        Standing {
+            priority: policy.priority,
+            deadline: slo.or(chosen.model.default_deadline),
+        }
+    }
+
     /// The metrics of requests that `model` answers.
     pub(super) fn metrics(&self, model: &str) -> &RequestMetrics {
         match &self.embeddings {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Tier;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -182,9 +183,10 @@ impl Telemetry {
     }
 
     /// The handles for requests to `model`, answered by `tier`.
-    pub fn requests(&self, model: &str, tier: &'static str) -> RequestMetrics {
+    pub fn requests(&self, model: &str, tier: Tier) -> RequestMetrics {
         let total = |name: &'static str| counter!(name, "model" => model.to_owned());
-        with_local_recorder(&self.recorder, || RequestMetrics {
+        with_local_recorder(&self.recorder, || {
+            RequestMetrics {
             ttft: Seconds::new(
                 model,
                 &[
@@ -233,8 +235,9 @@ impl Telemetry {
             prefix_hits: total("flambeau_prefix_cache_hits_total"),
             requests: Outcome::ALL.map(|outcome| {
                 counter!("flambeau_requests_total",
-                    "model" => model.to_owned(), "tier" => tier, "outcome" => outcome.as_str())
+                    "model" => model.to_owned(), "tier" => tier.as_str(), "outcome" => outcome.as_str())
             }),
+        }
         })
     }
 }

@@ -4,8 +4,10 @@ mod gpu;
 mod log;
 mod metrics;
 mod request_log;
+mod tier;
 
 pub use gpu::{GpuGauges, GpuMetrics};
 pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};
 pub use request_log::{RequestLog, RequestRecord};
+pub use tier::{Cause, CircuitMetrics, FallbackMetrics, Tier};

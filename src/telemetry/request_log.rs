@@ -24,6 +24,7 @@ pub struct RequestRecord {
     pub model: String,
     pub model_version: Option<String>,
     pub tier: Option<&'static str>,
+    pub fallback_cause: Option<&'static str>,
     pub prompt_version: Option<String>,
     pub prompt_tokens: usize,
     pub cached_tokens: usize,

@@ -33,5 +33,6 @@ mod prefix_cache;
 mod redact;
 mod server;
 mod structured;
+mod tiers;
 mod tools;
 mod translated;

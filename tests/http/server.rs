@@ -1,5 +1,6 @@
 //! A server on a free port in this process, its model a few hundred bytes.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,12 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
+use flambeau::gateway::{Policy, StaticTexts, Tenants};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
     Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, SamplingDefaults,
-    ServedModel, ServerOptions, serve,
+    ServedModel, ServerOptions, Tiers, serve,
 };
-use flambeau::telemetry::{RequestLog, Telemetry};
+use flambeau::telemetry::{RequestLog, Telemetry, Tier};
 use flambeau::text::ChatTemplate;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -53,6 +55,10 @@ pub struct Setup {
     pub max_builds: usize,
     /// Serves a second model as well, called so, which answers with the prompt.
     pub echo_too: Option<&'static str>,
+    /// Has that one, and then these texts, answer instead of the first, where its first token would not come in this time.
+    pub tiers: Option<(Duration, StaticTexts)>,
+    /// What requests may have.
+    pub policy: Policy,
 }
 
 impl Setup {
@@ -84,6 +90,8 @@ impl Setup {
             embeddings: None,
             max_builds: usize::MAX,
             echo_too: None,
+            tiers: None,
+            policy: Policy::default(),
         }
     }
 
@@ -140,11 +148,12 @@ impl Setup {
     pub async fn start(mut self) -> Server {
         let telemetry = Telemetry::new().unwrap();
         let embeddings = self.embeddings.take().map(|loader| {
-            let metrics = telemetry.requests("embedder", "primary");
+            let metrics = telemetry.requests("embedder", Tier::Primary);
             Arc::new(EmbeddingModel::new("embedder".into(), metrics, loader))
         });
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let (default_deadline, echo_too) = (self.default_deadline, self.echo_too);
+        let (policy, tiers) = (self.policy, self.tiers.take());
         let builds = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&builds);
         let factory = Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
@@ -169,7 +178,7 @@ impl Setup {
                     false => Err(format!("{} is no folder", folder.display())),
                 })),
                 engine: engine.clone(),
-                metrics: telemetry.requests(name, "primary"),
+                metrics: telemetry.requests(name, Tier::Primary),
                 probe: Default::default(),
             })
         };
@@ -181,9 +190,16 @@ impl Setup {
             others.push(served(name, &engine));
             engines_ended.push(ended);
         }
-        let models = Models::new(served("test", &engine), others);
+        let first = served("test", &engine);
+        let tiers = tiers.map(|(slo_ttft, texts)| {
+            let (first, others) = (Arc::clone(&first), others.clone());
+            Arc::new(Tiers::new(first, others, slo_ttft, texts, &telemetry))
+        });
+        let models = Models::new(first, others);
         let state = AppState {
             models,
+            tiers,
+            tenants: Arc::new(Tenants::new(HashMap::new(), policy)),
             embeddings,
             options,
             prometheus: telemetry.handle(),

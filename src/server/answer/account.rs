@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::request::{DEFAULT_TENANT, Timing};
 use crate::server::request::generate::Caller;
 use crate::server::state::AppState;
-use crate::telemetry::{Outcome, RequestMetrics, RequestRecord};
+use crate::telemetry::{Cause, Outcome, RequestMetrics, RequestRecord, Tier};
 
 /// What is known of a request from its head on; shared by everything that handles it.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Received {
     pub request_id: String,
     /// `x-session-id`, cut at a sensible length.
     pub session: Option<String>,
+    /// `accept-language`, where it is not too long.
+    pub languages: Option<String>,
     /// Whose key, once that is known.
     pub tenant: OnceLock<String>,
     /// What answers it, once that is known.
@@ -26,11 +28,12 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub fn new(request_id: String, session: Option<String>) -> Self {
+    pub fn new(request_id: String, session: Option<String>, languages: Option<String>) -> Self {
         Self {
             at: Instant::now(),
             request_id,
             session,
+            languages,
             tenant: OnceLock::new(),
             model: OnceLock::new(),
             is_booked: AtomicBool::new(false),
@@ -106,9 +109,10 @@ fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Tokens so far.
+/// Tokens so far, and who gives them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
+    pub tier: Tier,
     pub prompt: usize,
     /// Of the prompt, what the prefix cache had.
     pub cached: usize,
@@ -135,10 +139,21 @@ pub(crate) struct Timings {
     pub ttft_ms: f64,
 }
 
+/// Who answers a request.
+pub(crate) struct Answerer {
+    /// The model's or adapter's name.
+    pub name: String,
+    pub tier: Tier,
+    /// Why it is not the one that was asked for.
+    pub cause: Option<Cause>,
+    pub metrics: RequestMetrics,
+}
+
 /// Dropped without [`Account::close`], it books the request as cancelled.
 pub(crate) struct Account {
     state: AppState,
     metrics: RequestMetrics,
+    tier: Tier,
     received: Arc<Received>,
     record: RequestRecord,
     engine_timing: Timing,
@@ -158,6 +173,7 @@ impl Account {
         state: &AppState,
         received: Arc<Received>,
         caller: Caller,
+        answerer: Answerer,
         prompt_lens: &[usize],
         choices_a_prompt: usize,
         prompt_chars: usize,
@@ -167,30 +183,42 @@ impl Account {
         let record = RequestRecord {
             user: caller.user,
             session: caller.session.or_else(|| start.session.clone()),
-            tier: Some(TIER),
-            prompt_tokens: prompt_lens.iter().sum(),
             prompt_chars,
             ..start
         };
-        Self {
+        let mut account = Self {
             state: state.clone(),
-            metrics: state.metrics(received.model(state)).clone(),
+            metrics: answerer.metrics.clone(),
+            tier: answerer.tier,
             received,
             record,
             engine_timing: Timing::default(),
             first_content: None,
             last_tokens: vec![None; prompt_lens.len() * choices_a_prompt],
-            prompt_lens: prompt_lens.to_vec(),
+            prompt_lens: Vec::new(),
             choices_a_prompt,
             num_thoughts: 0,
             timings: Timings::default(),
             is_open: true,
-        }
+        };
+        account.answered_by(answerer, prompt_lens);
+        account
+    }
+
+    /// Before any token has come, `answerer` takes it over, in whose tokens prompts are so long.
+    pub fn answered_by(&mut self, answerer: Answerer, prompt_lens: &[usize]) {
+        self.record.model = answerer.name;
+        self.record.tier = Some(answerer.tier.as_str());
+        self.record.fallback_cause = answerer.cause.map(Cause::as_str);
+        self.record.prompt_tokens = prompt_lens.iter().sum();
+        self.prompt_lens = prompt_lens.to_vec();
+        (self.tier, self.metrics) = (answerer.tier, answerer.metrics);
     }
 
     /// Tokens of the prompt, and those received.
     pub fn usage(&self) -> Usage {
         Usage {
+            tier: self.tier,
             prompt: self.record.prompt_tokens,
             cached: self.record.cached_tokens,
             completion: self.record.completion_tokens,
@@ -290,6 +318,3 @@ impl Drop for Account {
         self.close(Outcome::Cancelled, CLIENT_LEFT);
     }
 }
-
-/// Which tier answers: there is one so far.
-pub(crate) const TIER: &str = "primary";

@@ -45,7 +45,53 @@ pub(crate) struct Reading {
 }
 
 /// Dropping it cancels its request in the engine.
-pub(crate) struct Choice {
+pub(crate) enum Choice {
+    /// What a model draws.
+    Drawn(Box<Drawn>),
+    /// A text that was there before; none once it is said.
+    Said(Option<String>),
+}
+
+impl Choice {
+    /// What `events` bring.
+    pub fn drawn(events: EventStream, reading: Reading) -> Self {
+        Self::Drawn(Box::new(Drawn::new(events, reading)))
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Drawn(drawn) => drawn.is_done,
+            Self::Said(text) => text.is_none(),
+        }
+    }
+
+    /// Whether it has a finish reason.
+    pub fn is_finished(&self) -> bool {
+        match self {
+            Self::Drawn(drawn) => drawn.is_done && !drawn.has_failed,
+            Self::Said(text) => text.is_none(),
+        }
+    }
+
+    /// The next delta, of a token or of the whole text; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
+        match self {
+            Self::Drawn(drawn) => drawn.next().await,
+            Self::Said(text) => text.take().map(|text| {
+                Ok(Delta {
+                    pieces: vec![Piece::Content(text.clone())],
+                    text,
+                    finish: Some(FinishReason::Stop),
+                    ..Delta::default()
+                })
+            }),
+        }
+    }
+}
+
+/// A choice whose tokens the engine sends.
+pub(crate) struct Drawn {
     events: EventStream,
     reading: Reading,
     detokeniser: Detokeniser,
@@ -55,8 +101,8 @@ pub(crate) struct Choice {
     has_failed: bool,
 }
 
-impl Choice {
-    pub fn new(events: EventStream, reading: Reading) -> Self {
+impl Drawn {
+    fn new(events: EventStream, reading: Reading) -> Self {
         let detokeniser = reading.tokenizer.detokeniser();
         Self {
             events,
@@ -69,18 +115,7 @@ impl Choice {
         }
     }
 
-    /// Whether nothing more comes.
-    pub fn is_done(&self) -> bool {
-        self.is_done
-    }
-
-    /// Whether it has a finish reason.
-    pub fn is_finished(&self) -> bool {
-        self.is_done && !self.has_failed
-    }
-
-    /// The next token's delta; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
+    async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
         while !self.is_done {
             match self.events.recv().await? {
                 Event::Prompt(scores) => self.prompt_logprobs = scores,

@@ -2,7 +2,7 @@
 
 use futures_util::future::select_all;
 
-use super::account::{Account, Timings, Usage};
+use super::account::{Account, Answerer, Timings, Usage};
 use super::choice::{Choice, Delta};
 use crate::engine::{EngineError, Refusal};
 use crate::request::FinishReason;
@@ -26,6 +26,12 @@ impl Generation {
             first_finish: None,
             has_tokens: false,
         }
+    }
+
+    /// Before any token has come, `answerer` takes it over with these choices, of prompts that are so long; the ones before are cancelled.
+    pub fn answered_by(&mut self, answerer: Answerer, choices: Vec<Choice>, prompt_lens: &[usize]) {
+        self.choices = choices;
+        self.account.answered_by(answerer, prompt_lens);
     }
 
     /// The next delta of a choice and the choice's index; `None` after the last of all. Safe to cancel.

@@ -1,8 +1,10 @@
 //! From the engine's events to bytes: text that is certain, the books, the JSON, the stream.
 
 pub(super) mod account;
+mod answering;
 pub(super) mod anthropic;
 mod blocks;
+pub(super) mod chain;
 pub(super) mod choice;
 mod generation;
 mod logprobs;

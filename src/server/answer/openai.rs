@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::account::{Received, TIER, Timings, Usage};
+use super::account::{Received, Timings, Usage};
 use super::choice::Delta;
 use super::logprobs::{self, Scored, Spelling};
 use super::wire::{Said, Whole, Wire, call_id, event};
@@ -357,7 +357,7 @@ fn usage_json(usage: Usage) -> Value {
 
 /// Who answered, and how long it took.
 pub(super) fn flambeau(usage: Usage, timings: Option<Timings>) -> Value {
-    let mut object = json!({"tier": TIER, "cache": usage.cache()});
+    let mut object = json!({"tier": usage.tier.as_str(), "cache": usage.cache()});
     if let Some(Timings {
         queue_ms,
         prefill_ms,

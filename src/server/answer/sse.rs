@@ -13,11 +13,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::answering::Answering;
+use super::chain::Failure;
 use super::choice::Delta;
-use super::generation::Generation;
 use super::respond::provenance;
-use super::wire::Wire;
-use crate::engine::{EngineError, Refusal};
 use crate::request::FinishReason;
 use crate::server::error::ApiError;
 
@@ -25,36 +24,33 @@ const COMMENT: &[u8] = b": waiting\n\n";
 
 /// A stream between two polls. Dropped by hyper when the client leaves, which cancels the generation.
 struct Stream {
-    generation: Generation,
-    wire: Box<dyn Wire>,
+    answering: Answering,
     keep_alive: Duration,
     /// When bytes were last sent; silence is counted from here, whatever the engine does meanwhile.
     last_sent: Instant,
     /// Taken from the engine while the headers waited, not framed yet.
-    pending: Option<Result<(usize, Delta), EngineError>>,
+    pending: Option<Result<(usize, Delta), Failure>>,
     is_done: bool,
 }
 
 /// Waits for the first token, or `keep_alive`, then answers.
 pub(crate) async fn respond(
-    mut generation: Generation,
-    wire: Box<dyn Wire>,
+    mut answering: Answering,
     keep_alive: Duration,
 ) -> Result<Response, ApiError> {
     let waiting_since = Instant::now();
-    let pending = match timeout(keep_alive, generation.next()).await {
-        Ok(Some(Err(error))) => {
-            let error = ApiError::from(error);
-            generation.fail(&error);
+    let pending = match timeout(keep_alive, answering.next()).await {
+        Ok(Some(Err(Failure { error, .. }))) => {
+            answering.generation.fail(&error);
             return Err(error);
         }
         Ok(next) => next,
         Err(_) => None,
     };
-    let mut headers = provenance(generation.cache(), None);
+    let generation = &answering.generation;
+    let mut headers = provenance(generation.usage().tier, generation.cache(), None);
     let stream = Stream {
-        generation,
-        wire,
+        answering,
         keep_alive,
         last_sent: waiting_since,
         pending,
@@ -83,7 +79,7 @@ impl Stream {
         while !self.is_done {
             let next = match self.pending.take() {
                 Some(next) => next,
-                None => match timeout_at(self.last_sent + self.keep_alive, self.generation.next())
+                None => match timeout_at(self.last_sent + self.keep_alive, self.answering.next())
                     .await
                 {
                     Ok(next) => next?,
@@ -97,12 +93,11 @@ impl Stream {
             match next {
                 Ok((i, delta)) => self.frame_delta(i, &delta, &mut frame),
                 // The headers have gone: the stream ends as an answer does, without one.
-                Err(EngineError::Refused(Refusal::Late)) => self.frame_late(&mut frame),
-                Err(error) => {
+                Err(Failure { is_late: true, .. }) => self.frame_late(&mut frame),
+                Err(Failure { error, .. }) => {
                     self.is_done = true;
-                    let error = ApiError::from(error);
-                    self.generation.fail(&error);
-                    self.wire.fail(&error, &mut frame);
+                    self.answering.generation.fail(&error);
+                    self.answering.wire.fail(&error, &mut frame);
                 }
             }
             if !frame.is_empty() {
@@ -115,13 +110,16 @@ impl Stream {
 
     /// Frames a delta, and the end after the last one.
     fn frame_delta(&mut self, i: usize, delta: &Delta, frame: &mut Vec<u8>) {
-        self.wire.delta(i, delta, self.generation.usage(), frame);
+        let Answering {
+            generation, wire, ..
+        } = &mut self.answering;
+        wire.delta(i, delta, generation.usage(), frame);
         if !frame.is_empty() {
-            self.generation.handed_on(delta);
+            generation.handed_on(delta);
         }
-        if self.generation.is_over() {
+        if generation.is_over() {
             self.is_done = true;
-            self.generation.close();
+            generation.close();
             self.frame_end(frame);
         }
     }
@@ -132,16 +130,20 @@ impl Stream {
             finish: Some(FinishReason::Deadline),
             ..Delta::default()
         };
-        for i in self.generation.unfinished() {
-            self.wire.delta(i, &late, self.generation.usage(), frame);
+        let Answering {
+            generation, wire, ..
+        } = &mut self.answering;
+        for i in generation.unfinished() {
+            wire.delta(i, &late, generation.usage(), frame);
         }
         self.is_done = true;
-        self.generation.close_late();
+        generation.close_late();
         self.frame_end(frame);
     }
 
     fn frame_end(&mut self, frame: &mut Vec<u8>) {
-        let (usage, timings) = (self.generation.usage(), self.generation.timings());
-        self.wire.end(usage, timings, frame);
+        let generation = &self.answering.generation;
+        let (usage, timings) = (generation.usage(), generation.timings());
+        self.answering.wire.end(usage, timings, frame);
     }
 }

@@ -12,7 +12,7 @@ const NUMBERS: Form = List(&NUMBER);
 const MS: Form = Form::Number(0.0, f64::INFINITY);
 
 const FLAMBEAU: &[Field] = &[
-    ("tier", Always(Word(&["primary"]))),
+    ("tier", Always(Word(&["primary", "fallback", "static"]))),
     ("cache", Always(Word(&["miss", "prefix"]))),
     ("queue_ms", Maybe(MS)),
     ("prefill_ms", Maybe(MS)),

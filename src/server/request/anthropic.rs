@@ -8,6 +8,7 @@ use super::fields::{
 };
 use super::form::Form::{Any, Bool, Either, Integer, List, Number, Table, Text, Word};
 use super::form::{Form, OBJECT, TEXTS, at_least};
+use super::generate::FALLBACK;
 use super::output_format::SCHEMA;
 use super::thinking;
 use super::translate::{move_fields, move_tools, string};
@@ -42,6 +43,7 @@ pub(crate) const GENERATE: &[Field] = &[
     ("top_k", Honoured(Integer(-1, u32::MAX as i64))),
     ("metadata", Honoured(Table(METADATA))),
     ("output_config", Honoured(Table(OUTPUT_CONFIG))),
+    FALLBACK,
     ("service_tier", Only(&["\"auto\"", "\"standard_only\""])),
     ("container", NEVER),
     ("diagnostics", NEVER),
@@ -136,6 +138,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Map<String, Value>, ApiError
         ("stop_sequences", "stop"),
         ("stream", "stream"),
         ("temperature", "temperature"),
+        ("fallback", "fallback"),
         ("top_p", "top_p"),
         ("top_k", "top_k"),
     ];

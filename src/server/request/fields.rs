@@ -31,7 +31,7 @@ pub(crate) type Field = (&'static str, Support);
 pub(crate) const NEVER: Support = Support::Only(&[]);
 
 /// A body whose every field is known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fields {
     map: Map<String, Value>,
     tables: Vec<&'static [Field]>,

@@ -14,7 +14,7 @@ use super::framing::{self, Framing};
 use super::output_format;
 use super::sampling::{sampling, token_ids};
 use super::tools::Tools;
-use super::urgency;
+use super::urgency::{self, Standing};
 use crate::constraint::Constraint;
 use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
 use crate::server::error::ApiError;
@@ -60,6 +60,7 @@ pub(crate) const SHARED: &[Field] = &[
     ("n", Honoured(Integer(1, MAX_CHOICES))),
     ("priority", Honoured(urgency::PRIORITY)),
     ("deadline_ms", Honoured(urgency::DEADLINE_MS)),
+    FALLBACK,
     // Accepted where they ask for nothing.
     ("use_beam_search", Only(&["false"])),
     ("length_penalty", Only(&["1", "1.0"])),
@@ -85,6 +86,9 @@ pub(crate) const SHARED: &[Field] = &[
     ("return_mm_kwargs", Only(&["true", "false"])),
     ("vllm_xargs", NEVER),
 ];
+
+/// Whether others than the model asked for may answer.
+pub(crate) const FALLBACK: Field = ("fallback", Honoured(Bool));
 
 /// Who asks, for the log.
 #[derive(Clone, Debug, Default)]
@@ -123,6 +127,7 @@ impl Generate {
     pub fn take(
         fields: &mut Fields,
         model: &ServedModel,
+        standing: Standing,
         logprobs: Option<u32>,
     ) -> Result<Self, ApiError> {
         let mut stop_token_ids = token_ids(fields, "stop_token_ids", model)?;
@@ -149,7 +154,7 @@ impl Generate {
             return Err(ApiError::field("max_tokens", message));
         }
         let num_choices = choices(fields, "n")?.unwrap_or(1);
-        let priority = urgency::priority(fields)?;
+        let priority = urgency::priority(fields, standing)?;
         let stop_strings = stop_strings(fields)?;
         let include_stop = fields.opt("include_stop_str_in_output")?.unwrap_or(false);
         let framing = Framing::take(fields)?;
@@ -176,9 +181,21 @@ impl Generate {
             ignores_eos,
             stop_token_ids,
             priority,
-            deadline: urgency::deadline(fields, model, priority)?,
+            deadline: urgency::deadline(fields, standing, priority)?,
             sampling: sampling(fields, model, logprobs)?,
         })
+    }
+
+    /// Whether the answer follows a form that only the model asked for is trusted with: a schema, a grammar, tools.
+    pub fn is_bound(&self) -> bool {
+        self.constraint.is_some() || self.marks.tools.is_some()
+    }
+
+    /// Whether more is asked for than text.
+    pub fn shows_tokens(&self) -> bool {
+        let framing = &self.framing;
+        let is_scored = self.sampling.logprobs.is_some() || self.prompt_logprobs.is_some();
+        is_scored || self.scored_alternatives.is_some() || framing.return_token_ids
     }
 
     /// Has prompts scored, with so many alternatives a token; `None` for not at all. What stands in the answer is not touched.

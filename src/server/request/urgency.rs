@@ -8,7 +8,6 @@ use super::fields::Fields;
 use super::form::Form;
 use crate::request::Priority;
 use crate::server::error::ApiError;
-use crate::server::state::ServedModel;
 
 /// Up to a day.
 pub(super) const DEADLINE_MS: Form = Form::Integer(1, 86_400_000);
@@ -18,8 +17,16 @@ pub(super) const PRIORITY: Form = Form::Either(&[
 ]);
 pub(super) const SERVICE_TIER: Form = Form::Word(&["auto", "default", "flex", "priority"]);
 
+/// What holds for a request that does not say how urgent it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    pub priority: Priority,
+    /// In which time the first token must come.
+    pub deadline: Option<Duration>,
+}
+
 /// A class by its name, by OpenAI's service tier or vLLM's number for those that are all alike.
-pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
+pub(crate) fn priority(fields: &mut Fields, standing: Standing) -> Result<Priority, ApiError> {
     let tier = match fields.opt::<Value>("service_tier")? {
         None => None,
         Some(value) => match value.as_str() {
@@ -36,7 +43,7 @@ pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
         },
     };
     let Some(value) = fields.opt::<Value>("priority")? else {
-        return Ok(tier.unwrap_or_default());
+        return Ok(tier.unwrap_or(standing.priority));
     };
     if tier.is_some() {
         let message = "service_tier and priority both say how urgent it is: send one";
@@ -54,16 +61,14 @@ pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, ApiError> {
     }
 }
 
-/// The request's own, or the server's, which batch work is free of.
+/// The request's own, or what holds else, which batch work is free of.
 pub(crate) fn deadline(
     fields: &mut Fields,
-    model: &ServedModel,
+    standing: Standing,
     priority: Priority,
 ) -> Result<Option<Duration>, ApiError> {
     let own = fields.integer("deadline_ms")?;
     let own = own.map(|ms| Duration::from_millis(ms as u64));
-    let default = model
-        .default_deadline
-        .filter(|_| priority != Priority::Batch);
+    let default = standing.deadline.filter(|_| priority != Priority::Batch);
     Ok(own.or(default))
 }

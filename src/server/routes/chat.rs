@@ -6,11 +6,15 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 
 use crate::server::answer::account::Received;
+use crate::server::answer::chain::{Ask, Call};
 use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
-use crate::server::answer::respond::{Call, respond};
+use crate::server::answer::respond::respond;
+use crate::server::answer::wire::Wire;
 use crate::server::error::ApiError;
+use crate::server::models::Chosen;
 use crate::server::request::chat_prompt::{self, ChatPrompt};
 use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Hint, Support::Honoured, Support::Only,
@@ -18,6 +22,7 @@ use crate::server::request::fields::{
 use crate::server::request::form::Form::{Bool, Integer};
 use crate::server::request::form::at_least;
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
+use crate::server::request::urgency::Standing;
 use crate::server::request::{output_format, thinking, tools};
 use crate::server::state::AppState;
 
@@ -56,33 +61,56 @@ pub(crate) const TABLES: &[&[Field]] = &[
     FIELDS,
 ];
 
+const ROUTE: &str = "/v1/chat/completions";
+
 pub(crate) async fn handle(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    state.models.check_room(received.tenant())?;
+    state.check_room(received.tenant())?;
     let fields = Fields::parse(&body, TABLES)?;
     let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
-    let call = prepare(fields, &state, &received, wire).await?;
-    respond(state, received, call).await
+    let ask = ask(fields, ROUTE, &state, &received, wire)?;
+    respond(state, received, ask).await
 }
 
-/// Makes the call that `fields` of this endpoint ask for, whoever spells the answer.
-pub(crate) async fn prepare(
+/// Makes what `fields` of this endpoint ask for, whoever spells the answer.
+pub(crate) fn ask(
     mut fields: Fields,
+    route: &'static str,
     state: &AppState,
-    received: &Received,
-    wire: impl FnOnce(Form) -> Box<dyn crate::server::answer::wire::Wire>,
-) -> Result<Call, ApiError> {
+    received: &Arc<Received>,
+    wire: impl Fn(Form) -> Box<dyn Wire> + Clone + Send + Sync + 'static,
+) -> Result<Ask, ApiError> {
     let chosen = state.models.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
+    let may_fall_back = fields.opt("fallback")?.unwrap_or(true);
+    let standing = state.standing(received.tenant(), &chosen);
+    let received = Arc::clone(received);
+    let prepare = move |chosen| -> BoxFuture<'static, _> {
+        let (fields, received, wire) = (fields.clone(), Arc::clone(&received), wire.clone());
+        Box::pin(async move { prepare(fields, chosen, standing, &received, wire).await })
+    };
+    Ok(Ask {
+        chosen,
+        route,
+        may_fall_back,
+        prepare: Box::new(prepare),
+    })
+}
+
+async fn prepare(
+    mut fields: Fields,
+    chosen: Chosen,
+    standing: Standing,
+    received: &Received,
+    wire: impl Fn(Form) -> Box<dyn Wire>,
+) -> Result<Call, ApiError> {
     let model = &chosen.model;
-    // Before the work of templating and tokenising what would be refused.
-    model.engine.check_room(received.tenant())?;
     let chat = ChatPrompt::take(&mut fields, model)?;
     let logprobs = logprobs(&mut fields)?;
-    let mut generate = Generate::take(&mut fields, model, logprobs)?;
+    let mut generate = Generate::take(&mut fields, model, standing, logprobs)?;
     let prompt_chars = chat.num_chars();
     let prompt = chat.encode(model).await?;
     generate.follow(&chat, &prompt, model).await?;
@@ -95,7 +123,6 @@ pub(crate) async fn prepare(
     let form = Form::new(Kind::Chat, &generate, received, &chosen, vec![asked]);
     request.adapter = chosen.adapter;
     Ok(Call {
-        model: chosen.model,
         generate,
         requests: vec![request],
         prompt_chars,

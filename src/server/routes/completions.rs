@@ -6,13 +6,16 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::request::GenerateRequest;
 use crate::server::answer::account::Received;
+use crate::server::answer::chain::{Ask, Call};
 use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
-use crate::server::answer::respond::{Call, respond};
+use crate::server::answer::respond::respond;
 use crate::server::error::ApiError;
+use crate::server::models::Chosen;
 use crate::server::request::fields::{
     Field, Fields, NEVER, Support::Honoured, Support::Only, Support::Required, typed,
 };
@@ -21,6 +24,7 @@ use crate::server::request::form::{self, TOKEN_IDS};
 use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
 use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
+use crate::server::request::urgency::Standing;
 use crate::server::state::{AppState, ServedModel};
 
 /// This endpoint's own fields.
@@ -41,23 +45,50 @@ const PROMPT: form::Form = Either(&[Text, TOKEN_IDS, List(&Either(&[Text, TOKEN_
 /// OpenAI's default for this endpoint.
 const DEFAULT_MAX_TOKENS: usize = 16;
 
+const ROUTE: &str = "/v1/completions";
+
 pub(crate) async fn handle(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    state.models.check_room(received.tenant())?;
+    state.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
     let chosen = state.models.choose(fields.opt("model")?)?;
     received.answers_as(&chosen.name);
+    let may_fall_back = fields.opt("fallback")?.unwrap_or(true);
+    let standing = state.standing(received.tenant(), &chosen);
+    let asked_by = Arc::clone(&received);
+    let prepare = move |chosen| -> BoxFuture<'static, _> {
+        let (fields, received) = (fields.clone(), Arc::clone(&asked_by));
+        Box::pin(async move { prepare(fields, chosen, standing, &received).await })
+    };
+    let ask = Ask {
+        chosen,
+        route: ROUTE,
+        may_fall_back,
+        prepare: Box::new(prepare),
+    };
+    respond(state, received, ask).await
+}
+
+async fn prepare(
+    mut fields: Fields,
+    chosen: Chosen,
+    standing: Standing,
+    received: &Received,
+) -> Result<Call, ApiError> {
     let model = &chosen.model;
-    // Before the work of tokenising what would be refused.
-    model.engine.check_room(received.tenant())?;
     let prompts = prompts(fields.required("prompt")?, model)?;
     let echoes = fields.opt("echo")?.unwrap_or(false);
     let best_of = choices(&mut fields, "best_of")?;
     let logprobs = fields.integer("logprobs")?;
-    let generate = Generate::take(&mut fields, model, logprobs.map(|count| count as u32))?;
+    let generate = Generate::take(
+        &mut fields,
+        model,
+        standing,
+        logprobs.map(|count| count as u32),
+    )?;
     let mut generate = candidates(generate, best_of, prompts.len())?;
     generate.compile(Vec::new(), model).await?;
     if echoes && generate.prompt_logprobs.is_none() {
@@ -82,16 +113,14 @@ pub(crate) async fn handle(
             ..request
         });
     }
-    let form = Form::new(Kind::Completion, &generate, &received, &chosen, asked);
+    let form = Form::new(Kind::Completion, &generate, received, &chosen, asked);
     generate.score_candidates(&mut requests);
-    let call = Call {
-        model: chosen.model,
+    Ok(Call {
         generate,
         requests,
         prompt_chars,
         wire: Box::new(OpenAi::new(form)),
-    };
-    respond(state, received, call).await
+    })
 }
 
 /// Checks how many answers that makes, and that the best of them can be told.

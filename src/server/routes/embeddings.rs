@@ -14,14 +14,14 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use crate::engine::{EncodeError, SubmitError, normalised};
-use crate::server::answer::account::{Account, Received, TIER, Timings};
+use crate::server::answer::account::{Account, Answerer, Received, Timings};
 use crate::server::answer::respond::provenance;
 use crate::server::error::ApiError;
 use crate::server::request::embeddings::{EmbeddingRequest, Encoding, FIELDS, Texts};
 use crate::server::request::fields::Fields;
 use crate::server::request::generate::Caller;
 use crate::server::state::AppState;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, Tier};
 
 pub(crate) async fn handle(
     State(state): State<AppState>,
@@ -61,10 +61,17 @@ pub(crate) async fn handle(
     let pieces = std::mem::take(&mut texts.pieces);
     let lengths: Vec<usize> = pieces.iter().map(Vec::len).collect();
     let num_tokens = lengths.iter().sum();
+    let answerer = Answerer {
+        name: model.name.clone(),
+        tier: Tier::Primary,
+        cause: None,
+        metrics: model.metrics.clone(),
+    };
     let mut account = Account::new(
         &state,
         Arc::clone(&received),
         caller,
+        answerer,
         &[num_tokens],
         1,
         num_chars,
@@ -85,7 +92,7 @@ pub(crate) async fn handle(
             total_tokens: num_tokens,
         },
         flambeau: Flambeau {
-            tier: TIER,
+            tier: Tier::Primary.as_str(),
             cache: "miss",
             timings,
         },
@@ -99,7 +106,7 @@ pub(crate) async fn handle(
         ApiError::internal("writing the answer panicked")
     })?;
     account.close(Outcome::Stop, 200);
-    let mut headers = provenance(Some("miss"), Some(timings));
+    let mut headers = provenance(Tier::Primary, Some("miss"), Some(timings));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok((headers, written).into_response())
 }

@@ -19,26 +19,23 @@ use crate::server::request::chat_prompt::ChatPrompt;
 use crate::server::request::fields::Fields;
 use crate::server::state::AppState;
 
+const ROUTE: &str = "/v1/messages";
+
 pub(crate) async fn handle(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    state.models.check_room(received.tenant())?;
+    state.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[PROMPT, GENERATE])?;
     fields.must_have("max_tokens")?;
-    let call = async {
+    let ask = || {
         let wire = |form| Box::new(Anthropic::new(form)) as Box<_>;
-        chat::prepare(
-            Fields::of(to_chat(fields)?, chat::TABLES),
-            &state,
-            &received,
-            wire,
-        )
-        .await
+        let chat = Fields::of(to_chat(fields)?, chat::TABLES);
+        chat::ask(chat, ROUTE, &state, &received, wire)
     };
-    let call = call.await.map_err(|error| error.renamed(original))?;
-    respond(state, received, call).await
+    let ask = ask().map_err(|error: ApiError| error.renamed(original))?;
+    respond(state, received, ask.renaming(original)).await
 }
 
 pub(crate) async fn count_tokens(

@@ -7,12 +7,10 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::engine::{EngineHandle, Event, EventStream};
-use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
+use crate::server::probe::probe;
 use crate::server::state::{AppState, ServedModel};
 
 /// The process lives.
@@ -42,32 +40,12 @@ async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError>
     {
         return Ok(());
     }
-    let why = match timeout(within, probe(engine, &model.probe)).await {
+    let why = match timeout(within, probe(model)).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(why)) => why,
         Err(_) => format!("no token within {} s", within.as_secs_f64()),
     };
     Err(ApiError::unavailable(format!("not ready: {why}")))
-}
-
-/// Generates one token. There is one probe of a model at a time, which a later call goes on waiting for: however often a server that
-/// hangs is asked, it holds one place of the queue.
-async fn probe(engine: &EngineHandle, probe: &Mutex<Option<EventStream>>) -> Result<(), String> {
-    let mut probe = probe.lock().await;
-    let events = match &mut *probe {
-        Some(events) => events,
-        none => {
-            let request = GenerateRequest::greedy(vec![0], 1);
-            none.insert(engine.submit(request).map_err(|error| error.to_string())?)
-        }
-    };
-    let event = events.recv().await;
-    *probe = None;
-    match event {
-        Some(Event::Token { .. } | Event::Prompt(_)) => Ok(()),
-        Some(Event::Failed(error)) => Err(error.to_string()),
-        None => Err("the engine is gone".into()),
-    }
 }
 
 /// `POST /admin/cache/reset`: forgets all that the prefix caches and their arenas on the host hold.

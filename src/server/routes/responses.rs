@@ -16,18 +16,26 @@ use crate::server::request::fields::Fields;
 use crate::server::request::responses::{FIELDS, Translated, original, to_chat};
 use crate::server::state::AppState;
 
+const ROUTE: &str = "/v1/responses";
+
 pub(crate) async fn handle(
     State(state): State<AppState>,
     Extension(received): Extension<Arc<Received>>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    state.models.check_room(received.tenant())?;
+    state.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[FIELDS])?;
-    let call = async {
+    let ask = || {
         let Translated { chat, echo } = to_chat(fields)?;
-        let wire = |form| Box::new(Responses::new(form, echo)) as Box<_>;
-        chat::prepare(Fields::of(chat, chat::TABLES), &state, &received, wire).await
+        let wire = move |form| Box::new(Responses::new(form, echo.clone())) as Box<_>;
+        chat::ask(
+            Fields::of(chat, chat::TABLES),
+            ROUTE,
+            &state,
+            &received,
+            wire,
+        )
     };
-    let call = call.await.map_err(|error| error.renamed(original))?;
-    respond(state, received, call).await
+    let ask = ask().map_err(|error: ApiError| error.renamed(original))?;
+    respond(state, received, ask.renaming(original)).await
 }

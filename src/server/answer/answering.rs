@@ -1,0 +1,141 @@
+//! One request on its way from a tier that takes it to the end of its answer.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio::time::sleep;
+
+use super::account::Account;
+use super::chain::{Begun, Chain, Failure};
+use super::choice::Delta;
+use super::generation::Generation;
+use super::wire::Wire;
+use crate::engine::EngineError;
+use crate::server::state::{AppState, ServedModel};
+
+/// An answer and how it is spelt. Before its first token a failure hands it on to the next tier; dropping it cancels it.
+pub(crate) struct Answering {
+    pub generation: Generation,
+    pub wire: Box<dyn Wire>,
+    rest: Rest,
+}
+
+/// What is left to try.
+enum Rest {
+    /// Nothing: tokens have come, or nobody else would answer.
+    None,
+    /// The tier that has it may still fail.
+    Behind(Chain),
+    /// The next one is being asked.
+    Ahead(BoxFuture<'static, (Chain, Result<Begun, Failure>)>),
+}
+
+impl Answering {
+    /// Of what `chain` has begun.
+    pub fn new(state: &AppState, chain: Chain, begun: Begun) -> Self {
+        let account = Account::new(
+            state,
+            chain.received(),
+            begun.generate.caller.clone(),
+            begun.answerer,
+            &begun.prompt_lens,
+            begun.generate.num_candidates,
+            begun.prompt_chars,
+        );
+        Self {
+            generation: Generation::new(begun.choices, account),
+            wire: begun.wire,
+            rest: Rest::Behind(chain),
+        }
+    }
+
+    /// The next delta of a choice and the choice's index; `None` after the last of all. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Result<(usize, Delta), Failure>> {
+        loop {
+            match &mut self.rest {
+                Rest::None => {
+                    let next = self.generation.next().await?;
+                    return Some(next.map_err(Failure::from));
+                }
+                Rest::Ahead(asked) => {
+                    let (chain, begun) = asked.await;
+                    self.rest = Rest::None;
+                    match begun {
+                        Ok(begun) => self.taken_over(chain, begun),
+                        Err(failure) => return Some(Err(failure)),
+                    }
+                }
+                Rest::Behind(chain) => {
+                    let next = first(&mut self.generation, chain).await;
+                    let Rest::Behind(mut chain) = std::mem::replace(&mut self.rest, Rest::None)
+                    else {
+                        unreachable!("it was behind: this is a bug")
+                    };
+                    match next {
+                        First::Token(next) => {
+                            chain.succeeds();
+                            return Some(Ok(next));
+                        }
+                        First::Over => return None,
+                        First::Failed(error) => match chain.fails(&error) {
+                            true => self.rest = Rest::Ahead(Box::pin(chain.go_on())),
+                            false => return Some(Err(error.into())),
+                        },
+                        First::Hung => {
+                            chain.hangs();
+                            self.rest = Rest::Ahead(Box::pin(chain.go_on()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn taken_over(&mut self, chain: Chain, begun: Begun) {
+        self.wire = begun.wire;
+        self.generation
+            .answered_by(begun.answerer, begun.choices, &begun.prompt_lens);
+        self.rest = Rest::Behind(chain);
+    }
+}
+
+/// What comes first of a tier.
+enum First {
+    Token((usize, Delta)),
+    Failed(EngineError),
+    /// Nothing, for longer than a step can take.
+    Hung,
+    /// An answer of no choice.
+    Over,
+}
+
+async fn first(generation: &mut Generation, chain: &Chain) -> First {
+    let next = match chain.patience() {
+        None => generation.next().await,
+        Some((model, since, patience)) => tokio::select! {
+            biased;
+            next = generation.next() => next,
+            () = hung(model, since, patience) => return First::Hung,
+        },
+    };
+    match next {
+        Some(Ok(next)) => First::Token(next),
+        Some(Err(error)) => First::Failed(error),
+        None => First::Over,
+    }
+}
+
+/// Resolves once the model has computed no step for `patience`, `asked` being the earliest beginning.
+async fn hung(model: &ServedModel, asked: Instant, patience: Duration) {
+    loop {
+        let waited = asked.elapsed();
+        let still = model
+            .engine
+            .since_last_step()
+            .map_or(waited, |since| since.min(waited));
+        match patience.checked_sub(still) {
+            Some(left) if !left.is_zero() => sleep(left).await,
+            _ => return,
+        }
+    }
+}

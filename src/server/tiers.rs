@@ -1,0 +1,135 @@
+//! Who answers when the model that was asked would be too late, or has failed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::models::Chosen;
+use super::probe::probe;
+use super::state::ServedModel;
+use crate::gateway::{Breaker, StaticTexts, Verdict};
+use crate::telemetry::{
+    Cause, CircuitMetrics, FallbackMetrics, RequestMetrics, Telemetry, Tier, log_line,
+};
+
+/// A model, the ones that answer instead of it, and what is said when none does.
+pub struct Tiers {
+    chain: Vec<Arc<TierModel>>,
+    /// In which time the first token is to come.
+    pub(super) slo_ttft: Duration,
+    pub(super) texts: StaticTexts,
+    /// Of answers by `texts`.
+    pub(super) static_metrics: RequestMetrics,
+    static_falls: FallbackMetrics,
+}
+
+/// A model of the chain.
+pub(super) struct TierModel {
+    pub model: Arc<ServedModel>,
+    /// Of its answers in the place of the first.
+    pub metrics: RequestMetrics,
+    falls: FallbackMetrics,
+    breaker: Mutex<Breaker>,
+    circuit: CircuitMetrics,
+}
+
+/// What a static answer calls its model.
+pub(super) const STATIC: &str = "static";
+
+impl Tiers {
+    /// `first` and, one after the other, those that answer instead of it.
+    pub fn new(
+        first: Arc<ServedModel>,
+        others: Vec<Arc<ServedModel>>,
+        slo_ttft: Duration,
+        texts: StaticTexts,
+        telemetry: &Telemetry,
+    ) -> Self {
+        let asked = first.name.clone();
+        let tier = |model: Arc<ServedModel>| {
+            Arc::new(TierModel {
+                metrics: telemetry.requests(&model.name, Tier::Fallback),
+                falls: telemetry.fallbacks(&asked, &model.name),
+                breaker: Mutex::default(),
+                circuit: telemetry.circuit(&model.name),
+                model,
+            })
+        };
+        Self {
+            slo_ttft,
+            texts,
+            static_metrics: telemetry.requests(STATIC, Tier::Static),
+            static_falls: telemetry.fallbacks(&asked, STATIC),
+            chain: std::iter::once(first).chain(others).map(tier).collect(),
+        }
+    }
+
+    /// Whether it is for requests to what was chosen: the first model, and none of its adapters.
+    pub(super) fn is_for(&self, chosen: &Chosen) -> bool {
+        chosen.adapter.is_none() && Arc::ptr_eq(&self.chain[0].model, &chosen.model)
+    }
+
+    /// The model at a place of the chain, the first being 0.
+    pub(super) fn model(&self, i: usize) -> Option<&Arc<TierModel>> {
+        self.chain.get(i)
+    }
+
+    /// A request went on to the `i`th model, or beyond the last to a text.
+    pub(super) fn count(&self, i: usize, cause: Cause) {
+        match self.chain.get(i) {
+            Some(tier) => tier.falls.count(cause),
+            None => self.static_falls.count(cause),
+        }
+    }
+
+    /// Whether there is something to say where no model answers.
+    pub(super) fn has_texts(&self) -> bool {
+        !self.texts.is_empty()
+    }
+}
+
+impl TierModel {
+    // Nothing is half done when a holder panics.
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is to be asked. Where it has failed and it is time to look whether it is well again, that is begun.
+    pub fn is_asked(self: &Arc<Self>) -> bool {
+        let verdict = self.breaker().verdict(Instant::now());
+        if verdict == Verdict::SkipAndProbe {
+            let tier = Arc::clone(self);
+            // Not awaited by anybody: a probe that hangs is given up by the breaker.
+            tokio::spawn(async move {
+                match probe(&tier.model).await {
+                    Ok(()) => tier.succeeded(),
+                    Err(why) => tier.failed(&why, true),
+                }
+            });
+        }
+        verdict == Verdict::Ask
+    }
+
+    /// It has given a token.
+    pub fn succeeded(&self) {
+        let mut breaker = self.breaker();
+        if breaker.is_open() {
+            log_line(&format!("{} is well again", self.model.name));
+        }
+        breaker.succeeded(Instant::now());
+        self.circuit.set(breaker.is_open());
+    }
+
+    /// It has failed; `is_certain` where once is enough to leave it alone.
+    pub fn failed(&self, why: &str, is_certain: bool) {
+        let mut breaker = self.breaker();
+        let was_open = breaker.is_open();
+        breaker.failed(Instant::now(), is_certain);
+        if breaker.is_open() && !was_open {
+            log_line(&format!(
+                "{} has failed and is not asked for a while: {why}",
+                self.model.name
+            ));
+        }
+        self.circuit.set(breaker.is_open());
+    }
+}
