@@ -6,6 +6,7 @@ pub mod config;
 pub mod constraint;
 pub mod engine;
 pub mod gateway;
+pub mod http;
 pub mod hub;
 pub mod kv;
 pub mod model;

@@ -9,16 +9,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::arrival::Poisson;
-use super::client::Client;
 use super::exchange::exchange;
 use super::failure::Failure;
 use super::reply::Reply;
 use crate::cli::system;
+use crate::http::HttpClient;
 
 /// How a request is sent.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<HttpClient>,
     pub(super) path: &'static str,
     /// From sending the request to the end of its reply.
     pub(super) timeout: Duration,

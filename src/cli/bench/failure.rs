@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::http::HttpError;
+
 /// One request's failure. Failures are counted by [`Failure::kind`] and kept out of every latency figure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -52,16 +54,13 @@ impl Failure {
     }
 }
 
-/// `error` with its causes, as one line.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
-}
-
-/// At most the first 300 characters of `text`, for a message.
-pub(super) fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Connect(what) => Self::Connect(what),
+            HttpError::ConnectTimeout(_) => Self::Timeout,
+            HttpError::Broken(what) => Self::Connection(what),
+            HttpError::TooLarge(_) => Self::Malformed(error.to_string()),
+        }
     }
 }

@@ -18,7 +18,6 @@ mod report;
 pub(super) mod rng;
 mod sample;
 mod serve;
-mod sse;
 mod stats;
 mod table;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::failure::{Failure, excerpt};
-use super::sse::{SseEvent, SseParser};
+use super::failure::Failure;
+use crate::http::{SseEvent, SseParser, excerpt};
 
 /// The tokens the server says it read and wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

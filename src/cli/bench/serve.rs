@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum, value_parser};
 use serde::Serialize;
 
 use super::arrival::Poisson;
-use super::client::Client;
+use super::client::{client, first_model};
 use super::drive::{Target, drive};
 use super::prompts::{Body, Prompts};
 use super::report::Report;
@@ -143,7 +143,8 @@ impl ServeBench {
     /// request that failed. Requests that fail later are part of the report.
     pub async fn measure(mut self) -> anyhow::Result<Report> {
         let api_key = self.api_key.as_deref().map(resolve_key).transpose()?;
-        let client = Client::new(&self.url, api_key.as_deref()).await?;
+        let timeout = Duration::from_secs_f64(self.timeout);
+        let client = client(&self.url, api_key.as_deref(), timeout, self.places()).await?;
         let prompts = match &self.dataset {
             Some(path) => Prompts::from_file(path, self.endpoint)?,
             None => Prompts::Synthetic {
@@ -152,10 +153,9 @@ impl ServeBench {
                 seed: self.seed,
             },
         };
-        let timeout = Duration::from_secs_f64(self.timeout);
         let model = match self.model.take() {
             Some(model) => model,
-            None => client.first_model(timeout).await?,
+            None => first_model(&client, timeout).await?,
         };
         self.model = Some(model.clone());
         let body = Body {

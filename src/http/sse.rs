@@ -7,27 +7,27 @@ const MAX_EVENT_BYTES: usize = 16 << 20;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SseEvent {
+pub struct SseEvent {
     /// The last `event` field, empty without one.
-    pub(super) name: String,
+    pub name: String,
     /// The `data` fields, joined by line feeds.
-    pub(super) data: String,
+    pub data: String,
 }
 
 /// What makes a body no event stream.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SseError {
+pub enum SseError {
     /// A line isn't UTF-8.
     #[error("a line is not UTF-8")]
     NotUtf8,
-    /// An event is larger than [`MAX_EVENT_BYTES`].
+    /// An event is larger than what is read of one.
     #[error("an event has more than {MAX_EVENT_BYTES} bytes")]
     TooLong,
 }
 
 /// Turns bytes into events as they come.
 #[derive(Default)]
-pub(super) struct SseParser {
+pub struct SseParser {
     line: Vec<u8>,
     event: SseEvent,
     has_data: bool,
@@ -38,11 +38,7 @@ pub(super) struct SseParser {
 impl SseParser {
     /// Appends to `events` those that `bytes` complete. An event is complete at its blank line; one that the stream
     /// leaves unfinished is dropped, as the standard says.
-    pub(super) fn push(
-        &mut self,
-        bytes: &[u8],
-        events: &mut Vec<SseEvent>,
-    ) -> Result<(), SseError> {
+    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<SseEvent>) -> Result<(), SseError> {
         let mut rest = bytes;
         while let Some(&first) = rest.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
