@@ -11,6 +11,7 @@ pub mod hub;
 pub mod kv;
 pub mod model;
 pub mod ops;
+pub mod remote;
 pub mod request;
 pub mod sample;
 pub mod scheduler;

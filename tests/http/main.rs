@@ -31,6 +31,7 @@ mod ops;
 mod overload;
 mod prefix_cache;
 mod redact;
+mod remote_client;
 mod server;
 mod structured;
 mod tiers;
