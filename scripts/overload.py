@@ -72,10 +72,10 @@ class Server:
         self.process.wait()
 
 
-def body(args, rng):
+def body(args, rng, **more):
     prompt = " ".join(rng.choice(WORDS) for _ in range(args.words))
     return json.dumps({"stream": True, "max_tokens": args.max_tokens, "ignore_eos": True,
-                       "messages": [{"role": "user", "content": f"Write about these: {prompt}"}]}).encode()
+                       "messages": [{"role": "user", "content": f"Write about these: {prompt}"}], **more}).encode()
 
 
 async def ask(address, payload):
@@ -110,8 +110,8 @@ async def capacity(args, address, seconds, rng):
     async def client():
         nonlocal done
         while time.monotonic() < end:
-            await ask(address, body(args, rng))
-            done += start <= time.monotonic() <= end
+            answer = await ask(address, body(args, rng, deadline_ms=600_000))
+            done += answer["status"] == 200 and start <= time.monotonic() <= end
 
     await asyncio.gather(*(client() for _ in range(args.max_num_seqs)))
     return done / (end - start)

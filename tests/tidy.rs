@@ -42,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "engine",
             "gateway",
+            "remote",
             "text",
             "request",
             "constraint",

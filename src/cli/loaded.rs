@@ -28,7 +28,9 @@ pub(super) struct Machine {
     pools: HashMap<usize, Cpu>,
     /// Where several models compute on the CPU: one step at a time.
     turns: Option<Turns>,
-    /// Whether there are several, none of whom may take all places.
+    /// Of the next model that is loaded, among those that compute on the CPU when all are busy.
+    pub weight: u32,
+    /// Whether there are several tenants, none of whom may take all places.
     has_tenants: bool,
 }
 
@@ -44,6 +46,7 @@ impl Machine {
         Self {
             pools: HashMap::new(),
             turns: (on_cpu.count() > 1).then(Turns::default),
+            weight: 1,
             has_tenants,
         }
     }
@@ -156,7 +159,7 @@ impl PlannedModel {
         let (scheduler, limits) = self.limits(&plan);
         let factory = weights.factory(limits);
         let factory = match (&self.device, &machine.turns) {
-            (Device::Cpu, Some(turns)) => turns.clone().taken_by(factory),
+            (Device::Cpu, Some(turns)) => turns.clone().taken_by(machine.weight, factory),
             _ => factory,
         };
         let engine = EngineConfig {

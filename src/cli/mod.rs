@@ -17,6 +17,7 @@ mod opened;
 mod planned;
 mod policy;
 pub mod quantize;
+mod remote;
 pub mod serve;
 mod served_weights;
 mod signals;

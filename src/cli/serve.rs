@@ -14,12 +14,14 @@ use super::card_watch;
 use super::embeddings::embedding_model;
 use super::loaded::Machine;
 use super::planned::{PlannedModel, Plans};
-use super::policy;
 use super::signals::Signals;
-use crate::config::{Config, RawConfig, Typed};
+use super::{policy, remote};
+use crate::config::{self, Config, RawConfig, Typed};
 use crate::gateway::StaticTexts;
 use crate::hub::{Hub, HubConfig};
-use crate::server::{ApiKey, AppState, Ended, Models, ServedModel, ServerOptions, Tiers, serve};
+use crate::server::{
+    ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
+};
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 
 /// Serve a model over an OpenAI-compatible API
@@ -95,12 +97,21 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     let mut names: Vec<String> = (models.iter().flat_map(PlannedModel::names))
         .map(str::to_owned)
         .collect();
+    for remote in &config.remotes {
+        for name in std::iter::once(&remote.name).chain(&remote.aliases) {
+            if names.contains(name) {
+                anyhow::bail!("models: {name:?} is the name of two; give each one of its own");
+            }
+            names.push(name.clone());
+        }
+    }
     let threads = config.models[0].threads;
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
     let mut machine = Machine::new(&models, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut card_watches) = (Vec::new(), Vec::new(), Vec::new());
-    for model in models {
+    for (i, model) in models.into_iter().enumerate() {
+        machine.weight = weight(i, config.tiers.as_ref());
         card_watches.extend(card_watch::start(&model.device, &telemetry)?);
         let taken: Vec<&str> = names.iter().map(String::as_str).collect();
         let adapters = model.settings.lora_modules.iter();
@@ -119,21 +130,23 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
         ..ServerOptions::default()
     };
     greet(&listener, &served, !config.api_keys.is_empty())?;
+    let remotes = config.remotes.into_iter();
+    let remotes = remotes.map(|settings| remote::served(settings, &telemetry).map(Arc::new));
+    let remotes: Vec<_> = remotes.collect::<anyhow::Result<_>>()?;
+    let all = served.iter().cloned().map(Served::Here);
+    let all: Vec<Served> = all
+        .chain(remotes.iter().cloned().map(Served::Elsewhere))
+        .collect();
     let tiers = config.tiers.map(|tiers| {
-        let mut chain = tiers.chain.iter().map(|&i| Arc::clone(&served[i]));
+        let mut chain = tiers.chain.iter().map(|&i| all[i].clone());
         let first = chain.next().expect("a chain has a first: this is a bug");
         let texts = StaticTexts::new(tiers.texts.into_iter().map(policy::text).collect());
-        Arc::new(Tiers::new(
-            first,
-            chain.collect(),
-            tiers.slo_ttft,
-            texts,
-            &telemetry,
-        ))
+        let (others, slo) = (chain.collect(), tiers.slo_ttft);
+        Arc::new(Tiers::new(first, others, slo, texts, &telemetry))
     });
     let first = served.remove(0);
     let state = AppState {
-        models: Models::new(first, served),
+        models: Models::new(first, served, remotes),
         tiers,
         tenants: Arc::new(policy::tenants(&config.tenants, &config.default_tenant)),
         embeddings,
@@ -158,6 +171,16 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
             Ok(ExitCode::SUCCESS)
         }
         Ended::EngineFailed(why) => anyhow::bail!("the engine cannot go on: {why}"),
+    }
+}
+
+/// Of the `i`th model on cores that it shares with others. Those that answer what the first one of a chain cannot are cheaper: the same time
+/// answers more requests there, and overload is when both are busy.
+fn weight(i: usize, tiers: Option<&config::Tiers>) -> u32 {
+    let others = tiers.map_or(&[][..], |tiers| &tiers.chain[1..]);
+    match others.contains(&i) {
+        true => 2,
+        false => 1,
     }
 }
 

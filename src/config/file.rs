@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::remote::{RawRemote, is_url};
 use super::tenants::RawTenant;
 use super::tiers::RawTiers;
 use super::{ConfigError, RawConfig};
@@ -19,6 +20,8 @@ pub struct Typed {
     pub first: RawConfig,
     /// Of the other models.
     pub others: Vec<RawConfig>,
+    /// Of models that other servers serve.
+    pub(super) remotes: Vec<RawRemote>,
     pub(super) tiers: Option<RawTiers>,
     pub(super) tenants: Vec<RawTenant>,
 }
@@ -87,15 +90,22 @@ impl RawConfig {
         check_keys("[server]", &server, &[])?;
         let mut models = models(&mut file)?.into_iter();
         let mut first = server.clone();
-        first.extend(models.next().unwrap_or_default());
+        first.extend(of_flags(models.next().unwrap_or_default())?);
         first.extend(Table::try_from(&self).map_err(toml_error)?);
-        let others = models.enumerate().map(|(i, model)| {
-            let of = format!("models[{}]", i + 1);
-            other(&server, model).map_err(|error| error.of(of))
-        });
+        let (mut others, mut remotes) = (Vec::new(), Vec::new());
+        for (i, model) in models.enumerate() {
+            let source = model.get("source").and_then(Value::as_str);
+            let is_remote = source.is_some_and(is_url);
+            let read = match is_remote {
+                true => typed(model).map(|remote| remotes.push(remote)),
+                false => other(&server, model).map(|other| others.push(other)),
+            };
+            read.map_err(|error| error.of(format!("models[{}]", i + 1)))?;
+        }
         let typed = Typed {
             first: typed(first)?,
-            others: others.collect::<Result<_, _>>()?,
+            others,
+            remotes,
             tiers: file.remove("tiers").map(typed).transpose()?,
             tenants: match file.remove("tenants") {
                 Some(tenants) => typed(tenants)?,
@@ -129,13 +139,25 @@ fn other(server: &Table, model: Table) -> Result<RawConfig, ConfigError> {
         let message = "is said once, in [server] or in the first of [[models]]";
         return Err(ConfigError::value(key, message));
     }
+    let model = of_flags(model)?;
     let mut merged = server.clone();
     merged.retain(|key, _| !OF_SERVER.contains(&key) && !OF_ONE_MODEL.contains(&key));
     merged.extend(model);
     typed(merged)
 }
 
-/// The `[[models]]`, each with its `name` and `source` under the flags' names.
+/// A model that is served here, its `name` and `source` under the flags' names.
+fn of_flags(mut model: Table) -> Result<Table, ConfigError> {
+    check_keys("[[models]]", &model, &["name", "source"])?;
+    for (key, flag) in [("name", "served_model_name"), ("source", "model")] {
+        if let Some(value) = model.remove(key) {
+            model.insert(flag.into(), value);
+        }
+    }
+    Ok(model)
+}
+
+/// The `[[models]]`.
 fn models(file: &mut Table) -> Result<Vec<Table>, ConfigError> {
     let tables = || ConfigError::value("models", "must be a list of tables: [[models]]");
     let models = match file.remove("models") {
@@ -144,15 +166,7 @@ fn models(file: &mut Table) -> Result<Vec<Table>, ConfigError> {
         Some(_) => return Err(tables()),
     };
     let model = |value| match value {
-        Value::Table(mut model) => {
-            check_keys("[[models]]", &model, &["name", "source"])?;
-            for (key, flag) in [("name", "served_model_name"), ("source", "model")] {
-                if let Some(value) = model.remove(key) {
-                    model.insert(flag.into(), value);
-                }
-            }
-            Ok(model)
-        }
+        Value::Table(model) => Ok(model),
         _ => Err(tables()),
     };
     models.into_iter().map(model).collect()

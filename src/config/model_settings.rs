@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::batch_invariant::batch_invariant;
 use super::range::{milliseconds, part, within};
+use super::remote::is_url;
 use super::step_limits::StepLimits;
 use super::threads::{available_cores, default_threads};
 use super::{ByteSize, ConfigError, DeviceChoice, Quantize, RawConfig};
@@ -149,6 +150,10 @@ impl RawConfig {
         if settings.kv_offload_memory.0 > 0 && !settings.prefix_cache {
             let message = "without prefix_cache no block is found again: leave one of the two out";
             return Err(ConfigError::value("kv_offload_memory", message));
+        }
+        if is_url(&settings.source) {
+            let message = "is another server, and the first of [[models]] is served here: put one that is before it";
+            return Err(ConfigError::value("source", message));
         }
         let names = settings.served_model_name.iter().chain(&settings.aliases);
         if let Some(name) = names.into_iter().find(|name| RESERVED.contains(&&***name)) {

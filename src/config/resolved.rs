@@ -7,8 +7,10 @@ use std::time::Duration;
 use toml::Table;
 
 use super::file::{OF_ONE_MODEL, Typed};
+use super::remote::{RawRemote, is_url};
 use super::{
-    Class, ConfigError, Embeddings, ModelSettings, NamedKey, RawConfig, Tenant, Tiers, tenants,
+    Class, ConfigError, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings, Tenant,
+    Tiers, tenants,
 };
 
 /// The settings of one server.
@@ -16,6 +18,8 @@ use super::{
 pub struct Config {
     /// Its models; the first answers requests that name none.
     pub models: Vec<ModelSettings>,
+    /// Those that other servers serve.
+    pub remotes: Vec<RemoteSettings>,
     /// Who answers instead of it.
     pub tiers: Option<Tiers>,
     /// Whose requests may have what.
@@ -51,7 +55,8 @@ impl Typed {
     /// Checks everything once. Reads the environment only for keys given as `env:VARIABLE`.
     pub fn resolve(mut self) -> Result<Config, ConfigError> {
         let fallback = self.first.fallback_model.take();
-        if fallback.is_some() && (self.tiers.is_some() || !self.others.is_empty()) {
+        let has_others = !self.others.is_empty() || !self.remotes.is_empty();
+        if fallback.is_some() && (self.tiers.is_some() || has_others) {
             let message = "is for where the file has no [tiers] and no other models: say there which model falls back to which";
             return Err(ConfigError::value("fallback_model", message));
         }
@@ -64,7 +69,10 @@ impl Typed {
             may_be_static: false,
         };
         if let Some(source) = &fallback {
-            self.others.push(fallback_of(&self.first, source)?);
+            match is_url(source) {
+                true => self.remotes.push(RawRemote::fallback(source)),
+                false => self.others.push(fallback_of(&self.first, source)?),
+            }
         }
         let first = self.first.clone().model_settings()?;
         let mut models = vec![first];
@@ -75,9 +83,17 @@ impl Typed {
             };
             models.push(raw.model_settings().map_err(|error| error.of(of))?);
         }
+        let mut remotes = Vec::new();
+        for (i, raw) in self.remotes.into_iter().enumerate() {
+            let of = match &raw.name {
+                Some(name) => format!("model {name:?}"),
+                None => format!("model {} of another server", i + 1),
+            };
+            remotes.push(raw.resolve().map_err(|error| error.of(of))?);
+        }
         let (tenants, mut tenant_keys) = tenants::resolve(self.tenants)?;
         let tiers = match (self.tiers, &fallback) {
-            (Some(tiers), _) => Some(tiers.resolve(&models, &tenants)?),
+            (Some(tiers), _) => Some(tiers.resolve(&models, &remotes, &tenants)?),
             (None, Some(_)) => Some(Tiers::of_two()),
             (None, None) => None,
         };
@@ -107,6 +123,7 @@ impl Typed {
         }
         Ok(Config {
             models,
+            remotes,
             tiers,
             tenants,
             default_tenant,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::range::milliseconds;
-use super::{ConfigError, ModelSettings, Tenant};
+use super::{ConfigError, ModelSettings, RemoteSettings, Tenant};
 
 /// `[tiers]` as it is typed.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,7 +21,8 @@ pub(super) struct RawTiers {
 /// Who answers a request that the first model would answer too late, or not at all.
 #[derive(Clone, Debug)]
 pub struct Tiers {
-    /// Models by their places in [`Config::models`](super::Config::models); the first is the one that requests ask.
+    /// Models by their places in [`Config::models`](super::Config::models) or, after all of them, in
+    /// [`Config::remotes`](super::Config::remotes); the first is the one that requests ask.
     pub chain: Vec<usize>,
     /// In which time the first token is to come.
     pub slo_ttft: Duration,
@@ -71,6 +72,7 @@ impl RawTiers {
     pub(super) fn resolve(
         self,
         models: &[ModelSettings],
+        remotes: &[RemoteSettings],
         tenants: &[Tenant],
     ) -> Result<Tiers, ConfigError> {
         let chain_error = |message: String| Err(ConfigError::value("tiers.chain", message));
@@ -81,7 +83,9 @@ impl RawTiers {
         }
         let mut chain = Vec::new();
         for name in names {
-            match models.iter().position(|model| model.is_called(name)) {
+            let here = models.iter().position(|model| model.is_called(name));
+            let elsewhere = remotes.iter().position(|model| model.name == *name);
+            match here.or(elsewhere.map(|i| models.len() + i)) {
                 Some(model) => chain.push(model),
                 None if name == CACHE => {
                     return chain_error("\"cache\": there is no semantic cache yet".into());

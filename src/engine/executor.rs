@@ -1,5 +1,7 @@
 //! What the engine asks of a device.
 
+use std::time::Duration;
+
 use crate::request::SampledToken;
 use crate::scheduler::StepPlan;
 
@@ -30,6 +32,12 @@ pub trait Executor {
     /// Whether a step may be launched while the one before is not collected.
     fn looks_ahead(&self) -> bool {
         false
+    }
+
+    /// What the step that is collected last had to wait for others that compute in the same place, and how many times as long steps take
+    /// when all of them are busy.
+    fn turn(&self) -> (Duration, f64) {
+        (Duration::ZERO, 1.0)
     }
 
     /// Starts computing `plan`: moves its blocks, in order, then computes its rows, those of [`StepPlan::pending`] with what the step

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 use crate::scheduler::StepPlan;
@@ -32,6 +33,12 @@ impl Guarded {
     /// As [`Executor::looks_ahead`].
     pub fn looks_ahead(&self) -> bool {
         self.executor.as_ref().is_some_and(|own| own.looks_ahead())
+    }
+
+    /// As [`Executor::turn`].
+    pub fn turn(&self) -> (Duration, f64) {
+        let own = self.executor.as_ref().map(|own| own.turn());
+        own.unwrap_or((Duration::ZERO, 1.0))
     }
 
     /// As [`Executor::launch`].

@@ -266,6 +266,8 @@ impl EngineLoop {
         self.status
             .last_step_ms
             .store(now.as_millis().max(1) as u64, Ordering::Relaxed);
+        let (waited, slowdown) = self.executor.turn();
+        self.scheduler.note_turn(waited, slowdown);
         self.scheduler
             .commit(output.sampled, now, &mut self.committed);
         for event in std::mem::take(&mut self.committed).drain(..) {

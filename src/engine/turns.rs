@@ -1,4 +1,4 @@
-//! Engines that compute on the same cores: one step at a time, and the same time for each.
+//! Engines that compute on the same cores: one step at a time, and time by their weights.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::scheduler::StepPlan;
 
 /// Whose turn it is. Cheap to clone.
 ///
-/// Two steps at once would share the cores in ways that neither engine foresees. The turn goes to who has had the least time; who
+/// Two steps at once would share the cores in ways that neither engine foresees. The turn goes to who has had the least time for its weight; who
 /// was idle is not paid for it. An engine that has just ended a step is about to ask for the next, so one that has had
 /// more waits for it that long.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +30,11 @@ struct State {
 }
 
 /// One engine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Taker {
-    /// Time it had.
+    /// The part of all time that it has when all are busy is that of its weight in theirs.
+    weight: u32,
+    /// Time it had, for each unit of its weight.
     used: Duration,
     is_waiting: bool,
     is_computing: bool,
@@ -44,11 +46,11 @@ struct Taker {
 const PAUSE: Duration = Duration::from_micros(300);
 
 impl Turns {
-    /// Executors of `factory` that compute in their turn.
-    pub fn taken_by(self, mut factory: ExecutorFactory) -> ExecutorFactory {
+    /// Executors of `factory` that compute in their turn, with a `weight` of 1 at least.
+    pub fn taken_by(self, weight: u32, mut factory: ExecutorFactory) -> ExecutorFactory {
         let mut state = self.shared.lock();
         let taker = state.takers.len();
-        state.takers.push(Taker::default());
+        state.takers.push(Taker::new(weight));
         drop(state);
         Box::new(move || {
             Ok(Box::new(InTurn {
@@ -56,6 +58,7 @@ impl Turns {
                 turns: Arc::clone(&self.shared),
                 taker,
                 turn: None,
+                waited: Duration::ZERO,
             }))
         })
     }
@@ -95,6 +98,16 @@ impl Shared {
 }
 
 impl Taker {
+    fn new(weight: u32) -> Self {
+        Self {
+            weight: weight.max(1),
+            used: Duration::ZERO,
+            is_waiting: false,
+            is_computing: false,
+            ended: None,
+        }
+    }
+
     /// Whether its last turn ended so lately that it is about to ask for the next.
     fn is_back_soon(&self, now: Instant) -> bool {
         (self.ended).is_some_and(|ended| now.saturating_duration_since(ended) < PAUSE)
@@ -146,7 +159,7 @@ impl State {
     fn end(&mut self, taker: usize, began: Instant, now: Instant) {
         let taker = &mut self.takers[taker];
         taker.is_computing = false;
-        taker.used += now - began;
+        taker.used += (now - began) / taker.weight;
         taker.ended = Some(now);
     }
 }
@@ -173,6 +186,8 @@ struct InTurn {
     turns: Arc<Shared>,
     taker: usize,
     turn: Option<Turn>,
+    /// For the last turn.
+    waited: Duration,
 }
 
 impl InTurn {
@@ -190,9 +205,18 @@ impl Executor for InTurn {
         false
     }
 
+    fn turn(&self) -> (Duration, f64) {
+        let state = self.turns.lock();
+        let all: u32 = state.takers.iter().map(|taker| taker.weight).sum();
+        let own = state.takers[self.taker].weight;
+        (self.waited, f64::from(all) / f64::from(own))
+    }
+
     fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ExecutorError> {
         if self.turn.is_none() {
+            let asked = Instant::now();
             self.turn = Some(self.turns.take(self.taker));
+            self.waited = asked.elapsed();
         }
         let launched = self.executor.launch(plan);
         self.ending(launched)
@@ -218,14 +242,14 @@ mod tests {
     /// Between two steps of an engine, here.
     const BETWEEN: Duration = Duration::from_micros(100);
 
-    /// Lets engines whose steps take so long compute from their start on, each as often as it may until `end`.
-    fn simulate(engines: &[(Duration, Duration)], end: Duration) -> Vec<Duration> {
+    /// Lets engines whose steps take so long compute from their start on, each as often as it may by its weight until `end`.
+    fn simulate(engines: &[(Duration, Duration, u32)], end: Duration) -> Vec<Duration> {
         let t0 = Instant::now();
         let mut state = State::default();
-        state.takers.resize_with(engines.len(), Taker::default);
+        (engines.iter()).for_each(|&(.., weight)| state.takers.push(Taker::new(weight)));
         let mut given = vec![Duration::ZERO; engines.len()];
         // When each asks next.
-        let mut asks: Vec<Duration> = engines.iter().map(|&(_, start)| start).collect();
+        let mut asks: Vec<Duration> = engines.iter().map(|&(_, start, _)| start).collect();
         let mut now = Duration::ZERO;
         while now < end {
             let enter = |state: &mut State, asks: &[Duration], now: Duration| {
@@ -257,18 +281,23 @@ mod tests {
     }
 
     #[test]
-    fn busy_engines_have_the_same_time_however_long_their_steps_are() {
-        let given = simulate(
-            &[(2 * MS, Duration::ZERO), (9 * MS, Duration::ZERO)],
-            2000 * MS,
-        );
-        assert!(given[0].abs_diff(given[1]) <= 10 * MS, "{given:?}");
-        assert!(given[0] + given[1] > 1900 * MS, "{given:?}");
+    fn busy_engines_have_time_by_their_weights_however_long_their_steps_are() {
+        for (weights, parts) in [((1, 1), [0.5, 0.5]), ((1, 2), [1.0 / 3.0, 2.0 / 3.0])] {
+            let short = (2 * MS, Duration::ZERO, weights.0);
+            let long = (9 * MS, Duration::ZERO, weights.1);
+            let given = simulate(&[short, long], 2000 * MS);
+            let all = given[0] + given[1];
+            assert!(all > 1900 * MS, "{given:?}");
+            for (given, part) in given.iter().zip(parts) {
+                assert!(given.abs_diff(all.mul_f64(part)) <= 20 * MS, "{given:?}");
+            }
+        }
     }
 
     #[test]
     fn who_was_idle_is_not_paid_for_it() {
-        let given = simulate(&[(2 * MS, Duration::ZERO), (2 * MS, 1000 * MS)], 2000 * MS);
+        let engines = [(2 * MS, Duration::ZERO, 1), (2 * MS, 1000 * MS, 1)];
+        let given = simulate(&engines, 2000 * MS);
         assert!(given[0].abs_diff(1500 * MS) <= 60 * MS, "{given:?}");
         assert!(given[1].abs_diff(500 * MS) <= 60 * MS, "{given:?}");
     }
@@ -276,7 +305,7 @@ mod tests {
     #[test]
     fn who_computed_while_the_others_were_idle_does_not_pay_for_it() {
         let (t0, mut state) = (Instant::now(), State::default());
-        state.takers.resize_with(2, Taker::default);
+        state.takers.resize_with(2, || Taker::new(1));
         state.enter(1, t0);
         state.begin(1);
         state.end(1, t0, t0 + 1000 * MS);
@@ -293,7 +322,7 @@ mod tests {
     #[test]
     fn an_engine_that_is_alone_waits_for_nobody() {
         let mut state = State::default();
-        state.takers.resize_with(2, Taker::default);
+        state.takers.resize_with(2, || Taker::new(1));
         let mut now = Instant::now();
         for _ in 0..100 {
             state.enter(1, now);
@@ -344,7 +373,7 @@ mod tests {
                 let factory = Box::new(move || {
                     Ok(Box::new(Alone(Arc::clone(&is_busy), 0)) as Box<dyn Executor>)
                 });
-                let mut executors = turns.clone().taken_by(factory);
+                let mut executors = turns.clone().taken_by(1, factory);
                 scope.spawn(move || {
                     let mut executor = executors().unwrap();
                     for _ in 0..200 {

@@ -48,9 +48,11 @@ impl Scheduler {
         if moves.all(|block_move| matches!(block_move, BlockMove::Copy { .. })) {
             // One that was planned ahead has waited for the one before.
             let begun = step.planned_at.max(self.last_commit);
-            self.cost.learn(step.size, now.saturating_sub(begun));
+            let took = now.saturating_sub(begun);
+            self.cost.learn(step.size, took.saturating_sub(self.waited));
         }
         self.last_commit = now;
+        self.waited = Duration::ZERO;
         if let Some(behind) = self.in_flight.oldest_mut() {
             behind.settle(&sampled);
         }

@@ -68,6 +68,8 @@ pub struct CostModel {
     long: Equations,
     /// Seconds for each feature; none is negative.
     weights: Features,
+    /// How much longer steps take than what is learnt of them.
+    slowdown: f64,
 }
 
 /// Steps until the short memory has lost two thirds.
@@ -85,6 +87,7 @@ impl Default for CostModel {
             long: Equations::default(),
             // A guess: 1 ms a step, 0.2 ms a token.
             weights: [1e-3, 64.0 * 2e-4, 0.0, 0.0],
+            slowdown: 1.0,
         }
     }
 }
@@ -159,10 +162,16 @@ impl CostModel {
         weights.iter().all(|w| w.is_finite()).then_some(weights)
     }
 
+    /// Has steps expected to take `times` as long as they are learnt to: where others share the cores that they are computed on.
+    pub fn slow_down(&mut self, times: f64) {
+        self.slowdown = times;
+    }
+
     /// The time that a step of this size will take.
     pub fn predict(&self, size: StepSize) -> Duration {
         let features = size.features();
         let seconds: f64 = features.iter().zip(self.weights).map(|(x, w)| x * w).sum();
+        let seconds = seconds * self.slowdown;
         Duration::from_secs_f64(seconds.clamp(0.0, 3600.0))
     }
 

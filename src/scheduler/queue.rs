@@ -66,6 +66,8 @@ pub struct Scheduler {
     pub(super) admission: Admission,
     /// When a step was committed last.
     pub(super) last_commit: Duration,
+    /// What the step in flight has waited for others that compute on the same cores.
+    pub(super) waited: Duration,
     num_preemptions: u64,
     pub(super) num_drafted: u64,
     pub(super) num_accepted: u64,
@@ -102,6 +104,7 @@ impl Scheduler {
             draft_yield: DraftYield::default(),
             admission: Admission::default(),
             last_commit: Duration::ZERO,
+            waited: Duration::ZERO,
             num_preemptions: 0,
             num_drafted: 0,
             num_accepted: 0,
@@ -115,6 +118,13 @@ impl Scheduler {
             *speculation = Speculation::new(drafter);
         }
         self
+    }
+
+    /// The step that is about to be committed has `waited` for its turn on cores that others share, which makes steps take `slowdown` times
+    /// as long when all of them are busy. What rows take is learnt without that; expectations count on no more than what is left then.
+    pub fn note_turn(&mut self, waited: Duration, slowdown: f64) {
+        self.waited = waited;
+        self.cost.slow_down(slowdown);
     }
 
     /// Plans the next step: empty where there is nothing to do. One may be in flight, with tokens that are still being drawn; the plan is

@@ -120,7 +120,7 @@ impl ApiError {
     }
 
     /// 429 for more than can be served now.
-    fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
         Self {
             code: Some("overloaded"),
             retry_after: Some(retry_after),
@@ -135,6 +135,21 @@ impl ApiError {
             StatusCode::GATEWAY_TIMEOUT => Outcome::Deadline,
             _ => Outcome::Error,
         }
+    }
+
+    /// 502: another server did not answer as it should.
+    pub fn bad_gateway(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
+    }
+
+    /// 504: another server did not answer in time.
+    pub fn gateway_timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", message)
+    }
+
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// 500.

@@ -15,6 +15,7 @@ mod fuzz_tests;
 mod models;
 mod openapi;
 mod probe;
+mod remote;
 mod request;
 mod router;
 mod routes;
@@ -24,7 +25,8 @@ mod tiers;
 
 pub use auth::ApiKey;
 pub use embedder::{EmbeddingModel, EncoderLoader, LoadedEncoder};
-pub use models::{EngineEnd, Models};
+pub use models::{EngineEnd, Models, Served};
+pub use remote::RemoteServed;
 pub use request::sampling::SamplingDefaults;
 pub use routes::adapters::{AdapterLoader, Adapters};
 pub use run::{Ended, serve};

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::auth::ApiKey;
 use super::embedder::EmbeddingModel;
 use super::error::ApiError;
-use super::models::{Chosen, Models};
+use super::models::{Models, Target};
 use super::request::sampling::SamplingDefaults;
 use super::request::urgency::Standing;
 use super::routes::adapters::Adapters;
@@ -142,14 +142,17 @@ impl AppState {
     }
 
     /// How urgent requests of `tenant` are that do not say.
-    pub(super) fn standing(&self, tenant: &str, chosen: &Chosen) -> Standing {
+    pub(super) fn standing(&self, tenant: &str, target: &Target) -> Standing {
         let policy = self.tenants.policy(tenant);
         let tiers = self.tiers.as_ref();
-        let slo = tiers.filter(|tiers| tiers.is_for(chosen));
+        let slo = tiers.filter(|tiers| tiers.is_for(target));
         let slo = policy.slo_ttft.or(slo.map(|tiers| tiers.slo_ttft));
         Standing {
             priority: policy.priority,
-            deadline: slo.or(chosen.model.default_deadline),
+            deadline: match target {
+                Target::Here(chosen) => slo.or(chosen.model.default_deadline),
+                Target::Elsewhere(_) => slo,
+            },
         }
     }
 

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::models::Chosen;
+use super::models::{Served, Target};
 use super::probe::probe;
-use super::state::ServedModel;
 use crate::gateway::{Breaker, StaticTexts, Verdict};
 use crate::telemetry::{
     Cause, CircuitMetrics, FallbackMetrics, RequestMetrics, Telemetry, Tier, log_line,
@@ -24,7 +23,7 @@ pub struct Tiers {
 
 /// A model of the chain.
 pub(super) struct TierModel {
-    pub model: Arc<ServedModel>,
+    pub served: Served,
     /// Of its answers in the place of the first.
     pub metrics: RequestMetrics,
     falls: FallbackMetrics,
@@ -38,20 +37,20 @@ pub(super) const STATIC: &str = "static";
 impl Tiers {
     /// `first` and, one after the other, those that answer instead of it.
     pub fn new(
-        first: Arc<ServedModel>,
-        others: Vec<Arc<ServedModel>>,
+        first: Served,
+        others: Vec<Served>,
         slo_ttft: Duration,
         texts: StaticTexts,
         telemetry: &Telemetry,
     ) -> Self {
-        let asked = first.name.clone();
-        let tier = |model: Arc<ServedModel>| {
+        let asked = first.name().to_owned();
+        let tier = |served: Served| {
             Arc::new(TierModel {
-                metrics: telemetry.requests(&model.name, Tier::Fallback),
-                falls: telemetry.fallbacks(&asked, &model.name),
+                metrics: telemetry.requests(served.name(), Tier::Fallback),
+                falls: telemetry.fallbacks(&asked, served.name()),
                 breaker: Mutex::default(),
-                circuit: telemetry.circuit(&model.name),
-                model,
+                circuit: telemetry.circuit(served.name()),
+                served,
             })
         };
         Self {
@@ -63,9 +62,15 @@ impl Tiers {
         }
     }
 
-    /// Whether it is for requests to what was chosen: the first model, and none of its adapters.
-    pub(super) fn is_for(&self, chosen: &Chosen) -> bool {
-        chosen.adapter.is_none() && Arc::ptr_eq(&self.chain[0].model, &chosen.model)
+    /// Whether it is for requests to this: the first model, and none of its adapters.
+    pub(super) fn is_for(&self, target: &Target) -> bool {
+        match (&self.chain[0].served, target) {
+            (Served::Here(first), Target::Here(chosen)) => {
+                chosen.adapter.is_none() && Arc::ptr_eq(first, &chosen.model)
+            }
+            (Served::Elsewhere(first), Target::Elsewhere(model)) => Arc::ptr_eq(first, model),
+            _ => false,
+        }
     }
 
     /// The model at a place of the chain, the first being 0.
@@ -100,7 +105,14 @@ impl TierModel {
             let tier = Arc::clone(self);
             // Not awaited by anybody: a probe that hangs is given up by the breaker.
             tokio::spawn(async move {
-                match probe(&tier.model).await {
+                let probed = match &tier.served {
+                    Served::Here(model) => probe(model).await,
+                    Served::Elsewhere(remote) => {
+                        let probed = remote.model.probe().await;
+                        probed.map_err(|error| error.to_string())
+                    }
+                };
+                match probed {
                     Ok(()) => tier.succeeded(),
                     Err(why) => tier.failed(&why, true),
                 }
@@ -113,7 +125,7 @@ impl TierModel {
     pub fn succeeded(&self) {
         let mut breaker = self.breaker();
         if breaker.is_open() {
-            log_line(&format!("{} is well again", self.model.name));
+            log_line(&format!("{} is well again", self.served.name()));
         }
         breaker.succeeded(Instant::now());
         self.circuit.set(breaker.is_open());
@@ -127,7 +139,7 @@ impl TierModel {
         if breaker.is_open() && !was_open {
             log_line(&format!(
                 "{} has failed and is not asked for a while: {why}",
-                self.model.name
+                self.served.name()
             ));
         }
         self.circuit.set(breaker.is_open());

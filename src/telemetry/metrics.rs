@@ -281,9 +281,9 @@ impl RequestMetrics {
         self.itl.record(itl);
     }
 
-    /// One token more was generated.
-    pub fn generated(&self) {
-        self.generation_tokens.increment(1);
+    /// So many tokens more were generated.
+    pub fn generated(&self, num_tokens: u64) {
+        self.generation_tokens.increment(num_tokens);
     }
 
     /// A prompt of `num_tokens` is in the KV cache; the prefix cache had the first `num_cached` of them.

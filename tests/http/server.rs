@@ -11,7 +11,7 @@ use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
 use flambeau::gateway::{Policy, StaticTexts, Tenants};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
-    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, SamplingDefaults,
+    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, SamplingDefaults, Served,
     ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
@@ -192,10 +192,11 @@ impl Setup {
         }
         let first = served("test", &engine);
         let tiers = tiers.map(|(slo_ttft, texts)| {
-            let (first, others) = (Arc::clone(&first), others.clone());
+            let first = Served::Here(Arc::clone(&first));
+            let others = others.iter().cloned().map(Served::Here).collect();
             Arc::new(Tiers::new(first, others, slo_ttft, texts, &telemetry))
         });
-        let models = Models::new(first, others);
+        let models = Models::new(first, others, Vec::new());
         let state = AppState {
             models,
             tiers,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::remote::RemoteUsage;
 use crate::request::{DEFAULT_TENANT, Timing};
 use crate::server::request::generate::Caller;
 use crate::server::state::AppState;
@@ -237,7 +238,7 @@ impl Account {
         let metrics = &self.metrics;
         self.record.completion_tokens += 1;
         self.num_thoughts += usize::from(is_thought);
-        metrics.generated();
+        metrics.generated(1);
         if let Some(timing) = timing {
             let is_lead = i.is_multiple_of(self.choices_a_prompt);
             if is_lead {
@@ -256,6 +257,25 @@ impl Account {
         if let Some(last) = self.last_tokens[i].replace(now) {
             metrics.next_token(now - last);
         }
+    }
+
+    /// Something of choice `i` came from another server.
+    pub fn heard(&mut self, i: usize) {
+        let now = Instant::now();
+        if let Some(last) = self.last_tokens[i].replace(now) {
+            self.metrics.next_token(now - last);
+        }
+    }
+
+    /// All of the other server's answer has come, which took so much, if it says so.
+    pub fn told(&mut self, usage: Option<RemoteUsage>) {
+        let usage = usage.unwrap_or_default();
+        let record = &mut self.record;
+        record.prompt_tokens = usage.prompt as usize;
+        record.cached_tokens = usage.cached as usize;
+        record.completion_tokens = usage.completion as usize;
+        self.metrics.prompt_computed(usage.prompt, usage.cached);
+        self.metrics.generated(usage.completion);
     }
 
     /// Content is handed to the socket, or, for an answer in one piece, has come.

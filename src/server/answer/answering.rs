@@ -6,11 +6,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::account::Account;
-use super::chain::{Begun, Chain, Failure};
+use super::chain::{Begun, Chain};
 use super::choice::Delta;
+use super::failure::Failure;
 use super::generation::Generation;
 use super::wire::Wire;
-use crate::engine::EngineError;
 use crate::server::state::{AppState, ServedModel};
 
 /// An answer and how it is spelt. Before its first token a failure hands it on to the next tier; dropping it cancels it.
@@ -36,14 +36,14 @@ impl Answering {
         let account = Account::new(
             state,
             chain.received(),
-            begun.generate.caller.clone(),
+            begun.caller,
             begun.answerer,
             &begun.prompt_lens,
-            begun.generate.num_candidates,
+            begun.num_candidates,
             begun.prompt_chars,
         );
         Self {
-            generation: Generation::new(begun.choices, account),
+            generation: Generation::new(begun.source, account),
             wire: begun.wire,
             rest: Rest::Behind(chain),
         }
@@ -53,10 +53,7 @@ impl Answering {
     pub async fn next(&mut self) -> Option<Result<(usize, Delta), Failure>> {
         loop {
             match &mut self.rest {
-                Rest::None => {
-                    let next = self.generation.next().await?;
-                    return Some(next.map_err(Failure::from));
-                }
+                Rest::None => return self.generation.next().await,
                 Rest::Ahead(asked) => {
                     let (chain, begun) = asked.await;
                     self.rest = Rest::None;
@@ -77,14 +74,10 @@ impl Answering {
                             return Some(Ok(next));
                         }
                         First::Over => return None,
-                        First::Failed(error) => match chain.fails(&error) {
+                        First::Failed(failure) => match chain.fails(&failure) {
                             true => self.rest = Rest::Ahead(Box::pin(chain.go_on())),
-                            false => return Some(Err(error.into())),
+                            false => return Some(Err(failure)),
                         },
-                        First::Hung => {
-                            chain.hangs();
-                            self.rest = Rest::Ahead(Box::pin(chain.go_on()));
-                        }
                     }
                 }
             }
@@ -94,7 +87,7 @@ impl Answering {
     fn taken_over(&mut self, chain: Chain, begun: Begun) {
         self.wire = begun.wire;
         self.generation
-            .answered_by(begun.answerer, begun.choices, &begun.prompt_lens);
+            .answered_by(begun.answerer, begun.source, &begun.prompt_lens);
         self.rest = Rest::Behind(chain);
     }
 }
@@ -102,9 +95,7 @@ impl Answering {
 /// What comes first of a tier.
 enum First {
     Token((usize, Delta)),
-    Failed(EngineError),
-    /// Nothing, for longer than a step can take.
-    Hung,
+    Failed(Failure),
     /// An answer of no choice.
     Over,
 }
@@ -115,12 +106,12 @@ async fn first(generation: &mut Generation, chain: &Chain) -> First {
         Some((model, since, patience)) => tokio::select! {
             biased;
             next = generation.next() => next,
-            () = hung(model, since, patience) => return First::Hung,
+            () = hung(model, since, patience) => return First::Failed(Failure::hung()),
         },
     };
     match next {
         Some(Ok(next)) => First::Token(next),
-        Some(Err(error)) => First::Failed(error),
+        Some(Err(failure)) => First::Failed(failure),
         None => First::Over,
     }
 }

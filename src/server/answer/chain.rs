@@ -3,97 +3,38 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt as _;
 
 use super::account::{Answerer, Received};
-use super::choice::{Choice, Reading};
+use super::ask::{Ask, Call, RemoteCall};
+use super::choice::Choice;
+use super::elsewhere::Elsewhere;
+use super::failure::Failure;
+use super::generation::Source;
+use super::openai::Kind;
+use super::put::put;
 use super::wire::Wire;
-use crate::engine::{EngineError, EventStream, Refusal, SubmitError};
 use crate::gateway::Policy;
-use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
-use crate::server::models::Chosen;
-use crate::server::request::generate::Generate;
+use crate::server::models::{Chosen, Served, Target};
+use crate::server::remote::RemoteServed;
+use crate::server::request::generate::Caller;
 use crate::server::state::{AppState, ServedModel};
 use crate::server::tiers::{STATIC, TierModel, Tiers};
 use crate::telemetry::{Cause, Tier};
-use crate::text::Splitter;
-
-/// A request as it is put to one model.
-pub(crate) struct Call {
-    pub generate: Generate,
-    /// One a prompt; each is run for every choice.
-    pub requests: Vec<GenerateRequest>,
-    /// For the log.
-    pub prompt_chars: usize,
-    /// How the answer is spelt.
-    pub wire: Box<dyn Wire>,
-}
-
-/// Makes the call that a request is to a model.
-pub(crate) type Prepare =
-    Box<dyn Fn(Chosen) -> BoxFuture<'static, Result<Call, ApiError>> + Send + Sync>;
-
-/// A request that was read, and can be put to any model.
-pub(crate) struct Ask {
-    /// What it names.
-    pub chosen: Chosen,
-    /// Where it came in.
-    pub route: &'static str,
-    /// Whether it may be answered by others.
-    pub may_fall_back: bool,
-    pub prepare: Prepare,
-}
-
-impl Ask {
-    /// Says of errors what `rename` makes of them.
-    pub fn renaming(self, rename: fn(&str) -> String) -> Self {
-        let prepare = self.prepare;
-        let prepare = move |chosen| -> BoxFuture<'static, Result<Call, ApiError>> {
-            let prepared = prepare(chosen);
-            Box::pin(async move { prepared.await.map_err(|error| error.renamed(rename)) })
-        };
-        Self {
-            prepare: Box::new(prepare),
-            ..self
-        }
-    }
-}
 
 /// A request that a tier has taken.
 pub(crate) struct Begun {
     pub answerer: Answerer,
-    pub choices: Vec<Choice>,
-    pub generate: Generate,
+    pub source: Source,
+    pub caller: Caller,
+    pub is_stream: bool,
+    /// Choices of each prompt that come, and that are shown.
+    pub num_candidates: usize,
+    pub num_choices: usize,
     pub prompt_lens: Vec<usize>,
     pub prompt_chars: usize,
     pub wire: Box<dyn Wire>,
-}
-
-/// Why no tier answers.
-#[derive(Clone)]
-pub(crate) struct Failure {
-    pub error: ApiError,
-    /// The time for the first token has passed.
-    pub is_late: bool,
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self {
-            error,
-            is_late: false,
-        }
-    }
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        Self {
-            is_late: error == EngineError::Refused(Refusal::Late),
-            error: error.into(),
-        }
-    }
 }
 
 /// Where a request is on its way.
@@ -118,24 +59,10 @@ pub(crate) struct Chain {
     taken_by: Option<(Arc<TierModel>, Instant)>,
 }
 
-/// Why a tier does not take a request.
-enum Rejection {
-    /// Another may.
-    GoesOn(Failure, Cause),
-    /// Nobody will.
-    Final(Failure),
-}
-
-impl From<ApiError> for Rejection {
-    fn from(error: ApiError) -> Self {
-        Self::Final(error.into())
-    }
-}
-
 impl Chain {
     pub fn new(state: AppState, received: Arc<Received>, ask: Ask) -> Self {
         let tiers = state.tiers.clone();
-        let tiers = tiers.filter(|tiers| tiers.is_for(&ask.chosen));
+        let tiers = tiers.filter(|tiers| tiers.is_for(&ask.target));
         Self {
             policy: state.tenants.policy(received.tenant()),
             state,
@@ -156,79 +83,54 @@ impl Chain {
         loop {
             let i = self.next;
             self.next += 1;
-            let begun = match i {
-                0 => self.ask_first().await,
-                _ if !self.may_go_on() => break,
-                _ => match self.tiers.clone() {
-                    Some(tiers) => match tiers.model(i) {
-                        Some(tier) => self.ask_other(i, tier).await,
-                        None => {
-                            let said = self.say(&tiers).await;
-                            if let Some(begun) = said {
-                                tiers.count(i, self.cause());
-                                return (self, Ok(begun));
-                            }
-                            break;
+            let asked = match (i, self.tiers.clone()) {
+                (0, tiers) => self.ask_first(tiers.as_deref()).await,
+                (_, Some(tiers)) if self.may_go_on() => match tiers.model(i) {
+                    Some(tier) => self.ask_other(tier, &tiers, i).await,
+                    None => match self.say(&tiers).await {
+                        Some(begun) => {
+                            tiers.count(i, self.cause());
+                            Ok(begun)
                         }
+                        None => break,
                     },
-                    None => break,
                 },
+                _ => break,
             };
-            match begun {
+            match asked {
                 Ok(begun) => return (self, Ok(begun)),
-                Err(Rejection::Final(failure)) => return (self, Err(failure)),
-                Err(Rejection::GoesOn(failure, cause)) => self.note(failure, cause),
+                Err(failure) => match failure.cause {
+                    Some(cause) => self.note(failure, cause),
+                    None => return (self, Err(failure)),
+                },
             }
         }
         // It has failed before, but nobody else answers.
         if std::mem::take(&mut self.is_first_skipped) {
-            let begun = match self.ask_model(self.ask.chosen.clone(), None, true).await {
-                Ok(begun) => Ok(begun),
-                Err(Rejection::Final(failure) | Rejection::GoesOn(failure, _)) => Err(failure),
-            };
+            let begun = self.put_to(self.ask.target.clone(), None, true).await;
             return (self, begun);
         }
-        let none = || Failure::from(ApiError::internal("no tier was asked"));
-        let failure = self
-            .refusal
-            .as_ref()
-            .map_or_else(none, |(first, _)| first.clone());
+        let none = || ApiError::internal("no tier was asked").into();
+        let refusal = self.refusal.as_ref();
+        let failure = refusal.map_or_else(none, |(first, _)| first.clone());
         (self, Err(failure))
     }
 
-    /// After the tier that has it failed with `error` before the first token: whether another may answer.
-    pub fn fails(&mut self, error: &EngineError) -> bool {
-        let cause = match error {
-            EngineError::Refused(Refusal::Busy { .. } | Refusal::TooLong { .. }) => {
-                Cause::PredictedTtft
-            }
-            EngineError::Refused(Refusal::Late) => Cause::Late,
-            EngineError::Step(_) | EngineError::Panic => Cause::Failed,
-            // Also where the engine could not go on; but not where everybody is told to go.
-            EngineError::ShutDown if !self.is_draining() => Cause::Failed,
-            EngineError::ShutDown | EngineError::NoToken | EngineError::Constraint(_) => {
-                return false;
-            }
+    /// After the tier that has it failed before the first token: whether another may answer.
+    pub fn fails(&mut self, failure: &Failure) -> bool {
+        // Where everybody is told to go, nobody is sent on.
+        let Some(cause) = failure.cause.filter(|_| !self.is_draining()) else {
+            return false;
         };
         if cause == Cause::Failed
             && let Some((tier, _)) = &self.taken_by
         {
-            tier.failed(&error.to_string(), !matches!(error, EngineError::Step(_)));
+            tier.failed(failure.error.message(), failure.is_certain);
         }
         // What was waited for in vain is not to be counted against the next one.
         self.begins_anew |= matches!(cause, Cause::Failed | Cause::Late);
-        self.note(error.clone().into(), cause);
-        self.may_go_on() && self.tiers.is_some()
-    }
-
-    /// The tier that has it neither answered nor refused in time: its steps hang.
-    pub fn hangs(&mut self) {
-        if let Some((tier, _)) = &self.taken_by {
-            tier.failed("it computes nothing", true);
-        }
-        self.begins_anew = true;
-        let error = ApiError::unavailable("the model does not answer");
-        self.note(error.into(), Cause::Failed);
+        self.note(failure.clone(), cause);
+        self.may_go_on()
     }
 
     /// Whose request it is.
@@ -243,14 +145,17 @@ impl Chain {
         }
     }
 
-    /// The tier that has it, since when, and how long it may compute nothing; `None` where nobody else would answer.
+    /// The model of this process that has it, since when, and how long it may compute nothing; `None` where nobody else would answer.
     pub fn patience(&self) -> Option<(&ServedModel, Instant, Duration)> {
         let (tier, since) = self.taken_by.as_ref().filter(|_| self.may_go_on())?;
-        Some((&tier.model, *since, self.tiers.as_ref()?.slo_ttft))
+        match &tier.served {
+            Served::Here(model) => Some((model, *since, self.tiers.as_ref()?.slo_ttft)),
+            Served::Elsewhere(_) => None,
+        }
     }
 
     fn is_draining(&self) -> bool {
-        self.ask.chosen.model.engine.is_draining()
+        self.state.models.first().engine.is_draining()
     }
 
     /// Whether others may answer.
@@ -270,39 +175,35 @@ impl Chain {
     }
 
     /// The model that was asked for.
-    async fn ask_first(&mut self) -> Result<Begun, Rejection> {
-        let first = self
-            .tiers
-            .as_ref()
-            .and_then(|tiers| tiers.model(0))
-            .cloned();
+    async fn ask_first(&mut self, tiers: Option<&Tiers>) -> Result<Begun, Failure> {
+        let first = tiers.and_then(|tiers| tiers.model(0)).cloned();
         if self.may_go_on() && first.as_ref().is_some_and(|tier| !tier.is_asked()) {
             self.is_first_skipped = true;
             let error = ApiError::unavailable("the model has failed, and is not asked for a while");
-            return Err(Rejection::GoesOn(error.into(), Cause::Unhealthy));
+            return Err(Failure::because(error, Cause::Unhealthy));
         }
-        self.ask_model(self.ask.chosen.clone(), first, true).await
+        self.put_to(self.ask.target.clone(), first, true).await
     }
 
     /// The `i`th of the chain.
-    async fn ask_other(&mut self, i: usize, tier: &Arc<TierModel>) -> Result<Begun, Rejection> {
+    async fn ask_other(
+        &mut self,
+        tier: &Arc<TierModel>,
+        tiers: &Tiers,
+        i: usize,
+    ) -> Result<Begun, Failure> {
         let cause = self.cause();
-        let skip = |error: ApiError| Rejection::GoesOn(error.into(), cause);
         if !self.policy.fallback || !tier.is_asked() {
-            return Err(skip(ApiError::unavailable("not asked")));
+            let error = ApiError::unavailable("the model is not asked");
+            return Err(Failure::because(error, cause));
         }
-        let chosen = Chosen::of(&tier.model);
-        let begun = self.ask_model(chosen, Some(Arc::clone(tier)), false).await;
-        let mut begun = match begun {
-            // The first has taken it for a good request: this model is just not fit for it.
-            Err(Rejection::Final(failure)) => return Err(Rejection::GoesOn(failure, cause)),
-            begun => begun?,
-        };
-        if let Some(tiers) = &self.tiers {
-            tiers.count(i, cause);
-        }
+        let target = Target::of(&tier.served);
+        let begun = self.put_to(target, Some(Arc::clone(tier)), false).await;
+        // The first has taken it for a good request: where this model cannot answer it, others may.
+        let mut begun = begun.map_err(|failure| Failure::because(failure.error, cause))?;
+        tiers.count(i, cause);
         begun.answerer = Answerer {
-            name: tier.model.name.clone(),
+            name: tier.served.name().to_owned(),
             tier: Tier::Fallback,
             cause: Some(cause),
             metrics: tier.metrics.clone(),
@@ -317,158 +218,161 @@ impl Chain {
         }
         let languages = self.received.languages.as_deref();
         let text = tiers.texts.find(self.ask.route, languages)?.to_owned();
-        let chosen = Chosen {
-            name: STATIC.into(),
-            ..self.ask.chosen.clone()
+        let say = |num_choices| {
+            let choices = (0..num_choices).map(|_| Choice::Said(Some(text.clone())));
+            Source::Choices(choices.collect())
         };
-        let call = (self.ask.prepare)(chosen).await.ok()?;
-        if call.generate.is_bound() || call.generate.shows_tokens() {
-            return None;
-        }
+        let answerer = Answerer {
+            name: STATIC.into(),
+            tier: Tier::Static,
+            cause: Some(self.cause()),
+            metrics: tiers.static_metrics.clone(),
+        };
+        let begun = match &self.ask.target {
+            Target::Here(chosen) => {
+                let chosen = Chosen {
+                    name: STATIC.into(),
+                    ..chosen.clone()
+                };
+                let call = (self.ask.prepare)(chosen).await.ok()?;
+                if call.generate.is_bound() || call.generate.shows_tokens() {
+                    return None;
+                }
+                let num_choices = call.requests.len() * call.generate.num_candidates;
+                call.begun(answerer, say(num_choices))
+            }
+            Target::Elsewhere(_) => {
+                let call = (self.ask.forward)(STATIC).ok()?;
+                if call.forwarded.is_bound {
+                    return None;
+                }
+                let num_choices = call.forwarded.num_prompts * call.forwarded.num_choices;
+                call.begun(answerer, say(num_choices))
+            }
+        };
         self.taken_by = None;
-        let num_choices = call.requests.len() * call.generate.num_candidates;
+        let prompt_lens = vec![0; begun.prompt_lens.len()];
         Some(Begun {
-            answerer: Answerer {
-                name: STATIC.into(),
-                tier: Tier::Static,
-                cause: Some(self.cause()),
-                metrics: tiers.static_metrics.clone(),
-            },
-            choices: (0..num_choices)
-                .map(|_| Choice::Said(Some(text.clone())))
-                .collect(),
-            prompt_lens: vec![0; call.requests.len()],
-            generate: call.generate,
-            prompt_chars: call.prompt_chars,
-            wire: call.wire,
+            prompt_lens,
+            ..begun
         })
     }
 
-    async fn ask_model(
+    async fn put_to(
         &mut self,
-        chosen: Chosen,
+        target: Target,
         tier: Option<Arc<TierModel>>,
         is_first: bool,
-    ) -> Result<Begun, Rejection> {
+    ) -> Result<Begun, Failure> {
+        let begun = match target {
+            Target::Here(chosen) => self.put_here(chosen, is_first).await,
+            Target::Elsewhere(remote) => self.put_elsewhere(&remote, is_first),
+        };
+        if let (Err(failure), Some(tier)) = (&begun, &tier)
+            && failure.cause == Some(Cause::Failed)
+        {
+            tier.failed(failure.error.message(), failure.is_certain);
+        }
+        let begun = begun?;
+        self.taken_by = tier.map(|tier| (tier, Instant::now()));
+        Ok(begun)
+    }
+
+    async fn put_here(&mut self, chosen: Chosen, is_first: bool) -> Result<Begun, Failure> {
         let (model, name) = (Arc::clone(&chosen.model), chosen.name.clone());
         // Before the work of preparing what would be refused.
-        let room = model.engine.check_room(self.received.tenant());
-        room.map_err(|error| self.refused(error, tier.as_deref()))?;
+        model.engine.check_room(self.received.tenant())?;
         let call = (self.ask.prepare)(chosen).await?;
-        self.is_bound |= call.generate.is_bound();
-        if self.is_bound && !is_first {
-            return Err(ApiError::unavailable("bound to the first model").into());
-        }
-        let prompt_lens = call.requests.iter().map(|request| request.prompt.len());
-        let prompt_lens = prompt_lens.collect();
-        let all = self.each_choice(&call);
-        let (num_answers, most) = (all.len(), model.engine.max_at_once());
-        if num_answers > most {
-            let message =
-                format!("n asks for {num_answers} answers; at most {most} can be open here");
-            return Err(ApiError::field("n", message).into());
-        }
-        let streams = submit(&model, all).await?;
-        let streams = streams.map_err(|error| self.refused(error, tier.as_deref()))?;
-        let reading = reading(&call.generate, &model);
-        let choices = streams.into_iter();
-        self.taken_by = tier.map(|tier| (tier, Instant::now()));
-        Ok(Begun {
-            answerer: Answerer {
-                metrics: self.state.metrics(&name).clone(),
-                name,
-                tier: Tier::Primary,
-                cause: None,
-            },
-            choices: choices
-                .map(|events| Choice::drawn(events, reading.clone()))
-                .collect(),
-            generate: call.generate,
-            prompt_lens,
-            prompt_chars: call.prompt_chars,
-            wire: call.wire,
-        })
-    }
-
-    fn refused(&self, error: SubmitError, tier: Option<&TierModel>) -> Rejection {
-        let failure = Failure::from(ApiError::from(error));
-        match error {
-            SubmitError::QueueFull { .. } => Rejection::GoesOn(failure, Cause::QueueFull),
-            SubmitError::Draining => Rejection::Final(failure),
-            SubmitError::Stopped => {
-                if let Some(tier) = tier {
-                    tier.failed("its engine has ended", true);
-                }
-                Rejection::GoesOn(failure, Cause::Failed)
-            }
-        }
-    }
-
-    /// A request for each choice of each prompt.
-    fn each_choice(&self, call: &Call) -> Vec<GenerateRequest> {
+        self.check_bound(call.generate.is_bound(), is_first)?;
         // The client counts from when it asked.
         let elapsed = match self.begins_anew {
             true => Duration::ZERO,
             false => self.received.at.elapsed(),
         };
-        let generate = &call.generate;
-        let mut all = Vec::new();
-        for request in &call.requests {
-            for choice in 0..generate.num_candidates as u32 {
-                let mut request = request.clone();
-                request.deadline = request.deadline.map(|time| time.saturating_sub(elapsed));
-                request.sampling.choice = choice;
-                // A prompt's scores are the same for all its choices; in a stream each needs them with its first token.
-                if choice > 0 && !generate.framing.stream {
-                    request.prompt_logprobs = None;
-                }
-                all.push(request);
-            }
+        let choices = put(&call, &model, elapsed).await?;
+        Ok(call.begun(self.primary(name), Source::Choices(choices)))
+    }
+
+    fn put_elsewhere(&mut self, remote: &RemoteServed, is_first: bool) -> Result<Begun, Failure> {
+        if self.is_draining() {
+            return Err(crate::engine::SubmitError::Draining.into());
         }
-        all
+        let mut call = (self.ask.forward)(&remote.name)?;
+        self.check_bound(call.forwarded.is_bound, is_first)?;
+        let body = std::mem::take(&mut call.forwarded.body);
+        let (model, kind) = (remote.model.clone(), self.ask.kind);
+        let asked = async move {
+            match kind {
+                Kind::Chat => model.chat(body).await,
+                Kind::Completion => model.complete(body).await,
+            }
+        };
+        let from = match self.begins_anew {
+            true => Instant::now(),
+            false => self.received.at,
+        };
+        let deadline = call.forwarded.deadline.map(|deadline| from + deadline);
+        let num_choices = call.forwarded.num_prompts * call.forwarded.num_choices;
+        let elsewhere = Elsewhere::new(asked.boxed(), num_choices, deadline);
+        let source = Source::Elsewhere(Box::new(elsewhere));
+        Ok(call.begun(self.primary(remote.name.clone()), source))
+    }
+
+    /// Takes note of whether the answer is bound to the first model, which another is not put to.
+    fn check_bound(&mut self, is_bound: bool, is_first: bool) -> Result<(), ApiError> {
+        self.is_bound |= is_bound;
+        match self.is_bound && !is_first {
+            true => Err(ApiError::unavailable(
+                "the answer is for the first model to give",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn primary(&self, name: String) -> Answerer {
+        Answerer {
+            metrics: self.state.metrics(&name).clone(),
+            name,
+            tier: Tier::Primary,
+            cause: None,
+        }
     }
 }
 
-/// Queues all of them or none. Sequences are made there: prompts are hashed, constraints copied.
-async fn submit(
-    model: &ServedModel,
-    mut all: Vec<GenerateRequest>,
-) -> Result<Result<Vec<EventStream>, SubmitError>, ApiError> {
-    let engine = model.engine.clone();
-    if all.len() == 1 {
-        let only = all.remove(0);
-        return Ok(engine.submit(only).map(|events| vec![events]));
-    }
-    let submitted = tokio::task::spawn_blocking(move || engine.submit_all(all)).await;
-    submitted.map_err(|_| ApiError::internal("submitting the request panicked"))
-}
-
-fn reading(generate: &Generate, model: &ServedModel) -> Reading {
-    Reading {
-        tokenizer: Arc::clone(&model.tokenizer),
-        stops: generate.stops.clone(),
-        skip_special_tokens: generate.framing.skip_special_tokens,
-        min_tokens: generate.min_tokens,
-        marks: marks(generate, model),
-        splitter: Splitter::new(generate.marks),
-        shows_thoughts: generate.shows_thoughts,
-        stop_strings: generate.stop_strings.clone(),
+impl Call {
+    fn begun(self, answerer: Answerer, source: Source) -> Begun {
+        Begun {
+            answerer,
+            source,
+            prompt_lens: self
+                .requests
+                .iter()
+                .map(|request| request.prompt.len())
+                .collect(),
+            caller: self.generate.caller,
+            is_stream: self.generate.framing.stream,
+            num_candidates: self.generate.num_candidates,
+            num_choices: self.generate.num_choices,
+            prompt_chars: self.prompt_chars,
+            wire: self.wire,
+        }
     }
 }
 
-/// The tokens that the answer is taken apart by.
-fn marks(generate: &Generate, model: &ServedModel) -> Vec<u32> {
-    let thoughts = ["<think>", "</think>"].iter();
-    let calls = [
-        "[TOOL_CALLS]",
-        "<|python_tag|>",
-        "<tool_call>",
-        "</tool_call>",
-    ]
-    .iter();
-    let thoughts = thoughts.filter(|_| generate.marks.may_think);
-    let calls = calls.filter(|_| generate.marks.tools.is_some());
-    let all = thoughts.chain(calls);
-    all.filter_map(|text| model.tokenizer.token_id(text))
-        .collect()
+impl RemoteCall {
+    /// Its tokens are known once the other server tells them.
+    fn begun(self, answerer: Answerer, source: Source) -> Begun {
+        let forwarded = self.forwarded;
+        Begun {
+            answerer,
+            source,
+            prompt_lens: vec![0; forwarded.num_prompts],
+            caller: forwarded.caller,
+            is_stream: forwarded.framing.stream,
+            num_candidates: forwarded.num_choices,
+            num_choices: forwarded.num_choices,
+            prompt_chars: forwarded.prompt_chars,
+            wire: self.wire,
+        }
+    }
 }

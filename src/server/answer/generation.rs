@@ -4,14 +4,24 @@ use futures_util::future::select_all;
 
 use super::account::{Account, Answerer, Timings, Usage};
 use super::choice::{Choice, Delta};
+use super::elsewhere::Elsewhere;
+use super::failure::Failure;
 use crate::engine::{EngineError, Refusal};
 use crate::request::FinishReason;
 use crate::server::error::ApiError;
 use crate::telemetry::Outcome;
 
+/// Where an answer comes from.
+pub(crate) enum Source {
+    /// The engine, or a text: each choice by itself.
+    Choices(Vec<Choice>),
+    /// Another server: all choices in one stream.
+    Elsewhere(Box<Elsewhere>),
+}
+
 /// Dropping it cancels the request in the engine and books it as cancelled.
 pub(crate) struct Generation {
-    choices: Vec<Choice>,
+    source: Source,
     account: Account,
     /// How the first choice ended, which stands for all in the books.
     first_finish: Option<FinishReason>,
@@ -19,43 +29,47 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    pub fn new(choices: Vec<Choice>, account: Account) -> Self {
+    pub fn new(source: Source, account: Account) -> Self {
         Self {
-            choices,
+            source,
             account,
             first_finish: None,
             has_tokens: false,
         }
     }
 
-    /// Before any token has come, `answerer` takes it over with these choices, of prompts that are so long; the ones before are cancelled.
-    pub fn answered_by(&mut self, answerer: Answerer, choices: Vec<Choice>, prompt_lens: &[usize]) {
-        self.choices = choices;
+    /// Before any token has come, `answerer` takes it over from this source, of prompts that are so long; what came from the one before is cancelled.
+    pub fn answered_by(&mut self, answerer: Answerer, source: Source, prompt_lens: &[usize]) {
+        self.source = source;
         self.account.answered_by(answerer, prompt_lens);
     }
 
     /// The next delta of a choice and the choice's index; `None` after the last of all. Safe to cancel.
-    pub async fn next(&mut self) -> Option<Result<(usize, Delta), EngineError>> {
-        let open = self.choices.iter_mut().enumerate();
-        let open = open.filter(|(_, choice)| !choice.is_done());
-        // The futures live as long as somebody waits, so that they hear of everything that ends a choice.
-        let mut nexts: Vec<_> = open
-            .map(|(i, choice)| Box::pin(async move { (i, choice.next().await) }))
-            .collect();
-        let (i, next) = match nexts.len() {
-            0 => return None,
-            1 => nexts.remove(0).await,
-            _ => select_all(nexts).await.0,
+    pub async fn next(&mut self) -> Option<Result<(usize, Delta), Failure>> {
+        let next = match &mut self.source {
+            Source::Choices(choices) => {
+                let (i, next) = next_of(choices).await?;
+                match next {
+                    // Its siblings, which were in time, go on.
+                    Err(EngineError::Refused(Refusal::Late)) if self.has_tokens => {
+                        let late = Delta {
+                            finish: Some(FinishReason::Deadline),
+                            ..Delta::default()
+                        };
+                        Ok((i, late))
+                    }
+                    next => next.map(|delta| (i, delta)).map_err(Failure::from),
+                }
+            }
+            Source::Elsewhere(elsewhere) => {
+                let next = elsewhere.next().await?;
+                if next.is_ok() {
+                    self.has_tokens = true;
+                }
+                next
+            }
         };
-        let next = match next? {
-            // Its siblings, which were in time, go on.
-            Err(EngineError::Refused(Refusal::Late)) if self.has_tokens => Ok(Delta {
-                finish: Some(FinishReason::Deadline),
-                ..Delta::default()
-            }),
-            next => next,
-        };
-        Some(next.map(|delta| {
+        Some(next.map(|(i, delta)| {
             if delta.token.is_some() {
                 self.has_tokens = true;
                 self.account.token(i, delta.timing, delta.is_thought);
@@ -63,19 +77,33 @@ impl Generation {
             if i == 0 && delta.finish.is_some() {
                 self.first_finish = delta.finish;
             }
+            if let Source::Elsewhere(elsewhere) = &self.source {
+                self.account.heard(i);
+                if elsewhere.is_over() {
+                    self.account.told(elsewhere.usage());
+                }
+            }
             (i, delta)
         }))
     }
 
     /// The choices without a finish reason.
     pub fn unfinished(&self) -> Vec<usize> {
-        let all = 0..self.choices.len();
-        all.filter(|&i| !self.choices[i].is_finished()).collect()
+        match &self.source {
+            Source::Choices(choices) => {
+                let all = 0..choices.len();
+                all.filter(|&i| !choices[i].is_finished()).collect()
+            }
+            Source::Elsewhere(elsewhere) => elsewhere.unfinished(),
+        }
     }
 
     /// Whether every choice has ended.
     pub fn is_over(&self) -> bool {
-        self.choices.iter().all(Choice::is_done)
+        match &self.source {
+            Source::Choices(choices) => choices.iter().all(Choice::is_done),
+            Source::Elsewhere(elsewhere) => elsewhere.is_over(),
+        }
     }
 
     /// Books that content is handed on.
@@ -117,4 +145,20 @@ impl Generation {
     pub fn timings(&self) -> Timings {
         self.account.timings()
     }
+}
+
+/// What comes next of any choice that is open.
+async fn next_of(choices: &mut [Choice]) -> Option<(usize, Result<Delta, EngineError>)> {
+    let open = choices.iter_mut().enumerate();
+    let open = open.filter(|(_, choice)| !choice.is_done());
+    // The futures live as long as somebody waits, so that they hear of everything that ends a choice.
+    let mut nexts: Vec<_> = open
+        .map(|(i, choice)| Box::pin(async move { (i, choice.next().await) }))
+        .collect();
+    let (i, next) = match nexts.len() {
+        0 => return None,
+        1 => nexts.remove(0).await,
+        _ => select_all(nexts).await.0,
+    };
+    Some((i, next?))
 }

@@ -3,12 +3,16 @@
 pub(super) mod account;
 mod answering;
 pub(super) mod anthropic;
+pub(super) mod ask;
 mod blocks;
-pub(super) mod chain;
+mod chain;
 pub(super) mod choice;
+mod elsewhere;
+mod failure;
 mod generation;
 mod logprobs;
 pub(super) mod openai;
+mod put;
 pub(super) mod respond;
 pub(super) mod responses;
 mod sse;

@@ -12,6 +12,7 @@ use super::wire::{Said, Whole, Wire, call_id, event};
 use crate::request::{FinishReason, SampledToken, TokenLogprobs};
 use crate::server::error::ApiError;
 use crate::server::models::Chosen;
+use crate::server::request::forward::Forwarded;
 use crate::server::request::framing::Framing;
 use crate::server::request::generate::Generate;
 use crate::text::{Piece, Tokenizer, ToolFormat};
@@ -68,6 +69,34 @@ impl Form {
             tools: generate.marks.tools,
             prompts,
             num_choices: generate.num_choices,
+        }
+    }
+}
+
+impl Form {
+    /// Of an answer that another server gives, of which there are no tokens for `tokenizer` to spell.
+    pub fn elsewhere(
+        kind: Kind,
+        forwarded: &Forwarded,
+        received: &Received,
+        name: &str,
+        tokenizer: &Arc<Tokenizer>,
+    ) -> Self {
+        let prompt = || Asked {
+            token_ids: Vec::new(),
+            echo: None,
+        };
+        Self {
+            kind,
+            framing: forwarded.framing.clone(),
+            request_id: received.request_id.clone(),
+            model: name.to_owned(),
+            tokenizer: Arc::clone(tokenizer),
+            has_logprobs: false,
+            has_prompt_logprobs: false,
+            tools: None,
+            prompts: (0..forwarded.num_prompts).map(|_| prompt()).collect(),
+            num_choices: forwarded.num_choices,
         }
     }
 }

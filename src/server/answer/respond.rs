@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::account::{Received, Timings};
 use super::answering::Answering;
-use super::chain::{Ask, Chain};
+use super::ask::Ask;
+use super::chain::Chain;
 use super::sse;
 use super::wire::Whole;
 use crate::server::error::ApiError;
@@ -24,8 +25,8 @@ pub(crate) async fn respond(
     let keep_alive = state.options.keep_alive;
     let (chain, begun) = Chain::new(state.clone(), received, ask).go_on().await;
     let begun = begun.map_err(|failure| failure.error)?;
-    let is_stream = begun.generate.framing.stream;
-    let counts = (begun.generate.num_candidates, begun.generate.num_choices);
+    let is_stream = begun.is_stream;
+    let counts = (begun.num_candidates, begun.num_choices);
     let answering = Answering::new(&state, chain, begun);
     if is_stream {
         return sse::respond(answering, keep_alive).await;

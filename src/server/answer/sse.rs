@@ -14,8 +14,8 @@ use futures_util::stream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answering::Answering;
-use super::chain::Failure;
 use super::choice::Delta;
+use super::failure::Failure;
 use super::respond::provenance;
 use crate::request::FinishReason;
 use crate::server::error::ApiError;
@@ -93,7 +93,7 @@ impl Stream {
             match next {
                 Ok((i, delta)) => self.frame_delta(i, &delta, &mut frame),
                 // The headers have gone: the stream ends as an answer does, without one.
-                Err(Failure { is_late: true, .. }) => self.frame_late(&mut frame),
+                Err(failure) if failure.is_late() => self.frame_late(&mut frame),
                 Err(Failure { error, .. }) => {
                     self.is_done = true;
                     self.answering.generation.fail(&error);

@@ -80,6 +80,11 @@ impl Fields {
         }
     }
 
+    /// All that has not been taken.
+    pub fn rest(&self) -> Map<String, Value> {
+        self.map.clone()
+    }
+
     /// A field, left where it is.
     pub fn look(&self, name: &str) -> Option<&Value> {
         self.map.get(name)

@@ -357,7 +357,8 @@ pub(crate) fn choices(fields: &mut Fields, name: &str) -> Result<Option<usize>, 
     Ok(count.map(|count| count as usize))
 }
 
-fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
+/// Who asks.
+pub(super) fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
     let metadata = fields
         .opt::<HashMap<String, String>>("metadata")?
         .unwrap_or_default();

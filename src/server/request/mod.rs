@@ -8,6 +8,7 @@ pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;
 pub(super) mod form;
+pub(super) mod forward;
 pub(super) mod framing;
 pub(super) mod generate;
 pub(super) mod output_format;

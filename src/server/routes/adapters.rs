@@ -132,7 +132,7 @@ pub(crate) async fn load(
     let path: String = fields.required("lora_path")?;
     let replaces = fields.opt("load_inplace")?.unwrap_or(false);
     let is_embedder = (state.embeddings.as_ref()).is_some_and(|model| model.name == name);
-    let is_model = state.models.iter().any(|model| model.is_called(&name));
+    let is_model = state.models.has(&name);
     if name.is_empty() || is_model || is_embedder {
         let message = "lora_name must be a name of its own, neither empty nor a model's";
         return Err(ApiError::field("lora_name", message));

@@ -9,7 +9,7 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 
 use crate::server::answer::account::Received;
-use crate::server::answer::chain::{Ask, Call};
+use crate::server::answer::ask::{Ask, Call, RemoteCall};
 use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
 use crate::server::answer::respond::respond;
 use crate::server::answer::wire::Wire;
@@ -21,6 +21,7 @@ use crate::server::request::fields::{
 };
 use crate::server::request::form::Form::{Bool, Integer};
 use crate::server::request::form::at_least;
+use crate::server::request::forward::Forwarded;
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
 use crate::server::request::urgency::Standing;
 use crate::server::request::{output_format, thinking, tools};
@@ -83,20 +84,34 @@ pub(crate) fn ask(
     received: &Arc<Received>,
     wire: impl Fn(Form) -> Box<dyn Wire> + Clone + Send + Sync + 'static,
 ) -> Result<Ask, ApiError> {
-    let chosen = state.models.choose(fields.opt("model")?)?;
-    received.answers_as(&chosen.name);
+    let target = state.models.target(fields.opt("model")?)?;
+    received.answers_as(target.name());
     let may_fall_back = fields.opt("fallback")?.unwrap_or(true);
-    let standing = state.standing(received.tenant(), &chosen);
+    let standing = state.standing(received.tenant(), &target);
     let received = Arc::clone(received);
+    let forward = {
+        let (fields, received, wire) = (fields.clone(), Arc::clone(&received), wire.clone());
+        let tokenizer = Arc::clone(&state.models.first().tokenizer);
+        move |name: &str| {
+            let forwarded = Forwarded::new(fields.clone(), standing)?;
+            let form = Form::elsewhere(Kind::Chat, &forwarded, &received, name, &tokenizer);
+            Ok(RemoteCall {
+                forwarded,
+                wire: wire(form),
+            })
+        }
+    };
     let prepare = move |chosen| -> BoxFuture<'static, _> {
         let (fields, received, wire) = (fields.clone(), Arc::clone(&received), wire.clone());
         Box::pin(async move { prepare(fields, chosen, standing, &received, wire).await })
     };
     Ok(Ask {
-        chosen,
+        target,
         route,
+        kind: Kind::Chat,
         may_fall_back,
         prepare: Box::new(prepare),
+        forward: Box::new(forward),
     })
 }
 

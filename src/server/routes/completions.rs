@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::request::GenerateRequest;
 use crate::server::answer::account::Received;
-use crate::server::answer::chain::{Ask, Call};
+use crate::server::answer::ask::{Ask, Call, RemoteCall};
 use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
 use crate::server::answer::respond::respond;
 use crate::server::error::ApiError;
@@ -21,6 +21,7 @@ use crate::server::request::fields::{
 };
 use crate::server::request::form::Form::{Bool, Either, Integer, List, Text};
 use crate::server::request::form::{self, TOKEN_IDS};
+use crate::server::request::forward::Forwarded;
 use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
 use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
@@ -54,20 +55,34 @@ pub(crate) async fn handle(
 ) -> Result<Response, ApiError> {
     state.check_room(received.tenant())?;
     let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
-    let chosen = state.models.choose(fields.opt("model")?)?;
-    received.answers_as(&chosen.name);
+    let target = state.models.target(fields.opt("model")?)?;
+    received.answers_as(target.name());
     let may_fall_back = fields.opt("fallback")?.unwrap_or(true);
-    let standing = state.standing(received.tenant(), &chosen);
+    let standing = state.standing(received.tenant(), &target);
+    let forward = {
+        let (fields, received) = (fields.clone(), Arc::clone(&received));
+        let tokenizer = Arc::clone(&state.models.first().tokenizer);
+        move |name: &str| {
+            let forwarded = Forwarded::new(fields.clone(), standing)?;
+            let form = Form::elsewhere(Kind::Completion, &forwarded, &received, name, &tokenizer);
+            Ok(RemoteCall {
+                forwarded,
+                wire: Box::new(OpenAi::new(form)),
+            })
+        }
+    };
     let asked_by = Arc::clone(&received);
     let prepare = move |chosen| -> BoxFuture<'static, _> {
         let (fields, received) = (fields.clone(), Arc::clone(&asked_by));
         Box::pin(async move { prepare(fields, chosen, standing, &received).await })
     };
     let ask = Ask {
-        chosen,
+        target,
         route: ROUTE,
+        kind: Kind::Completion,
         may_fall_back,
         prepare: Box::new(prepare),
+        forward: Box::new(forward),
     };
     respond(state, received, ask).await
 }
