@@ -82,6 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "http", "remote", "server", "cli"]),
     ("hyper", &["http", "server"]),
     ("tokio_rustls", &["http"]),
+    ("rayon", &["model"]),
     ("clap", &["cli", "config"]),
     ("hf_hub", &["hub"]),
     ("tokenizers", &["text"]),

@@ -121,7 +121,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The keys `tokenizer.ggml.*`.
-fn vocabulary(metadata: Metadata<'_>) -> anyhow::Result<GgufVocab> {
+pub fn vocabulary(metadata: Metadata<'_>) -> anyhow::Result<GgufVocab> {
     let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
     Ok(GgufVocab {
         name: metadata.opt_str("general.name")?.map(str::to_owned),

@@ -4,6 +4,7 @@ mod adapters;
 pub mod bench;
 mod card_watch;
 mod device;
+mod distill;
 mod doctor;
 mod embeddings;
 pub mod eval;
@@ -44,6 +45,7 @@ enum Command {
     Models(models::ModelsCommand),
     Quantize(quantize::QuantizeCommand),
     Eval(eval::EvalCommand),
+    Distill(distill::DistillCommand),
     Doctor(doctor::DoctorCommand),
     /// Measure servers
     #[command(subcommand)]
@@ -68,6 +70,7 @@ impl Cli {
             Command::Models(models) => models.run().map(|()| ExitCode::SUCCESS),
             Command::Quantize(quantize) => quantize.run().map(|()| ExitCode::SUCCESS),
             Command::Eval(eval) => eval.run().map(|()| ExitCode::SUCCESS),
+            Command::Distill(distill) => distill.run().map(|()| ExitCode::SUCCESS),
             Command::Doctor(doctor) => doctor.run(),
             Command::Bench(Bench::Serve(bench)) => runtime()?.block_on(bench.run()),
         }

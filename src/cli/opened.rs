@@ -55,7 +55,24 @@ impl Opened {
         kv_dtype: KvDtype,
         cpu: &Cpu,
     ) -> anyhow::Result<Decoder> {
-        let weights = Weights::load(self.checkpoint.tensors(), &self.config, options, cpu)?;
+        let weights = Arc::new(self.weights(options, cpu)?);
+        self.decoder_of(weights, window, kv_dtype, cpu)
+    }
+
+    /// The weights of such decoders.
+    pub(super) fn weights(&self, options: LoadOptions, cpu: &Cpu) -> anyhow::Result<Weights> {
+        let tensors = self.checkpoint.tensors();
+        Ok(Weights::load(tensors, &self.config, options, cpu)?)
+    }
+
+    /// Such a decoder, of weights that are there.
+    pub(super) fn decoder_of(
+        &self,
+        weights: Arc<Weights>,
+        window: usize,
+        kv_dtype: KvDtype,
+        cpu: &Cpu,
+    ) -> anyhow::Result<Decoder> {
         let limits = Limits {
             max_num_batched_tokens: window,
             max_samples: window,
@@ -65,7 +82,6 @@ impl Opened {
             block_size: BLOCK_SIZE,
             kv_dtype,
         };
-        let weights = Arc::new(weights);
         Ok(Decoder::new(
             self.config.clone(),
             weights,

@@ -1,12 +1,9 @@
 //! How well a model foresees a text.
 
-use std::sync::Arc;
-
 use candle_core::{Result, bail};
 
 use super::Decoder;
-use crate::request::SamplingParams;
-use crate::scheduler::{SampleRow, SequenceId, StepPlan};
+use super::one_sequence::plan;
 
 /// Negative log-likelihoods of a text's tokens.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +61,8 @@ pub fn perplexity(
             tokens[0] = bos;
         }
         let first = window / 2;
-        let plan = plan(&tokens, first, decoder.limits.block_size);
+        let scored = first as u32..window as u32 - 1;
+        let plan = plan(&tokens, 0, scored, decoder.limits.block_size);
         let Some(logits) = decoder.forward(&plan, None)? else {
             bail!("a step with samples gives logits: this is a bug");
         };
@@ -77,37 +75,6 @@ pub fn perplexity(
         progress(i + 1, num_windows);
     }
     Ok(score)
-}
-
-/// All tokens in one step, from block 0 on, with logits of those from `first` to the last but one.
-fn plan(tokens: &[u32], first: usize, block_size: usize) -> StepPlan {
-    let num = tokens.len() as u32;
-    let mut plan = StepPlan::default();
-    plan.clear();
-    plan.token_ids.extend(tokens);
-    plan.positions.extend(0..num);
-    plan.slot_mapping.extend(0..num);
-    plan.sequences.push(SequenceId(0));
-    plan.adapters.push(None);
-    plan.cu_seqlens_q.push(num);
-    plan.context_lens.push(num);
-    plan.block_tables
-        .extend(0..tokens.len().div_ceil(block_size) as u32);
-    plan.block_table_offsets
-        .push(plan.block_tables.len() as u32);
-    let sampling = Arc::new(SamplingParams::greedy());
-    plan.samples
-        .extend((first as u32..num - 1).map(|row_idx| SampleRow {
-            known: None,
-            mask: None,
-            row_idx,
-            sampling: Arc::clone(&sampling),
-            position: row_idx + 1,
-            history: 0..0,
-            num_prompt_tokens: 0,
-            banned: 0..0,
-        }));
-    plan
 }
 
 fn negative_log_likelihood(logits: &[f32], token: u32) -> f64 {

@@ -153,19 +153,30 @@ impl RopeTable {
     ///
     /// Only products and sums with a rounding each, so the compiler may vectorise without changing a bit.
     #[inline(always)]
-    pub(super) fn turn(&self, head: &mut [f32], position: u32) {
+    pub(crate) fn turn(&self, head: &mut [f32], position: u32) {
+        self.turn_by::<false>(head, position);
+    }
+
+    /// The transpose of [`RopeTable::turn`], for gradients: each pair `(a, b) -> (a cos + b sin, b cos - a sin)`.
+    pub(crate) fn turn_back(&self, head: &mut [f32], position: u32) {
+        self.turn_by::<true>(head, position);
+    }
+
+    /// Not by a closure, which would be compiled without the instruction set of whoever calls.
+    #[inline(always)]
+    fn turn_by<const BACK: bool>(&self, head: &mut [f32], position: u32) {
         let num_pairs = self.rotary_dim / 2;
         let turns = &self.turns[position as usize * num_pairs..][..num_pairs];
         match self.style {
             RopeStyle::Interleaved => {
                 for ([a, b], turn) in head.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
-                    (*a, *b) = turned(*a, *b, turn);
+                    (*a, *b) = turned::<BACK>(*a, *b, turn);
                 }
             }
             RopeStyle::Half => {
                 let (low, high) = head[..self.rotary_dim].split_at_mut(num_pairs);
                 for ((a, b), turn) in low.iter_mut().zip(high).zip(turns) {
-                    (*a, *b) = turned(*a, *b, turn);
+                    (*a, *b) = turned::<BACK>(*a, *b, turn);
                 }
             }
         }
@@ -173,8 +184,11 @@ impl RopeTable {
 }
 
 #[inline(always)]
-fn turned(a: f32, b: f32, &[cos, sin]: &[f32; 2]) -> (f32, f32) {
-    (a * cos - b * sin, b * cos + a * sin)
+fn turned<const BACK: bool>(a: f32, b: f32, &[cos, sin]: &[f32; 2]) -> (f32, f32) {
+    match BACK {
+        true => (a * cos + b * sin, b * cos - a * sin),
+        false => (a * cos - b * sin, b * cos + a * sin),
+    }
 }
 
 #[cfg(test)]

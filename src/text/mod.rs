@@ -34,7 +34,7 @@ pub use chat::{Prompt, encode_chat};
 pub use detokeniser::Detokeniser;
 pub use encoder_tokenizer::EncoderTokenizer;
 pub use error::{ChatError, StopError, TemplateError, TokenizerError};
-pub use gguf::GgufVocab;
+pub use gguf::{GgufVocab, TokenizerFiles};
 pub use grammar::{GrammarError, Grammars, Rule};
 pub use message::{Conversation, FunctionCall, Message, Role, ToolCall};
 pub use output::{Marks, Piece, Splitter};

@@ -11,6 +11,11 @@ pub const VOCAB_SIZE: u32 = 259;
 
 /// Byte-level with the tokens of ChatML; a token's id is its byte.
 pub fn tokenizer() -> Tokenizer {
+    Tokenizer::from_gguf(vocab()).unwrap()
+}
+
+/// What a file says of it.
+pub fn vocab() -> GgufVocab {
     // GPT-2's spelling of bytes: what prints stands for itself, the rest follows from 256 on.
     let mut unprintable = 0x100..;
     let spell = |byte: u8| match byte {
@@ -21,7 +26,7 @@ pub fn tokenizer() -> Tokenizer {
     tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(String::from));
     let mut token_types = vec![1; 256];
     token_types.extend([3, 3, 3]);
-    Tokenizer::from_gguf(GgufVocab {
+    GgufVocab {
         model: "gpt2".into(),
         pre: Some("smollm".into()),
         tokens,
@@ -30,6 +35,5 @@ pub fn tokenizer() -> Tokenizer {
         eos_id: Some(IM_END),
         add_bos: Some(false),
         ..GgufVocab::default()
-    })
-    .unwrap()
+    }
 }

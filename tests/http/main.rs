@@ -32,6 +32,7 @@ mod overload;
 mod prefix_cache;
 mod redact;
 mod remote_client;
+mod remote_models;
 mod server;
 mod structured;
 mod tiers;

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
 use flambeau::gateway::{Policy, StaticTexts, Tenants};
+use flambeau::remote::{RemoteConfig, RemoteModel};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
-    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, SamplingDefaults, Served,
-    ServedModel, ServerOptions, Tiers, serve,
+    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
+    SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
 use flambeau::text::ChatTemplate;
@@ -57,6 +58,8 @@ pub struct Setup {
     pub echo_too: Option<&'static str>,
     /// Has that one, and then these texts, answer instead of the first, where its first token would not come in this time.
     pub tiers: Option<(Duration, StaticTexts)>,
+    /// Serves the model of this server, too, called `remote`; in the place of the second one where there are tiers.
+    pub remote: Option<RemoteConfig>,
     /// What requests may have.
     pub policy: Policy,
 }
@@ -91,6 +94,7 @@ impl Setup {
             max_builds: usize::MAX,
             echo_too: None,
             tiers: None,
+            remote: None,
             policy: Policy::default(),
         }
     }
@@ -154,6 +158,14 @@ impl Setup {
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let (default_deadline, echo_too) = (self.default_deadline, self.echo_too);
         let (policy, tiers) = (self.policy, self.tiers.take());
+        let remote = self.remote.take().map(|config| {
+            Arc::new(RemoteServed {
+                name: "remote".into(),
+                aliases: Vec::new(),
+                model: RemoteModel::new(config).unwrap(),
+                metrics: telemetry.requests("remote", Tier::Primary),
+            })
+        });
         let builds = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&builds);
         let factory = Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
@@ -193,10 +205,13 @@ impl Setup {
         let first = served("test", &engine);
         let tiers = tiers.map(|(slo_ttft, texts)| {
             let first = Served::Here(Arc::clone(&first));
-            let others = others.iter().cloned().map(Served::Here).collect();
+            let others = match &remote {
+                Some(remote) => vec![Served::Elsewhere(Arc::clone(remote))],
+                None => others.iter().cloned().map(Served::Here).collect(),
+            };
             Arc::new(Tiers::new(first, others, slo_ttft, texts, &telemetry))
         });
-        let models = Models::new(first, others, Vec::new());
+        let models = Models::new(first, others, remote.into_iter().collect());
         let state = AppState {
             models,
             tiers,

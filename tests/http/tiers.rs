@@ -347,3 +347,66 @@ async fn nobody_is_sent_on_while_the_server_stops() {
     assert_eq!(client.reply().await.unwrap().json()["model"], "test");
     within(serving).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_crowd_whose_model_crashes_again_and_again_has_one_end_each_and_no_answer_of_two_models()
+{
+    const NUM_REQUESTS: usize = 120;
+    let (mut setup, gate) = tiers();
+    setup.engine.scheduler.max_num_seqs = 8;
+    setup.engine.max_waiting = 200;
+    let server = setup.start().await;
+    // Every seventh step crashes, of the first model alone.
+    for i in 0..400 {
+        gate.decide(if i % 7 == 6 { Act::Panic } else { Act::Go });
+    }
+    let mut clients = Vec::new();
+    for i in 0..NUM_REQUESTS {
+        let body = completion(json!({"prompt": format!("{i:04}"), "stream": true}));
+        clients.push(server.send("POST", COMPLETIONS, &body.to_string()).await);
+    }
+    let (mut num_failed, mut num_fallbacks) = (0, 0);
+    for (i, client) in clients.iter_mut().enumerate() {
+        let head = client.head().await.unwrap();
+        assert_eq!(head.status, 200, "somebody else answers what has not begun");
+        let events = client.events().await.unwrap();
+        let chunks: Vec<Value> = events.iter().filter_map(|event| data(event)).collect();
+        let models: Vec<&Value> = chunks
+            .iter()
+            .filter_map(|chunk| chunk.get("model"))
+            .collect();
+        assert!(
+            models.windows(2).all(|pair| pair[0] == pair[1]),
+            "{events:?}"
+        );
+        let ends = |chunk: &&Value| {
+            chunk.get("error").is_some() || chunk["choices"][0]["finish_reason"].is_string()
+        };
+        assert_eq!(chunks.iter().filter(ends).count(), 1, "{events:?}");
+        assert_eq!(
+            events
+                .iter()
+                .filter(|event| *event == "data: [DONE]")
+                .count(),
+            1
+        );
+        if models[0] == OTHER {
+            let texts = chunks
+                .iter()
+                .filter_map(|chunk| chunk["choices"][0]["text"].as_str());
+            assert_eq!(texts.collect::<String>(), format!("{i:04}"));
+            num_fallbacks += 1;
+        }
+        num_failed += usize::from(chunks.iter().any(|chunk| chunk.get("error").is_some()));
+    }
+    // Only what had begun when a step crashed has failed: eight at once at the most.
+    assert!(
+        num_fallbacks > 0 && num_failed <= 8 * server.num_builds(),
+        "{num_failed} failed"
+    );
+    drop(gate);
+    let recovered = async {
+        while server.post(COMPLETIONS, completion(json!({}))).await.json()["model"] != "test" {}
+    };
+    within(recovered).await;
+}

@@ -116,6 +116,19 @@ pub(super) fn with_neighbouring_pairs<T: Copy>(
         .collect()
 }
 
+/// The inverse of [`with_neighbouring_pairs`]: rows as folders have them.
+pub(super) fn with_halves_apart<T: Copy>(data: &[T], num_heads: usize, row_len: usize) -> Vec<T> {
+    let head_len = data.len() / num_heads;
+    let half = |head: &[T], first: usize| -> Vec<T> {
+        let rows = head.chunks(row_len).skip(first).step_by(2);
+        rows.flatten().copied().collect()
+    };
+    let heads = data.chunks(head_len);
+    heads
+        .flat_map(|head| [half(head, 0), half(head, 1)].concat())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +139,6 @@ mod tests {
         // Two heads of four rows of two values.
         let want = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15];
         assert_eq!(with_neighbouring_pairs(&rows, 2, 2), want);
+        assert_eq!(with_halves_apart(&want, 2, 2), rows);
     }
 }

@@ -16,7 +16,7 @@ use ::safetensors::SafeTensors;
 use ::safetensors::tensor::{Dtype, TensorInfo};
 use serde::Deserialize;
 
-pub(super) use names::part_of;
+pub(super) use names::{names_of, part_of};
 pub(super) use packed::floats;
 
 use super::config::Packing;

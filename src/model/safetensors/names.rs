@@ -34,7 +34,7 @@ pub(super) fn split(name: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// The names that the tensor may have that a GGUF file would call `name`, without what a folder puts before all of them.
-pub(super) fn names_of(name: &str) -> Vec<String> {
+pub(in crate::model) fn names_of(name: &str) -> Vec<String> {
     match name {
         "token_embd.weight" => return vec!["model.embed_tokens.weight".into()],
         "output_norm.weight" => return vec!["model.norm.weight".into()],

@@ -2,10 +2,13 @@
 //!
 //! `gpt2` vocabularies are byte-level BPE with a merge list; `llama` ones are SentencePiece BPE, whose
 //! merges follow from the scores of the pieces. A `tokenizer.json` becomes either, for files that are
-//! written from folders.
+//! written from folders, and either becomes a `tokenizer.json`, for folders that are written from files.
 
 mod from_json;
 mod sentence_piece;
+mod to_json;
+
+pub use to_json::TokenizerFiles;
 
 use super::bpe::{BpeParts, split_merge};
 use super::error::TokenizerError;

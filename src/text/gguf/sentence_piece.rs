@@ -68,7 +68,7 @@ fn is_made(vocab: &GgufVocab, id: usize) -> bool {
 
 /// The merges that give SentencePiece's result: every split of a piece into two pieces,
 /// by descending score of the whole, then by ids.
-fn merges_from_scores(vocab: &GgufVocab) -> Merges {
+pub(super) fn merges_from_scores(vocab: &GgufVocab) -> Merges {
     let pieces = || {
         (0u32..)
             .zip(&vocab.tokens)
