@@ -29,7 +29,7 @@ use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
     Adapters, AppState, Models, SamplingDefaults, ServedModel, ServerOptions, serve,
 };
-use flambeau::telemetry::{RequestLog, Telemetry};
+use flambeau::telemetry::{RequestLog, Telemetry, Tier};
 use flambeau::text::{GgufVocab, Tokenizer};
 use futures_util::future::try_join_all;
 use serde_json::json;
@@ -143,6 +143,7 @@ async fn start(
         embeddings: None,
         models: Models::new(
             Arc::new(ServedModel {
+                aliases: Vec::new(),
                 grammars: std::sync::OnceLock::new(),
                 compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
                 adapters: Adapters::new(Box::new(|_| Err("none here".into()))),
@@ -153,11 +154,14 @@ async fn start(
                 default_deadline: None,
                 max_model_len,
                 engine: engine.clone(),
-                metrics: telemetry.requests("fake", "primary"),
+                metrics: telemetry.requests("fake", Tier::Primary),
                 probe: Default::default(),
             }),
             Vec::new(),
+            Vec::new(),
         ),
+        tiers: None,
+        tenants: Default::default(),
         options: Arc::new(ServerOptions {
             request_log: RequestLog::off(),
             ..ServerOptions::default()

@@ -237,7 +237,8 @@ async fn a_request_that_is_expected_too_late_is_answered_by_the_next_model() {
 #[tokio::test]
 async fn a_model_that_fails_before_the_first_token_is_left_alone_until_a_probe_succeeds() {
     for stream in [false, true] {
-        let (setup, mut gate) = tiers();
+        let (mut setup, mut gate) = tiers();
+        setup.engine.max_waiting = 8;
         let server = setup.start().await;
         let body = completion(json!({"stream": stream})).to_string();
         let mut client = server.send("POST", COMPLETIONS, &body).await;

@@ -25,7 +25,7 @@ enum Rest {
     /// Nothing: tokens have come, or nobody else would answer.
     None,
     /// The tier that has it may still fail.
-    Behind(Chain),
+    Behind(Box<Chain>),
     /// The next one is being asked.
     Ahead(BoxFuture<'static, (Chain, Result<Begun, Failure>)>),
 }
@@ -45,7 +45,7 @@ impl Answering {
         Self {
             generation: Generation::new(begun.source, account),
             wire: begun.wire,
-            rest: Rest::Behind(chain),
+            rest: Rest::Behind(Box::new(chain)),
         }
     }
 
@@ -88,7 +88,7 @@ impl Answering {
         self.wire = begun.wire;
         self.generation
             .answered_by(begun.answerer, begun.source, &begun.prompt_lens);
-        self.rest = Rest::Behind(chain);
+        self.rest = Rest::Behind(Box::new(chain));
     }
 }
 

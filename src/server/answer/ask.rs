@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::openai::Kind;
+use super::form::Kind;
 use super::wire::Wire;
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;

@@ -25,7 +25,7 @@ pub(crate) struct Elsewhere {
 
 enum From {
     Asked(BoxFuture<'static, Result<RemoteStream, RemoteError>>),
-    Stream(RemoteStream),
+    Stream(Box<RemoteStream>),
     /// All has come.
     Over,
 }
@@ -75,7 +75,7 @@ impl Elsewhere {
                         },
                     };
                     match began {
-                        Ok(stream) => self.from = From::Stream(stream),
+                        Ok(stream) => self.from = From::Stream(Box::new(stream)),
                         Err(error) => return Some(Err(self.failed(&error))),
                     }
                 }

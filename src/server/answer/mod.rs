@@ -9,6 +9,7 @@ mod chain;
 pub(super) mod choice;
 mod elsewhere;
 mod failure;
+pub(super) mod form;
 mod generation;
 mod logprobs;
 pub(super) mod openai;

@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 
 use crate::server::answer::account::Received;
 use crate::server::answer::ask::{Ask, Call, RemoteCall};
-use crate::server::answer::openai::{Asked, Form, Kind, OpenAi};
+use crate::server::answer::form::{Asked, Form, Kind};
+use crate::server::answer::openai::OpenAi;
 use crate::server::answer::respond::respond;
 use crate::server::answer::wire::Wire;
 use crate::server::error::ApiError;
