@@ -76,7 +76,7 @@ pub enum KvCacheDtype {
 pub const DEFAULT_MODEL: &str = "smollm2-135m-instruct";
 
 /// Names that stand for something else in a chain of tiers.
-const RESERVED: [&str; 2] = ["cache", "static"];
+pub(super) const RESERVED: [&str; 2] = ["cache", "static"];
 
 impl ModelSettings {
     /// Whether settings mean it by `name`: its own name or, where it has none, its source.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::model_settings::RESERVED;
 use super::range::{milliseconds, within};
 use super::secret::one_or_many;
 use super::{ConfigError, NamedKey, Secret};
@@ -68,6 +69,18 @@ impl RawRemote {
         let message =
             "is missing: a model of another server has no name but the one that it is given here";
         let name = name.ok_or_else(|| ConfigError::value("name", message))?;
+        if RESERVED.contains(&&*name) {
+            let message = format!("{name:?} means something else in [tiers]: take another name");
+            return Err(ConfigError::value("name", message));
+        }
+        let behind = self.source.split_once("://");
+        let behind = behind.map_or("", |(_, behind)| behind);
+        let authority = behind.split('/').next().unwrap_or_default();
+        // Not repeated: it may be what opens that server.
+        if authority.contains('@') || behind.contains(['?', '#']) {
+            let message = "is to be the server's root alone; give the key as remote_api_key";
+            return Err(ConfigError::value("source", message));
+        }
         let timeout = |key, value, default: u64| {
             let value = milliseconds(key, value, 86_400_000)?;
             Ok(value.unwrap_or(Duration::from_secs(default)))
@@ -135,13 +148,26 @@ mod tests {
                 "the first of [[models]]",
             ),
             (
+                "[[models]]\n[[models]]\nname = 'static'\nsource = 'http://h'",
+                "another name",
+            ),
+            (
+                "[[models]]\n[[models]]\nname = 'b'\nsource = 'http://me:pw@h'",
+                "remote_api_key",
+            ),
+            (
+                "[[models]]\n[[models]]\nname = 'b'\nsource = 'http://h/v1?key=pw'",
+                "remote_api_key",
+            ),
+            (
                 "[[models]]\n[[models]]\nname = 'b'\nsource = 'http://h'\nmax_retries = 11",
                 "0..=10",
             ),
         ] {
             let typed = RawConfig::default().with_toml(models);
             let error = typed.and_then(|typed| typed.resolve()).unwrap_err();
-            assert!(error.to_string().contains(says), "{error}");
+            let error = error.to_string();
+            assert!(error.contains(says) && !error.contains("pw"), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the settings mean: every default filled in, every contradiction refused.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -92,9 +92,13 @@ impl Typed {
             remotes.push(raw.resolve().map_err(|error| error.of(of))?);
         }
         let (tenants, mut tenant_keys) = tenants::resolve(self.tenants)?;
+        if fallback.is_some() && !tenants.is_empty() && !tenants.iter().any(|t| t.fallback) {
+            let message = "no tenant may be answered by another model: say fallback = true in its [[tenants]]";
+            return Err(ConfigError::value("fallback_model", message));
+        }
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => Some(tiers.resolve(&models, &remotes, &tenants)?),
-            (None, Some(_)) => Some(Tiers::of_two()),
+            (None, Some(_)) => Some(Tiers::of_two(&models[0])),
             (None, None) => None,
         };
         if tiers.is_none()
@@ -110,6 +114,7 @@ impl Typed {
             .map(|(i, key)| NamedKey::parse(i, &key.0))
             .collect::<Result<_, _>>()?;
         api_keys.append(&mut tenant_keys);
+        check_keys(&api_keys, &tenants)?;
         let address = SocketAddr::new(host(first.host.as_deref())?, first.port.unwrap_or(8080));
         if !address.ip().is_loopback()
             && api_keys.is_empty()
@@ -132,6 +137,30 @@ impl Typed {
             api_keys,
             shutdown_timeout: Duration::from_secs(first.shutdown_timeout.unwrap_or(30)),
         })
+    }
+}
+
+/// Each key is somebody's, and each tenant somebody's.
+fn check_keys(keys: &[NamedKey], tenants: &[Tenant]) -> Result<(), ConfigError> {
+    let mut owners: HashMap<&str, &str> = HashMap::new();
+    for key in keys {
+        let owner = owners.insert(&key.key, &key.name);
+        if owner.is_some_and(|owner| owner != key.name) {
+            let message = format!("{:?} has the key of another", key.name);
+            return Err(ConfigError::value("api_key", message));
+        }
+    }
+    let has_key = |tenant: &&Tenant| keys.iter().any(|key| key.name == tenant.name);
+    match tenants
+        .iter()
+        .find(|tenant| !keys.is_empty() && !has_key(tenant))
+    {
+        None => Ok(()),
+        Some(tenant) => {
+            let message = "has none, and without a key nobody comes in where there are some";
+            let of = format!("tenant {:?}", tenant.name);
+            Err(ConfigError::value("keys", message).of(of))
+        }
     }
 }
 

@@ -59,10 +59,10 @@ const ROUTES: [&str; 4] = [
 
 impl Tiers {
     /// The first model and, when it would be too late, the second.
-    pub(super) fn of_two() -> Self {
+    pub(super) fn of_two(first: &ModelSettings) -> Self {
         Self {
             chain: vec![0, 1],
-            slo_ttft: DEFAULT_SLO,
+            slo_ttft: first.default_deadline.unwrap_or(DEFAULT_SLO),
             texts: Vec::new(),
         }
     }
@@ -107,6 +107,14 @@ impl RawTiers {
             return chain_error("has a model twice".into());
         }
         let may = |what: fn(&Tenant) -> bool| tenants.iter().any(what);
+        if chain.len() == 1 && may(|tenant| tenant.fallback) {
+            return chain_error("a tenant may fall back, but there is no other model".into());
+        }
+        if !has_texts && may(|tenant| tenant.may_be_static) {
+            return chain_error(
+                "a tenant may have a static text, but there is no \"static\"".into(),
+            );
+        }
         if chain.len() > 1 && !may(|tenant| tenant.fallback) {
             return chain_error(
                 "no tenant may be answered by a cheaper model: say fallback = true in its [[tenants]]; \"default\" is who has no key".into(),
@@ -119,9 +127,17 @@ impl RawTiers {
         }
         check_texts(&self.texts, has_texts)?;
         let slo = milliseconds("tiers.slo_ttft_ms", self.slo_ttft_ms, 86_400_000)?;
+        let deadline = models
+            .get(chain[0])
+            .and_then(|first| first.default_deadline);
+        if slo.is_some() && deadline.is_some() {
+            let message =
+                "and default_deadline_ms of the chain's first model say the same: leave one out";
+            return Err(ConfigError::value("tiers.slo_ttft_ms", message));
+        }
         Ok(Tiers {
             chain,
-            slo_ttft: slo.unwrap_or(DEFAULT_SLO),
+            slo_ttft: slo.or(deadline).unwrap_or(DEFAULT_SLO),
             texts: self.texts,
         })
     }
@@ -177,6 +193,8 @@ mod tests {
     #[test]
     fn a_chain_that_could_do_nothing_is_an_error_that_says_why() {
         let texts = "[[tiers.static]]\nroute = '*'\ntext = 'busy'\n";
+        const FALLBACK: &str = "[[tenants]]\nname = 'default'\nfallback = true\n";
+        const TEXT: &str = "[[tenants]]\nname = 'default'\nstatic = true\n";
         for (tenants, chain, more, says) in [
             (OPEN, "['a']", "", "at least another"),
             (OPEN, "['static']", texts, "takes a model"),
@@ -184,8 +202,10 @@ mod tests {
             (OPEN, "['a', 'b', 'a']", "", "twice"),
             (OPEN, "['a', 'static', 'b']", texts, "nothing comes after"),
             (OPEN, "['a', 'cache', 'b']", "", "no semantic cache"),
-            (OPEN, "['a', 'static']", "", "go together"),
-            (OPEN, "['a', 'b']", texts, "go together"),
+            (TEXT, "['a', 'static']", "", "go together"),
+            (FALLBACK, "['a', 'b']", texts, "go together"),
+            (OPEN, "['a', 'static']", texts, "no other model"),
+            (OPEN, "['a', 'b']", "", "no \"static\""),
             ("", "['a', 'b']", "", "fallback = true"),
             ("", "['a', 'static']", texts, "static = true"),
         ] {

@@ -37,11 +37,14 @@ struct Taker {
     /// Time it had, for each unit of its weight.
     used: Duration,
     is_waiting: bool,
-    is_computing: bool,
+    /// Since when it computes.
+    computes_since: Option<Instant>,
     /// When its last turn ended.
     ended: Option<Instant>,
 }
 
+/// Nobody waits longer for a step of somebody else: it hangs, or is so long that nobody's time is lost by sharing the cores with it.
+const STUCK: Duration = Duration::from_secs(5);
 /// What lies between two steps of a busy engine, at most.
 const PAUSE: Duration = Duration::from_micros(300);
 
@@ -87,12 +90,13 @@ impl Shared {
                 }
             };
         }
-        state.begin(taker);
+        let began = Instant::now();
+        state.begin(taker, began);
         drop(state);
         Turn {
             turns: Arc::clone(self),
             taker,
-            began: Instant::now(),
+            began,
         }
     }
 }
@@ -103,7 +107,7 @@ impl Taker {
             weight: weight.max(1),
             used: Duration::ZERO,
             is_waiting: false,
-            is_computing: false,
+            computes_since: None,
             ended: None,
         }
     }
@@ -113,8 +117,9 @@ impl Taker {
         (self.ended).is_some_and(|ended| now.saturating_duration_since(ended) < PAUSE)
     }
 
-    fn is_active(&self, now: Instant) -> bool {
-        self.is_waiting || self.is_computing || self.is_back_soon(now)
+    /// Whether it asks for a turn, or is about to.
+    fn asks(&self, now: Instant) -> bool {
+        self.is_waiting || self.is_back_soon(now)
     }
 }
 
@@ -131,15 +136,18 @@ impl State {
 
     /// Whether it is this one's turn; else how long to wait at most before looking again.
     fn may_take(&self, taker: usize, now: Instant) -> Result<(), Option<Duration>> {
-        if self.takers.iter().any(|other| other.is_computing) {
-            return Err(None);
+        // A step that hangs must not stop those of others.
+        let computing = self.takers.iter().filter_map(|other| other.computes_since);
+        let left = |since: Instant| STUCK.saturating_sub(now.saturating_duration_since(since));
+        if let Some(left) = computing.map(left).max().filter(|left| !left.is_zero()) {
+            return Err(Some(left));
         }
         let used = self.takers[taker].used;
         let others = self.takers.iter().enumerate();
         let before = |&(i, other): &(usize, &Taker)| (other.used, i) < (used, taker);
         let ahead: Vec<&Taker> = (others.filter(before))
             .map(|(_, other)| other)
-            .filter(|other| other.is_active(now))
+            .filter(|other| other.asks(now))
             .collect();
         if ahead.is_empty() {
             return Ok(());
@@ -150,15 +158,15 @@ impl State {
         }
     }
 
-    fn begin(&mut self, taker: usize) {
+    fn begin(&mut self, taker: usize, now: Instant) {
         let taker = &mut self.takers[taker];
-        (taker.is_waiting, taker.is_computing) = (false, true);
+        (taker.is_waiting, taker.computes_since) = (false, Some(now));
         self.virtual_time = self.virtual_time.max(taker.used);
     }
 
     fn end(&mut self, taker: usize, began: Instant, now: Instant) {
         let taker = &mut self.takers[taker];
-        taker.is_computing = false;
+        taker.computes_since = None;
         taker.used += (now - began) / taker.weight;
         taker.ended = Some(now);
     }
@@ -255,7 +263,7 @@ mod tests {
             let enter = |state: &mut State, asks: &[Duration], now: Duration| {
                 for (i, &ask) in asks.iter().enumerate() {
                     let taker = &state.takers[i];
-                    if ask <= now && !taker.is_waiting && !taker.is_computing {
+                    if ask <= now && !taker.is_waiting && taker.computes_since.is_none() {
                         state.enter(i, t0 + ask);
                     }
                 }
@@ -268,8 +276,8 @@ mod tests {
                 now += Duration::from_micros(10);
                 continue;
             };
-            state.begin(i);
             let began = t0 + now;
+            state.begin(i, began);
             now += engines[i].0;
             // Who asks meanwhile finds it computing.
             enter(&mut state, &asks, now);
@@ -307,16 +315,26 @@ mod tests {
         let (t0, mut state) = (Instant::now(), State::default());
         state.takers.resize_with(2, || Taker::new(1));
         state.enter(1, t0);
-        state.begin(1);
+        state.begin(1, t0);
         state.end(1, t0, t0 + 1000 * MS);
         // Both come back from idleness, the other first.
         let now = t0 + 2000 * MS;
         state.enter(0, now);
-        state.begin(0);
+        state.begin(0, now);
         state.enter(1, now);
         state.end(0, now, now + 1001 * MS);
         state.enter(0, now + 1001 * MS);
         assert_eq!(state.may_take(1, now + 1001 * MS), Ok(()));
+    }
+
+    #[test]
+    fn a_step_that_hangs_stops_nobody_else() {
+        let (t0, mut state) = (Instant::now(), State::default());
+        state.takers.resize_with(2, || Taker::new(1));
+        state.begin(0, t0);
+        state.enter(1, t0);
+        assert_eq!(state.may_take(1, t0 + MS), Err(Some(STUCK - MS)));
+        assert_eq!(state.may_take(1, t0 + STUCK), Ok(()));
     }
 
     #[test]
@@ -327,7 +345,7 @@ mod tests {
         for _ in 0..100 {
             state.enter(1, now);
             assert_eq!(state.may_take(1, now), Ok(()));
-            state.begin(1);
+            state.begin(1, now);
             state.end(1, now, now + MS);
             now += MS;
         }

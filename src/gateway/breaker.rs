@@ -71,30 +71,42 @@ impl Breaker {
         self.state != State::Closed
     }
 
-    /// The model has given a token.
-    pub fn succeeded(&mut self, now: Instant) {
-        self.num_failures = 0;
-        if self.state != State::Closed {
-            self.state = State::Closed;
-            self.closed_at = Some(now);
+    /// The model has given a token to a request. What was asked before it opened says nothing of how it is now.
+    pub fn succeeded(&mut self) {
+        if self.state == State::Closed {
+            self.num_failures = 0;
         }
     }
 
-    /// It has failed; `is_certain` where once is enough.
+    /// It has failed a request; `is_certain` where once is enough.
     pub fn failed(&mut self, now: Instant, is_certain: bool) {
-        self.num_failures += 1;
-        let was_probed = matches!(self.state, State::Probed { .. });
-        let opens = match self.state {
-            // What was asked before it opened fails, too.
-            State::Open { .. } => false,
-            State::Probed { .. } => true,
-            State::Closed => is_certain || self.num_failures >= MANY,
-        };
-        if !opens {
+        if self.state != State::Closed {
             return;
         }
-        let is_again = (self.closed_at).is_some_and(|closed| now < closed + RECOVERED);
-        self.patience = match was_probed || is_again {
+        self.num_failures += 1;
+        if is_certain || self.num_failures >= MANY {
+            let is_again = (self.closed_at).is_some_and(|closed| now < closed + RECOVERED);
+            self.open(now, is_again);
+        }
+    }
+
+    /// What came of a probe.
+    pub fn probed(&mut self, now: Instant, is_well: bool) {
+        if !matches!(self.state, State::Probed { .. }) {
+            return;
+        }
+        match is_well {
+            true => {
+                self.state = State::Closed;
+                self.num_failures = 0;
+                self.closed_at = Some(now);
+            }
+            false => self.open(now, true),
+        }
+    }
+
+    fn open(&mut self, now: Instant, is_again: bool) {
+        self.patience = match is_again {
             true => (self.patience * 2).clamp(SHORTEST, LONGEST),
             false => SHORTEST,
         };
@@ -115,7 +127,7 @@ mod tests {
         let (now, mut breaker) = (Instant::now(), Breaker::default());
         breaker.failed(now, false);
         breaker.failed(now, false);
-        breaker.succeeded(now);
+        breaker.succeeded();
         breaker.failed(now, false);
         breaker.failed(now, false);
         assert_eq!(breaker.verdict(now), Verdict::Ask);
@@ -134,7 +146,7 @@ mod tests {
         assert_eq!(breaker.verdict(later - MS), Verdict::Skip);
         assert_eq!(breaker.verdict(later), Verdict::SkipAndProbe);
         assert_eq!(breaker.verdict(later), Verdict::Skip);
-        breaker.succeeded(later);
+        breaker.probed(later, true);
         assert_eq!(breaker.verdict(later), Verdict::Ask);
     }
 
@@ -142,31 +154,41 @@ mod tests {
     fn a_model_that_fails_again_and_again_is_left_alone_for_longer_and_longer() {
         let (mut now, mut breaker) = (Instant::now(), Breaker::default());
         let mut pauses = Vec::new();
+        breaker.failed(now, true);
         for _ in 0..7 {
-            breaker.failed(now, true);
             let State::Open { until } = breaker.state else {
                 panic!("{breaker:?}")
             };
             pauses.push((until - now).as_secs());
             now = until;
             assert_eq!(breaker.verdict(now), Verdict::SkipAndProbe);
+            breaker.probed(now, false);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         // Once well for long enough, it begins anew.
-        breaker.succeeded(now);
+        now += LONGEST;
+        breaker.verdict(now);
+        breaker.probed(now, true);
         breaker.failed(now + 59_000 * MS, true);
         assert_eq!(breaker.patience, LONGEST);
         breaker.verdict(now + 100_000 * MS);
-        breaker.succeeded(now + 100_000 * MS);
+        breaker.probed(now + 100_000 * MS, true);
         breaker.failed(now + 161_000 * MS, true);
         assert_eq!(breaker.patience, SHORTEST);
     }
 
     #[test]
-    fn failures_of_what_was_asked_before_it_opened_change_nothing() {
+    fn what_was_asked_before_it_opened_changes_nothing() {
         let (now, mut breaker) = (Instant::now(), Breaker::default());
         (0..50).for_each(|_| breaker.failed(now, true));
+        breaker.succeeded();
+        assert_eq!(breaker.verdict(now), Verdict::Skip);
         assert_eq!(breaker.verdict(now + SHORTEST), Verdict::SkipAndProbe);
+        breaker.failed(now + SHORTEST, true);
+        breaker.succeeded();
+        assert_eq!(breaker.patience, SHORTEST);
+        breaker.probed(now + SHORTEST, true);
+        assert_eq!(breaker.verdict(now + SHORTEST), Verdict::Ask);
     }
 
     #[test]
@@ -174,13 +196,8 @@ mod tests {
         let (now, mut breaker) = (Instant::now(), Breaker::default());
         breaker.failed(now, true);
         assert_eq!(breaker.verdict(now + SHORTEST), Verdict::SkipAndProbe);
-        assert_eq!(
-            breaker.verdict(now + SHORTEST + LONGEST - MS),
-            Verdict::Skip
-        );
-        assert_eq!(
-            breaker.verdict(now + SHORTEST + LONGEST),
-            Verdict::SkipAndProbe
-        );
+        let lost = now + SHORTEST + LONGEST;
+        assert_eq!(breaker.verdict(lost - MS), Verdict::Skip);
+        assert_eq!(breaker.verdict(lost), Verdict::SkipAndProbe);
     }
 }

@@ -47,6 +47,11 @@ impl Endpoint {
                 });
             }
         };
+        let behind = authority.as_str().rsplit(']').next().unwrap_or_default();
+        let port = behind.split_once(':').map_or("", |(_, port)| port);
+        if !port.is_empty() && uri.port_u16().is_none() {
+            return Err(SetupError::Port(url.to_owned()));
+        }
         let path = uri.path().trim_end_matches('/');
         Ok(Self {
             is_tls,

@@ -24,6 +24,9 @@ pub enum SetupError {
     /// There is a query behind this part of the URL.
     #[error("`{0}` has a query; give the server's root alone")]
     Query(String),
+    /// What stands behind the host is no port.
+    #[error("`{0}` has a port that is not in 0..=65535")]
+    Port(String),
     /// The URL is of another protocol.
     #[error("the scheme of `{url}` is {scheme}, not http or https")]
     Scheme {

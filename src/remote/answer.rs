@@ -124,6 +124,7 @@ impl AnswerReader {
 
     fn chunk(&mut self, data: &str, deltas: &mut VecDeque<RemoteDelta>) -> Result<(), RemoteError> {
         let malformed = |error: serde_json::Error| {
+            let error = excerpt(&error.to_string());
             RemoteError::Malformed(format!("{error} in `{}`", excerpt(data)))
         };
         let chunk: Chunk = serde_json::from_str(data).map_err(malformed)?;

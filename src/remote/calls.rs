@@ -9,6 +9,8 @@ use crate::text::Piece;
 
 /// More calls than that are no answer.
 const MAX_CALLS: usize = 128;
+/// Longer names are none.
+const MAX_NAME_BYTES: usize = 1024;
 /// The most bytes of arguments that are held.
 const MAX_HELD_BYTES: usize = 4 << 20;
 
@@ -44,6 +46,9 @@ impl Calls {
         }
         let call = &mut self.calls[at];
         if let (false, Some(name)) = (call.is_named, part.name()) {
+            if name.len() > MAX_NAME_BYTES {
+                return Err(malformed("the name of a tool call is too long"));
+            }
             (call.name, call.is_named) = (Some(name.to_owned()), true);
         }
         call.held.push_str(arguments);

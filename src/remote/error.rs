@@ -81,6 +81,22 @@ pub enum RemoteError {
     Malformed(String),
 }
 
+/// `text` without `key`, also where it was escaped or an excerpt ends in the middle of it.
+fn without(key: &str, text: &str) -> String {
+    let escaped = serde_json::Value::from(key).to_string();
+    let mut text = text
+        .replace(key, "[key]")
+        .replace(escaped.trim_matches('"'), "[key]");
+    if let Some(cut) = text.strip_suffix('…') {
+        let begins = |&(end, _): &(usize, char)| cut.ends_with(&key[..end]);
+        let ends = key.char_indices().rev().filter(|&(end, _)| end >= 4);
+        if let Some((end, _)) = ends.into_iter().find(begins) {
+            text = format!("{}[key]…", &cut[..cut.len() - end]);
+        }
+    }
+    text
+}
+
 fn awaited(what: Wait) -> &'static str {
     match what {
         Wait::Connect => "connection",
@@ -153,9 +169,17 @@ impl RemoteError {
     /// Without the key, should the server have repeated it.
     #[must_use]
     pub(super) fn without_key(mut self, key: Option<&str>) -> Self {
-        if let (Some(key), Some(message)) = (key.filter(|key| !key.is_empty()), self.message_mut())
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return self;
+        };
+        if let Self::Refused {
+            param: Some(param), ..
+        } = &mut self
         {
-            *message = message.replace(key, "[key]");
+            *param = without(key, param);
+        }
+        if let Some(message) = self.message_mut() {
+            *message = without(key, message);
         }
         self
     }
@@ -192,6 +216,19 @@ impl From<HttpError> for RemoteError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_in_no_error_whole_cut_or_escaped() {
+        let key = "sk-\"4815162342";
+        let escaped = serde_json::Value::from(key).to_string();
+        let long = format!("{}{key}", "x".repeat(290));
+        for message in [key.to_owned(), escaped, long] {
+            let body = serde_json::json!({"error": {"message": message, "param": key}});
+            let error = RemoteError::of_status(400, body.to_string().as_bytes(), None);
+            let error = format!("{:?}", error.without_key(Some(key)));
+            assert!(!error.contains("481") && !error.contains("sk-"), "{error}");
+        }
+    }
 
     #[test]
     fn an_error_body_gives_its_message_in_every_common_shape() {

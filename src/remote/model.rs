@@ -142,7 +142,8 @@ impl RemoteModel {
         path: &'static str,
         mut body: Map<String, Value>,
     ) -> Result<RemoteStream, RemoteError> {
-        let mut retries = Retries::new(self.0.config.max_retries);
+        let mut retries =
+            Retries::new(self.0.config.max_retries, self.0.config.first_token_timeout);
         loop {
             let error = match self.attempt(path, &mut body).await {
                 Ok(stream) => return Ok(stream),

@@ -21,11 +21,13 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    pub fn new(max_retries: u32) -> Self {
+    /// Of a request whose first piece must come within `patience`.
+    pub fn new(max_retries: u32, patience: Duration) -> Self {
         Self {
             num_left: max_retries,
             next_pause: FIRST_PAUSE,
-            time_left: MAX_PAUSES,
+            // What cannot be waited out is for the caller to hear, who may ask somebody else.
+            time_left: MAX_PAUSES.min(patience / 2),
         }
     }
 
@@ -70,6 +72,8 @@ pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     fn busy(seconds: Option<u64>) -> RemoteError {
         RemoteError::Busy {
             message: String::new(),
@@ -79,7 +83,7 @@ mod tests {
 
     #[test]
     fn pauses_double_with_jitter_until_there_were_enough() {
-        let mut retries = Retries::new(3);
+        let mut retries = Retries::new(3, LONG);
         for most in [100, 200, 400] {
             let pause = retries.pause(&RemoteError::Broken(String::new())).unwrap();
             let most = Duration::from_millis(most);
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn no_more_than_two_seconds_are_waited_in_all() {
-        let mut retries = Retries::new(u32::MAX);
+        let mut retries = Retries::new(u32::MAX, LONG);
         let pauses: Vec<_> = std::iter::from_fn(|| retries.pause(&busy(None))).collect();
         assert!(pauses.iter().sum::<Duration>() <= MAX_PAUSES);
         assert!((4..=6).contains(&pauses.len()), "{pauses:?}");
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_server_that_names_a_time_is_given_it_where_it_is_short() {
-        let mut retries = Retries::new(9);
+        let mut retries = Retries::new(9, LONG);
         let second = Some(Duration::from_secs(1));
         assert_eq!(retries.pause(&busy(Some(1))), second);
         assert!(retries.pause(&busy(Some(0))).unwrap() >= FIRST_PAUSE);
@@ -110,7 +114,11 @@ mod tests {
             None,
             "that would be too long in all"
         );
-        assert_eq!(Retries::new(9).pause(&busy(Some(u64::MAX))), None);
+        assert_eq!(Retries::new(9, LONG).pause(&busy(Some(u64::MAX))), None);
+        assert_eq!(
+            Retries::new(9, Duration::from_secs(1)).pause(&busy(Some(1))),
+            None
+        );
     }
 
     #[test]
@@ -121,7 +129,7 @@ mod tests {
             RemoteError::Malformed(String::new()),
             RemoteError::NoModel,
         ] {
-            assert_eq!(Retries::new(9).pause(&error), None, "{error}");
+            assert_eq!(Retries::new(9, LONG).pause(&error), None, "{error}");
         }
     }
 

@@ -12,6 +12,13 @@ use super::state::ServedModel;
 /// Why there is none.
 pub(super) async fn probe(model: &ServedModel) -> Result<(), String> {
     let mut probe = model.probe.lock().await;
+    // A token that nobody waited for says how it was, not how it is.
+    if probe
+        .as_mut()
+        .is_some_and(|events| events.try_recv().is_some())
+    {
+        *probe = None;
+    }
     let events = match &mut *probe {
         Some(events) => events,
         none => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::models::{Served, Target};
 use super::probe::probe;
 use crate::gateway::{Breaker, StaticTexts, Verdict};
+use crate::remote::RemoteError;
 use crate::telemetry::{
     Cause, CircuitMetrics, FallbackMetrics, RequestMetrics, Telemetry, Tier, log_line,
 };
@@ -107,41 +108,60 @@ impl TierModel {
             tokio::spawn(async move {
                 let probed = match &tier.served {
                     Served::Here(model) => probe(model).await,
-                    Served::Elsewhere(remote) => {
-                        let probed = remote.model.probe().await;
-                        probed.map_err(|error| error.to_string())
-                    }
+                    Served::Elsewhere(remote) => match remote.model.probe().await {
+                        Ok(()) => Ok(()),
+                        Err(error) if is_alive(&error) => Ok(()),
+                        Err(error) => Err(error.to_string()),
+                    },
                 };
-                match probed {
-                    Ok(()) => tier.succeeded(),
-                    Err(why) => tier.failed(&why, true),
-                }
+                tier.probed(probed);
             });
         }
         verdict == Verdict::Ask
     }
 
+    fn probed(&self, probed: Result<(), String>) {
+        let name = self.served.name();
+        let is_open = {
+            let mut breaker = self.breaker();
+            breaker.probed(Instant::now(), probed.is_ok());
+            breaker.is_open()
+        };
+        self.circuit.set(is_open);
+        log_line(&match probed {
+            Ok(()) => format!("{name} is well again"),
+            Err(why) => format!("{name} is still not well: {why}"),
+        });
+    }
+
     /// It has given a token.
     pub fn succeeded(&self) {
-        let mut breaker = self.breaker();
-        if breaker.is_open() {
-            log_line(&format!("{} is well again", self.served.name()));
-        }
-        breaker.succeeded(Instant::now());
-        self.circuit.set(breaker.is_open());
+        self.breaker().succeeded();
     }
 
     /// It has failed; `is_certain` where once is enough to leave it alone.
     pub fn failed(&self, why: &str, is_certain: bool) {
-        let mut breaker = self.breaker();
-        let was_open = breaker.is_open();
-        breaker.failed(Instant::now(), is_certain);
-        if breaker.is_open() && !was_open {
+        let (was_open, is_open) = {
+            let mut breaker = self.breaker();
+            let was_open = breaker.is_open();
+            breaker.failed(Instant::now(), is_certain);
+            (was_open, breaker.is_open())
+        };
+        if is_open && !was_open {
+            self.circuit.set(true);
+            let name = self.served.name();
             log_line(&format!(
-                "{} has failed and is not asked for a while: {why}",
-                self.served.name()
+                "{name} has failed and is not asked for a while: {why}"
             ));
         }
-        self.circuit.set(breaker.is_open());
+    }
+}
+
+/// Whether a server that says this of a probe answers requests all the same: it is busy, or takes others.
+fn is_alive(error: &RemoteError) -> bool {
+    match error {
+        RemoteError::Busy { .. } => true,
+        RemoteError::Refused { status, .. } => matches!(status, 400 | 422),
+        _ => false,
     }
 }

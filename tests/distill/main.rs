@@ -196,7 +196,7 @@ fn a_student_is_a_model_that_comes_close_to_its_teacher() {
     }
     let error = error_of(&all);
     assert!(
-        error.contains("--output: ") && error.contains("has a model already"),
+        error.contains("--output: ") && error.contains("has other files in it"),
         "{error}"
     );
 

@@ -137,6 +137,17 @@ async fn nobody_else_answers_where_the_tenant_the_request_or_its_form_forbids_it
         }
         assert_eq!(server.post(path, body).await.status(), 429, "{path}");
     }
+    for ids in [
+        json!({"prompt": [65, 66]}),
+        json!({"prompt": [[65], [66]]}),
+        json!({"logit_bias": {"65": 1}}),
+    ] {
+        // They mean something else to another model.
+        assert_eq!(
+            server.post(COMPLETIONS, completion(ids)).await.status(),
+            429
+        );
+    }
     // A model that is asked for by its own name is what answers.
     let own = server.post(COMPLETIONS, completion(json!({"model": OTHER})));
     assert_tier(&own.await, "primary", OTHER);
@@ -313,12 +324,15 @@ async fn a_model_whose_steps_hang_is_given_up_and_the_next_one_answers() {
     let (mut setup, mut gate) = tiers();
     setup.tiers = Some((Duration::from_millis(300), StaticTexts::default()));
     setup.options.keep_alive = Duration::from_millis(100);
+    setup.options.ready_within = Duration::from_millis(300);
     let server = setup.start().await;
     // The headers of the stream have gone before it is given up: what follows is one answer all the same.
     let body = completion(json!({"stream": true})).to_string();
     let mut client = server.send("POST", COMPLETIONS, &body).await;
     gate.begun().await;
-    assert_eq!(client.head().await.unwrap().status, 200);
+    let head = client.head().await.unwrap();
+    // It is not known yet who is going to answer.
+    assert_eq!((head.status, head.header("x-flambeau-tier")), (200, None));
     let events = client.events().await.unwrap();
     let chunks: Vec<Value> = events.iter().filter_map(|event| data(event)).collect();
     assert!(events[0].starts_with(": waiting"), "{events:?}");

@@ -11,13 +11,14 @@ mod text;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::opened::{Opened, cpu};
 use crate::backend::cpu::Cpu;
+use crate::hub::ModelSource;
 use crate::model::distill::{
     Data, HeldOut, Schedule, Split, Student, Teacher, TrainSettings, Trainer, block_influence,
     check_supported, load_state, most_influential, save_state, use_threads,
@@ -109,6 +110,12 @@ impl DistillCommand {
         let started = Instant::now();
         let (trainer, before) = self.train(&opened, &weights, &split, &kept, &mut record, &cpu)?;
         let after = measured(&trainer, &split)?;
+        if !after.kl.is_finite() {
+            bail!(
+                "the student's divergence is {}: take a lower --learning-rate, and another --output",
+                after.kl
+            );
+        }
         let num_steps = trainer.progress().1;
         let student = trainer.into_student();
         folder::write(&self.output, &opened, &student, &tokenizer, &kept, &cpu)?;
@@ -135,7 +142,7 @@ impl DistillCommand {
     fn check(&self, opened: &Opened) -> anyhow::Result<()> {
         let context = opened.config.context_length;
         for (flag, value, range) in [
-            ("--sequence-length", self.sequence_length, 8..=context),
+            ("--sequence-length", self.sequence_length, 48..=context),
             ("--batch-size", self.batch_size, 1..=1 << 16),
             ("--tokens", self.tokens, 1..=1 << 40),
         ] {
@@ -155,10 +162,28 @@ impl DistillCommand {
         }
         self.layers.check(opened.config.layers.len())?;
         check_supported(&opened.config)?;
-        if self.output.join("config.json").exists() {
+        self.check_output()
+    }
+
+    /// A folder that is not there, or has nothing in it, or a run that is to go on: nobody's files are replaced.
+    fn check_output(&self) -> anyhow::Result<()> {
+        let output = &self.output;
+        let is_ours = output.join(TRAINING).join("run.json").exists();
+        // As it is when it was interrupted before there was anything to record.
+        let is_begun = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name() == TRAINING)
+        };
+        let has_others = match fs::read_dir(output) {
+            Ok(mut entries) => !entries.all(is_begun),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => {
+                return Err(error).with_context(|| format!("--output: {}", output.display()));
+            }
+        };
+        if has_others && !is_ours {
             bail!(
-                "--output: {} has a model already; take another folder",
-                self.output.display()
+                "--output: {} has other files in it; take a folder that is new, or empty",
+                output.display()
             );
         }
         Ok(())
@@ -178,7 +203,7 @@ impl DistillCommand {
             false => Some(text::read(&self.text, tokenizer)?),
         };
         record.check(&[
-            ("--teacher", opened.source.name.clone()),
+            ("--teacher", identity(&opened.source)?),
             ("--layers", self.layers.to_string()),
             ("--text", text::digest(own.as_deref())),
             ("--tokens", self.tokens.to_string()),
@@ -294,6 +319,25 @@ impl DistillCommand {
         bar.end();
         Ok(())
     }
+}
+
+/// What tells a teacher's files from others: their place, size and age.
+fn identity(source: &ModelSource) -> anyhow::Result<String> {
+    let path = source
+        .path
+        .canonicalize()
+        .with_context(|| source.path.display().to_string())?;
+    let weights = fs::metadata(&path).with_context(|| path.display().to_string())?;
+    let age = weights
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let seconds = age.map_or(0, |age| age.as_secs());
+    Ok(format!(
+        "{} ({} bytes of {seconds})",
+        path.display(),
+        weights.len()
+    ))
 }
 
 fn measured(trainer: &Trainer, split: &Split) -> anyhow::Result<HeldOut> {

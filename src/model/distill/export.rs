@@ -71,5 +71,8 @@ pub fn write_weights(student: &Student, path: &Path) -> Result<(), DistillError>
         .permissions();
     serialize_to_file(views, Some(metadata), path)
         .map_err(|error| DistillError::file(path, error))?;
-    fs::set_permissions(path, permissions).map_err(DistillError::io(path))
+    fs::set_permissions(path, permissions).map_err(DistillError::io(path))?;
+    // What the training was is given up once this is written.
+    let written = File::open(path).map_err(DistillError::io(path))?;
+    written.sync_all().map_err(DistillError::io(path))
 }

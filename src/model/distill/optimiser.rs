@@ -65,6 +65,12 @@ impl AdamW {
         i: usize,
     ) -> Result<()> {
         let norm = norm(gradients)?;
+        if !norm.is_finite() {
+            candle_core::bail!(
+                "the gradient of step {} is {norm}: take a lower --learning-rate",
+                i + 1
+            );
+        }
         let count = i as i32 + 1;
         let params = params.iter().zip(gradients).zip(&mut self.moments);
         for (((_, param), gradient), moments) in params {

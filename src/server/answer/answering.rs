@@ -84,6 +84,15 @@ impl Answering {
         }
     }
 
+    /// Whether it is known which tier answers.
+    pub fn is_settled(&self) -> bool {
+        match &self.rest {
+            Rest::None => true,
+            Rest::Behind(chain) => chain.is_settled(),
+            Rest::Ahead(_) => false,
+        }
+    }
+
     fn taken_over(&mut self, chain: Chain, begun: Begun) {
         self.wire = begun.wire;
         self.generation

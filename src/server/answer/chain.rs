@@ -49,6 +49,10 @@ pub(crate) struct Chain {
     next: usize,
     /// The first was left alone, since it has failed before.
     is_first_skipped: bool,
+    /// It was put to the first all the same, since nobody else answers.
+    is_last_resort: bool,
+    /// The place of the tier that has it, where that is not the first, and why.
+    fallen: Option<(usize, Cause)>,
     /// Whether its answer is for no other model to give, and for no text. Known once it was prepared.
     is_bound: bool,
     /// What the first said, and why the last did not answer.
@@ -71,6 +75,8 @@ impl Chain {
             tiers,
             next: 0,
             is_first_skipped: false,
+            is_last_resort: false,
+            fallen: None,
             is_bound: false,
             refusal: None,
             begins_anew: false,
@@ -86,10 +92,10 @@ impl Chain {
             let asked = match (i, self.tiers.clone()) {
                 (0, tiers) => self.ask_first(tiers.as_deref()).await,
                 (_, Some(tiers)) if self.may_go_on() => match tiers.model(i) {
-                    Some(tier) => self.ask_other(tier, &tiers, i).await,
+                    Some(tier) => self.ask_other(tier, i).await,
                     None => match self.say(&tiers).await {
                         Some(begun) => {
-                            tiers.count(i, self.cause());
+                            self.fallen = Some((i, self.cause()));
                             Ok(begun)
                         }
                         None => break,
@@ -107,7 +113,14 @@ impl Chain {
         }
         // It has failed before, but nobody else answers.
         if std::mem::take(&mut self.is_first_skipped) {
-            let begun = self.put_to(self.ask.target.clone(), None, true).await;
+            self.is_last_resort = true;
+            self.fallen = None;
+            let first = self
+                .tiers
+                .as_ref()
+                .and_then(|tiers| tiers.model(0))
+                .cloned();
+            let begun = self.put_to(self.ask.target.clone(), first, true).await;
             return (self, begun);
         }
         let none = || ApiError::internal("no tier was asked").into();
@@ -119,13 +132,20 @@ impl Chain {
     /// After the tier that has it failed before the first token: whether another may answer.
     pub fn fails(&mut self, failure: &Failure) -> bool {
         // Where everybody is told to go, nobody is sent on.
-        let Some(cause) = failure.cause.filter(|_| !self.is_draining()) else {
+        if self.is_draining() {
+            return false;
+        }
+        // The first has taken it for a good request: where another cannot answer it, the next one may.
+        let is_first = self.fallen.is_none();
+        let Some(cause) = failure.cause.or((!is_first).then(|| self.cause())) else {
             return false;
         };
-        if cause == Cause::Failed
-            && let Some((tier, _)) = &self.taken_by
-        {
-            tier.failed(failure.error.message(), failure.is_certain);
+        if let Some((tier, _)) = &self.taken_by {
+            let is_remote = matches!(tier.served, Served::Elsewhere(_));
+            // An engine says itself that it is late; a server that says nothing may be gone.
+            if cause == Cause::Failed || cause == Cause::Late && is_remote {
+                tier.failed(failure.error.message(), failure.is_certain);
+            }
         }
         // What was waited for in vain is not to be counted against the next one.
         self.begins_anew |= matches!(cause, Cause::Failed | Cause::Late);
@@ -143,13 +163,27 @@ impl Chain {
         if let Some((tier, _)) = &self.taken_by {
             tier.succeeded();
         }
+        if let (Some(tiers), Some((i, cause))) = (&self.tiers, self.fallen) {
+            tiers.count(i, cause);
+        }
+    }
+
+    /// Whether no other tier will answer than the one that has it.
+    pub fn is_settled(&self) -> bool {
+        !self.may_go_on()
     }
 
     /// The model of this process that has it, since when, and how long it may compute nothing; `None` where nobody else would answer.
     pub fn patience(&self) -> Option<(&ServedModel, Instant, Duration)> {
-        let (tier, since) = self.taken_by.as_ref().filter(|_| self.may_go_on())?;
+        let is_waited_for = self.may_go_on() || self.is_last_resort;
+        let (tier, since) = self.taken_by.as_ref().filter(|_| is_waited_for)?;
+        let patience = self
+            .tiers
+            .as_ref()?
+            .slo_ttft
+            .max(self.state.options.ready_within);
         match &tier.served {
-            Served::Here(model) => Some((model, *since, self.tiers.as_ref()?.slo_ttft)),
+            Served::Here(model) => Some((model, *since, patience)),
             Served::Elsewhere(_) => None,
         }
     }
@@ -186,12 +220,7 @@ impl Chain {
     }
 
     /// The `i`th of the chain.
-    async fn ask_other(
-        &mut self,
-        tier: &Arc<TierModel>,
-        tiers: &Tiers,
-        i: usize,
-    ) -> Result<Begun, Failure> {
+    async fn ask_other(&mut self, tier: &Arc<TierModel>, i: usize) -> Result<Begun, Failure> {
         let cause = self.cause();
         if !self.policy.fallback || !tier.is_asked() {
             let error = ApiError::unavailable("the model is not asked");
@@ -201,7 +230,7 @@ impl Chain {
         let begun = self.put_to(target, Some(Arc::clone(tier)), false).await;
         // The first has taken it for a good request: where this model cannot answer it, others may.
         let mut begun = begun.map_err(|failure| Failure::because(failure.error, cause))?;
-        tiers.count(i, cause);
+        self.fallen = Some((i, cause));
         begun.answerer = Answerer {
             name: tier.served.name().to_owned(),
             tier: Tier::Fallback,

@@ -111,7 +111,7 @@ impl From<&RemoteError> for Failure {
 
 /// Whether a refusal with this status is not the request's fault: the key is wrong, or the model's name.
 fn is_misconfigured(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404)
+    matches!(status, 401..=404 | 408)
 }
 
 impl From<&RemoteError> for ApiError {

@@ -84,21 +84,23 @@ fn whole(mut answering: Answering, choices: &[Whole]) -> Response {
     let generation = &answering.generation;
     let (timings, usage) = (generation.timings(), generation.usage());
     let json = answering.wire.whole(choices, usage, timings);
-    let headers = provenance(usage.tier, generation.cache(), Some(timings));
+    let headers = provenance(Some(usage.tier), generation.cache(), Some(timings));
     (headers, Json(json)).into_response()
 }
 
 /// The headers that say who answered and, when known, what the caches had and how long it took.
 pub(crate) fn provenance(
-    tier: Tier,
+    tier: Option<Tier>,
     cache: Option<&'static str>,
     timings: Option<Timings>,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(
-        HeaderName::from_static("x-flambeau-tier"),
-        HeaderValue::from_static(tier.as_str()),
-    );
+    if let Some(tier) = tier {
+        headers.insert(
+            HeaderName::from_static("x-flambeau-tier"),
+            HeaderValue::from_static(tier.as_str()),
+        );
+    }
     if let Some(cache) = cache {
         headers.insert(
             HeaderName::from_static("x-flambeau-cache"),

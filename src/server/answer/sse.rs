@@ -48,7 +48,8 @@ pub(crate) async fn respond(
         Err(_) => None,
     };
     let generation = &answering.generation;
-    let mut headers = provenance(generation.usage().tier, generation.cache(), None);
+    let tier = answering.is_settled().then(|| generation.usage().tier);
+    let mut headers = provenance(tier, generation.cache(), None);
     let stream = Stream {
         answering,
         keep_alive,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use super::framing::Framing;
-use super::generate::{Caller, caller, choices};
+use super::generate::{Caller, MAX_CHOICES, caller, choices};
 use super::urgency::{self, Standing};
 use crate::server::error::ApiError;
 
@@ -40,6 +40,17 @@ const BINDING: &[&str] = &[
     "guided_grammar",
 ];
 
+/// Whether a request has ids of tokens in it, which mean something else to another model.
+pub(crate) fn names_tokens(fields: &Fields) -> bool {
+    let has = |name: &str| fields.look(name).is_some();
+    let is_ids = |value: &Value| match value {
+        Value::Array(list) => list.iter().any(|item| item.is_number() || item.is_array()),
+        _ => false,
+    };
+    let has_ids = fields.look("prompt").is_some_and(is_ids);
+    has_ids || has("logit_bias") || has("stop_token_ids")
+}
+
 /// A request to a remote model.
 pub(crate) struct Forwarded {
     /// The body that goes there, without the model's name.
@@ -63,7 +74,9 @@ impl Forwarded {
         let deadline = urgency::deadline(&mut fields, standing, priority)?;
         let mut body = fields.rest();
         for name in ONLY_HERE {
-            let asks_nothing = |value: &Value| *value == false || *value == 0 || *value == 1;
+            let num_choices = body.get("n").cloned().unwrap_or(1.into());
+            let asks_nothing =
+                |value: &Value| *value == false || *name == "best_of" && *value == num_choices;
             if body
                 .remove(*name)
                 .is_some_and(|value| !asks_nothing(&value))
@@ -75,18 +88,29 @@ impl Forwarded {
         OWN.iter().for_each(|name| drop(body.remove(*name)));
         let format = body.get("response_format");
         let has_format = format.is_some_and(|format| format["type"] != "text");
-        let is_bound = has_format || BINDING.iter().any(|name| body.contains_key(*name));
+        let is_bound = has_format
+            || BINDING.iter().any(|name| {
+                let value = body.get(*name);
+                value.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
+            });
         let prompts = match body.get("prompt") {
             Some(Value::Array(list)) if list.iter().any(|item| !item.is_number()) => list.len(),
             _ => 1,
         };
+        let num_choices = choices(&mut fields, "n")?.unwrap_or(1);
+        if prompts.saturating_mul(num_choices) > MAX_CHOICES as usize {
+            let message = format!(
+                "{prompts} prompts of {num_choices} choices are more than the {MAX_CHOICES} answers that are allowed in one call"
+            );
+            return Err(ApiError::field("prompt", message));
+        }
         let prompt = body.get("messages").or_else(|| body.get("prompt"));
         Ok(Self {
             prompt_chars: prompt.map_or(0, num_chars),
             framing: Framing::take(&mut fields)?,
             caller: caller(&mut fields)?,
             num_prompts: prompts,
-            num_choices: choices(&mut fields, "n")?.unwrap_or(1),
+            num_choices,
             is_bound,
             deadline,
             body,

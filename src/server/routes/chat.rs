@@ -22,7 +22,7 @@ use crate::server::request::fields::{
 };
 use crate::server::request::form::Form::{Bool, Integer};
 use crate::server::request::form::at_least;
-use crate::server::request::forward::Forwarded;
+use crate::server::request::forward::{Forwarded, names_tokens};
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
 use crate::server::request::urgency::Standing;
 use crate::server::request::{output_format, thinking, tools};
@@ -87,14 +87,14 @@ pub(crate) fn ask(
 ) -> Result<Ask, ApiError> {
     let target = state.models.target(fields.opt("model")?)?;
     received.answers_as(target.name());
-    let may_fall_back = fields.opt("fallback")?.unwrap_or(true);
+    let may_fall_back = fields.opt("fallback")?.unwrap_or(true) && !names_tokens(&fields);
     let standing = state.standing(received.tenant(), &target);
-    let received = Arc::clone(received);
+    let (received, fields) = (Arc::clone(received), Arc::new(fields));
     let forward = {
-        let (fields, received, wire) = (fields.clone(), Arc::clone(&received), wire.clone());
+        let (fields, received, wire) = (Arc::clone(&fields), Arc::clone(&received), wire.clone());
         let tokenizer = Arc::clone(&state.models.first().tokenizer);
         move |name: &str| {
-            let forwarded = Forwarded::new(fields.clone(), standing)?;
+            let forwarded = Forwarded::new(Fields::clone(&fields), standing)?;
             let form = Form::elsewhere(Kind::Chat, &forwarded, &received, name, &tokenizer);
             Ok(RemoteCall {
                 forwarded,
@@ -103,8 +103,10 @@ pub(crate) fn ask(
         }
     };
     let prepare = move |chosen| -> BoxFuture<'static, _> {
-        let (fields, received, wire) = (fields.clone(), Arc::clone(&received), wire.clone());
-        Box::pin(async move { prepare(fields, chosen, standing, &received, wire).await })
+        let (fields, received, wire) = (Arc::clone(&fields), Arc::clone(&received), wire.clone());
+        Box::pin(
+            async move { prepare(Fields::clone(&fields), chosen, standing, &received, wire).await },
+        )
     };
     Ok(Ask {
         target,

@@ -22,7 +22,7 @@ use crate::server::request::fields::{
 };
 use crate::server::request::form::Form::{Bool, Either, Integer, List, Text};
 use crate::server::request::form::{self, TOKEN_IDS};
-use crate::server::request::forward::Forwarded;
+use crate::server::request::forward::{Forwarded, names_tokens};
 use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
 use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
@@ -58,13 +58,14 @@ pub(crate) async fn handle(
     let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
     let target = state.models.target(fields.opt("model")?)?;
     received.answers_as(target.name());
-    let may_fall_back = fields.opt("fallback")?.unwrap_or(true);
+    let may_fall_back = fields.opt("fallback")?.unwrap_or(true) && !names_tokens(&fields);
     let standing = state.standing(received.tenant(), &target);
+    let fields = Arc::new(fields);
     let forward = {
-        let (fields, received) = (fields.clone(), Arc::clone(&received));
+        let (fields, received) = (Arc::clone(&fields), Arc::clone(&received));
         let tokenizer = Arc::clone(&state.models.first().tokenizer);
         move |name: &str| {
-            let forwarded = Forwarded::new(fields.clone(), standing)?;
+            let forwarded = Forwarded::new(Fields::clone(&fields), standing)?;
             let form = Form::elsewhere(Kind::Completion, &forwarded, &received, name, &tokenizer);
             Ok(RemoteCall {
                 forwarded,
@@ -74,8 +75,8 @@ pub(crate) async fn handle(
     };
     let asked_by = Arc::clone(&received);
     let prepare = move |chosen| -> BoxFuture<'static, _> {
-        let (fields, received) = (fields.clone(), Arc::clone(&asked_by));
-        Box::pin(async move { prepare(fields, chosen, standing, &received).await })
+        let (fields, received) = (Arc::clone(&fields), Arc::clone(&asked_by));
+        Box::pin(async move { prepare(Fields::clone(&fields), chosen, standing, &received).await })
     };
     let ask = Ask {
         target,
