@@ -34,7 +34,7 @@ pub struct RawConfig {
     )]
     pub aliases: Vec<String>,
     /// A cheaper model, served as "fallback" with the first one's settings, that answers when the first would be too late or has failed;
-    /// more is said in [tiers] of the file
+    /// the file's table tiers says more
     #[arg(long, env = "FLAMBEAU_FALLBACK_MODEL", value_name = "MODEL")]
     pub fallback_model: Option<String>,
     /// Model behind /v1/embeddings: a card's id, a path to a folder with config.json, or a hub id of a BERT model; none for none

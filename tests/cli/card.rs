@@ -267,3 +267,56 @@ fn fails_and_is_opened_anew(batch_invariant: &str) {
         assert_eq!(ask("tiny"), plain);
     }
 }
+
+#[test]
+fn a_card_that_fails_under_load_leaves_no_request_without_an_end_and_none_with_two_models() {
+    let folder = tiny_folder();
+    let fails = folder.path().join("fails");
+    fit_for_a_card(folder.path());
+    let config = folder.path().join("flambeau.toml");
+    let source = folder.path().display();
+    let text = format!(
+        "[server]\nport = 0\nkv_cache_memory = '64MiB'\nembedding_model = 'none'\n\
+         [[models]]\nname = 'tiny'\nsource = '{source}'\ndevice = 'cuda:0'\nmax_num_batched_tokens = 8\nmax_num_seqs = 2\n\
+         [[models]]\nname = 'cheap'\nsource = '{source}'\ndevice = 'cpu'\n\
+         [tiers]\nchain = ['tiny', 'cheap']\nslo_ttft_ms = 60000\n\
+         [[tenants]]\nname = 'default'\nfallback = true\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = flambeau();
+    command.env("LD_LIBRARY_PATH", driver_folder());
+    command.env("SHIM_FAIL_FILE", &fails);
+    command.args(["serve", "--config"]).arg(&config);
+    let server = Server::start_by(command);
+    let body = r#"{"prompt": "abc", "temperature": 0, "ignore_eos": true, "stream": true, "max_tokens": 24}"#;
+    for _ in 0..2 {
+        let mut running = server.send("POST", "/v1/completions", body);
+        read_until(&mut running, r#""text":"#);
+        let crowd: Vec<_> = (0..8)
+            .map(|_| server.send("POST", "/v1/completions", body))
+            .collect();
+        std::fs::write(&fails, "").unwrap();
+        read_until(&mut running, "[DONE]");
+        for mut client in crowd {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert_eq!(answer.matches("data: [DONE]").count(), 1, "{answer}");
+            let num_ends = answer.matches(r#""finish_reason":"length""#).count();
+            let num_failures = answer.matches("the engine crashed").count();
+            assert_eq!(num_ends + num_failures, 1, "{answer}");
+            let models =
+                ["tiny", "cheap"].map(|model| answer.contains(&format!(r#""model":"{model}""#)));
+            assert_ne!(models, [true, true], "{answer}");
+        }
+        // Well again, the first one answers.
+        loop {
+            let body = r#"{"prompt": "abc", "max_tokens": 1}"#;
+            let answer = server.answer("POST", "/v1/completions", body);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            if answer.contains(r#""model":"tiny""#) {
+                break;
+            }
+        }
+    }
+}

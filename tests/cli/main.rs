@@ -373,6 +373,42 @@ fn memory_stays_within_weights_cache_and_a_little() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn two_models_stay_within_the_plan_of_both() {
+    const LITTLE: u64 = 2 * 150_000_000;
+    let both = [
+        "--fallback-model",
+        "smollm2-135m-instruct",
+        "--embedding-model",
+        "none",
+    ];
+    common::default_model();
+    let mut plan = flambeau();
+    plan.args(["serve", "--dry-run", "--kv-cache-memory", "64MiB"]);
+    let plan = plan.args(both).output().unwrap();
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    let together = plan.lines().find_map(|line| line.strip_prefix("together"));
+    let together = together.unwrap().split(" of ").next().unwrap();
+    let ByteSize(together) = together.trim().parse().unwrap();
+
+    let server = Server::start_with_cache("64MiB", &both);
+    let process = server.child.id();
+    for _ in 0..20 {
+        let streams = ["smollm2-135m-instruct", "fallback"].map(|model| {
+            let body = chat(4).replacen('{', &format!(r#"{{"model": "{model}", "#), 1);
+            server.send("POST", "/v1/chat/completions", &body)
+        });
+        for mut stream in streams {
+            read_until(&mut stream, "[DONE]");
+        }
+    }
+    let (peak, bound) = (memory(process, "VmHWM:"), together + LITTLE);
+    assert!(peak <= bound, "{peak} bytes, at most {bound}");
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn only_the_pool_computes_and_it_has_the_threads_asked_for() {
     let server = Server::start(&["--threads", "3"]);
     let answer = server.answer("POST", "/v1/chat/completions", &chat(8));
