@@ -109,10 +109,10 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
     let mut machine = Machine::new(&models, config.num_tenants() > 1);
-    let (mut served, mut engines_ended, mut card_watches) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     for (i, model) in models.into_iter().enumerate() {
         machine.weight = weight(i, config.tiers.as_ref());
-        card_watches.extend(card_watch::start(&model.device, &telemetry)?);
+        devices.push(model.device.clone());
         let taken: Vec<&str> = names.iter().map(String::as_str).collect();
         let adapters = model.settings.lora_modules.iter();
         let adapters: Vec<String> = adapters.map(|(name, _)| name.clone()).collect();
@@ -130,6 +130,11 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
         ..ServerOptions::default()
     };
     greet(&listener, &served, !config.api_keys.is_empty())?;
+    // A card that fails is opened anew once nobody holds it any more: from here on nobody does but its engine.
+    let watches = devices
+        .drain(..)
+        .map(|device| card_watch::start(&device, &telemetry));
+    let _card_watches = watches.collect::<anyhow::Result<Vec<_>>>()?;
     let remotes = config.remotes.into_iter();
     let remotes = remotes.map(|settings| remote::served(settings, &telemetry).map(Arc::new));
     let remotes: Vec<_> = remotes.collect::<anyhow::Result<_>>()?;
