@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::remote::RemoteUsage;
 use crate::request::{DEFAULT_TENANT, Timing};
-use crate::server::request::generate::Caller;
+use crate::server::request::caller::Caller;
 use crate::server::state::AppState;
 use crate::telemetry::{Cause, Outcome, RequestMetrics, RequestRecord, Tier};
 

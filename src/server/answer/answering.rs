@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::account::Account;
-use super::chain::{Begun, Chain};
+use super::begun::Begun;
+use super::chain::Chain;
 use super::choice::Delta;
 use super::failure::Failure;
 use super::generation::Generation;

@@ -6,36 +6,21 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 
 use super::account::{Answerer, Received};
-use super::ask::{Ask, Call, RemoteCall};
+use super::ask::Ask;
+use super::begun::Begun;
 use super::choice::Choice;
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
 use super::form::Kind;
 use super::generation::Source;
 use super::put::put;
-use super::wire::Wire;
 use crate::gateway::Policy;
 use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Served, Target};
 use crate::server::remote::RemoteServed;
-use crate::server::request::generate::Caller;
 use crate::server::state::{AppState, ServedModel};
 use crate::server::tiers::{STATIC, TierModel, Tiers};
 use crate::telemetry::{Cause, Tier};
-
-/// A request that a tier has taken.
-pub(crate) struct Begun {
-    pub answerer: Answerer,
-    pub source: Source,
-    pub caller: Caller,
-    pub is_stream: bool,
-    /// Choices of each prompt that come, and that are shown.
-    pub num_candidates: usize,
-    pub num_choices: usize,
-    pub prompt_lens: Vec<usize>,
-    pub prompt_chars: usize,
-    pub wire: Box<dyn Wire>,
-}
 
 /// Where a request is on its way.
 pub(crate) struct Chain {
@@ -364,44 +349,6 @@ impl Chain {
             name,
             tier: Tier::Primary,
             cause: None,
-        }
-    }
-}
-
-impl Call {
-    fn begun(self, answerer: Answerer, source: Source) -> Begun {
-        Begun {
-            answerer,
-            source,
-            prompt_lens: self
-                .requests
-                .iter()
-                .map(|request| request.prompt.len())
-                .collect(),
-            caller: self.generate.caller,
-            is_stream: self.generate.framing.stream,
-            num_candidates: self.generate.num_candidates,
-            num_choices: self.generate.num_choices,
-            prompt_chars: self.prompt_chars,
-            wire: self.wire,
-        }
-    }
-}
-
-impl RemoteCall {
-    /// Its tokens are known once the other server tells them.
-    fn begun(self, answerer: Answerer, source: Source) -> Begun {
-        let forwarded = self.forwarded;
-        Begun {
-            answerer,
-            source,
-            prompt_lens: vec![0; forwarded.num_prompts],
-            caller: forwarded.caller,
-            is_stream: forwarded.framing.stream,
-            num_candidates: forwarded.num_choices,
-            num_choices: forwarded.num_choices,
-            prompt_chars: forwarded.prompt_chars,
-            wire: self.wire,
         }
     }
 }

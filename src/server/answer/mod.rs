@@ -4,6 +4,7 @@ pub(super) mod account;
 mod answering;
 pub(super) mod anthropic;
 pub(super) mod ask;
+mod begun;
 mod blocks;
 mod chain;
 pub(super) mod choice;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::caller::{Caller, caller};
 use super::fields::Fields;
 use super::framing::Framing;
-use super::generate::{Caller, MAX_CHOICES, caller, choices};
+use super::generate::{MAX_CHOICES, choices};
 use super::urgency::{self, Standing};
 use crate::server::error::ApiError;
 

@@ -1,11 +1,11 @@
 //! The fields that chat and completions share, from JSON to the engine's request.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::caller::{Caller, caller};
 use super::chat_prompt::ChatPrompt;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
 use super::form::Form::{Bool, Either, Integer, Number, Table, Text};
@@ -25,8 +25,6 @@ use crate::text::{AfterThoughts, Marks, Prompt, StopMatcher};
 const MAX_STOPS: usize = 16;
 /// Stop tokens a request may have.
 const MAX_STOP_TOKEN_IDS: usize = 1024;
-/// Characters of a name that goes into the log.
-const MAX_NAME_LEN: usize = 256;
 /// Answers to one request: prompts times choices.
 pub(crate) const MAX_CHOICES: i64 = 128;
 /// Alternatives a token.
@@ -89,13 +87,6 @@ pub(crate) const SHARED: &[Field] = &[
 
 /// Whether others than the model asked for may answer.
 pub(crate) const FALLBACK: Field = ("fallback", Honoured(Bool));
-
-/// Who asks, for the log.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Caller {
-    pub user: Option<String>,
-    pub session: Option<String>,
-}
 
 /// A validated request without its prompt.
 pub(crate) struct Generate {
@@ -355,28 +346,6 @@ impl Generate {
 pub(crate) fn choices(fields: &mut Fields, name: &str) -> Result<Option<usize>, ApiError> {
     let count = fields.integer(name)?;
     Ok(count.map(|count| count as usize))
-}
-
-/// Who asks.
-pub(super) fn caller(fields: &mut Fields) -> Result<Caller, ApiError> {
-    let metadata = fields
-        .opt::<HashMap<String, String>>("metadata")?
-        .unwrap_or_default();
-    let short = |name: &str, text: Option<String>| match text {
-        Some(text) if text.chars().count() > MAX_NAME_LEN => Err(ApiError::field(
-            name,
-            format!("{name} is longer than {MAX_NAME_LEN} characters"),
-        )),
-        text => Ok(text),
-    };
-    let user = short("user", fields.opt("user")?)?;
-    let safety = short("safety_identifier", fields.opt("safety_identifier")?)?;
-    let session = short("session_id", fields.opt("session_id")?)?;
-    let of_metadata = short("metadata.session_id", metadata.get("session_id").cloned())?;
-    Ok(Caller {
-        user: user.or(safety),
-        session: session.or(of_metadata),
-    })
 }
 
 fn stop_strings(fields: &mut Fields) -> Result<Vec<String>, ApiError> {

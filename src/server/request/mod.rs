@@ -1,6 +1,7 @@
 //! From a body to what the engine is asked: every field checked against its endpoint's table.
 
 pub(super) mod anthropic;
+pub(super) mod caller;
 pub(super) mod chat_prompt;
 pub(super) mod conversation;
 pub(super) mod embeddings;

@@ -17,9 +17,9 @@ use crate::engine::{EncodeError, SubmitError, normalised};
 use crate::server::answer::account::{Account, Answerer, Received, Timings};
 use crate::server::answer::respond::provenance;
 use crate::server::error::ApiError;
+use crate::server::request::caller::Caller;
 use crate::server::request::embeddings::{EmbeddingRequest, Encoding, FIELDS, Texts};
 use crate::server::request::fields::Fields;
-use crate::server::request::generate::Caller;
 use crate::server::state::AppState;
 use crate::telemetry::{Outcome, Tier};
 
