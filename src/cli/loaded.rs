@@ -28,8 +28,6 @@ pub(super) struct Machine {
     pools: HashMap<usize, Cpu>,
     /// Where several models compute on the CPU: one step at a time.
     turns: Option<Turns>,
-    /// Of the next model that is loaded, among those that compute on the CPU when all are busy.
-    pub weight: u32,
     /// Whether there are several tenants, none of whom may take all places.
     has_tenants: bool,
 }
@@ -46,7 +44,6 @@ impl Machine {
         Self {
             pools: HashMap::new(),
             turns: (on_cpu.count() > 1).then(Turns::default),
-            weight: 1,
             has_tenants,
         }
     }
@@ -62,9 +59,11 @@ impl Machine {
 }
 
 impl PlannedModel {
-    /// Loads it and starts its engine; `names` are those that its adapters may not have.
+    /// Loads it and starts its engine, which has a part of `weight` of the cores that it shares with others; `names` are those that its
+    /// adapters may not have.
     pub fn load(
         self,
+        weight: u32,
         names: &[&str],
         machine: &mut Machine,
         telemetry: &Telemetry,
@@ -74,7 +73,7 @@ impl PlannedModel {
         let ((tokenizer, chat_template), (engine_config, factory, adapters, plan)) =
             thread::scope(|scope| {
                 let text = scope.spawn(|| self.text(&generation));
-                let engine = self.engine(names, machine);
+                let engine = self.engine(weight, names, machine);
                 let text = text
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -129,6 +128,7 @@ impl PlannedModel {
     /// thread, and again after a panic.
     fn engine(
         &self,
+        weight: u32,
         models: &[&str],
         machine: &mut Machine,
     ) -> anyhow::Result<(EngineConfig, ExecutorFactory, Adapters, MemoryPlan)> {
@@ -159,7 +159,7 @@ impl PlannedModel {
         let (scheduler, limits) = self.limits(&plan);
         let factory = weights.factory(limits);
         let factory = match (&self.device, &machine.turns) {
-            (Device::Cpu, Some(turns)) => turns.clone().taken_by(machine.weight, factory),
+            (Device::Cpu, Some(turns)) => turns.clone().taken_by(weight, factory),
             _ => factory,
         };
         let engine = EngineConfig {

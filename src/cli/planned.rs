@@ -8,7 +8,7 @@ use super::memory_plan::{MemoryPlan, weight_bytes};
 use super::{device, load, opened};
 use crate::backend::Device;
 use crate::backend::cuda::Blas;
-use crate::config::{ByteSize, ModelSettings};
+use crate::config::{ByteSize, ModelSettings, RemoteSettings};
 use crate::hub::{Hub, ModelSource, Task, TextProgress};
 use crate::model::quantise::Mix;
 use crate::model::{Checkpoint, ModelConfig, TensorShape};
@@ -44,8 +44,12 @@ pub(super) struct Taken {
 pub(super) struct Plans(pub Vec<PlannedModel>);
 
 impl Plans {
-    /// Finds, and fetches where need be, the models of the settings.
-    pub fn new(models: &[ModelSettings], hub: &Hub) -> anyhow::Result<Self> {
+    /// Finds, and fetches where need be, the models of the settings; none is called as another is, wherever that is served.
+    pub fn new(
+        models: &[ModelSettings],
+        remotes: &[RemoteSettings],
+        hub: &Hub,
+    ) -> anyhow::Result<Self> {
         let mut taken = Taken::default();
         let mut plans = Vec::new();
         for settings in models {
@@ -56,12 +60,16 @@ impl Plans {
             }
             plans.push(model);
         }
+        let plans = Self(plans);
+        let here = plans.0.iter().flat_map(PlannedModel::names);
+        let elsewhere = remotes.iter().flat_map(RemoteSettings::names);
         let mut names = HashSet::new();
-        let all = plans.iter().flat_map(PlannedModel::names);
-        if let Some(twice) = all.into_iter().find(|name| !names.insert(*name)) {
-            anyhow::bail!("models: {twice:?} is the name of two; give each one of its own");
+        for name in here.chain(elsewhere) {
+            if !names.insert(name) {
+                anyhow::bail!("models: {name:?} is the name of two; give each one of its own");
+            }
         }
-        Ok(Self(plans))
+        Ok(plans)
     }
 
     /// Whether the system has room for all of them, as far as that is known.

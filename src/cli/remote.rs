@@ -10,13 +10,13 @@ use crate::telemetry::{Telemetry, Tier};
 /// # Errors
 /// If the URL or the key cannot be used.
 pub(super) fn served(
-    settings: RemoteSettings,
+    settings: &RemoteSettings,
     telemetry: &Telemetry,
 ) -> anyhow::Result<RemoteServed> {
     let model = RemoteModel::new(RemoteConfig {
-        url: settings.url,
-        model: settings.model,
-        api_key: settings.api_key.map(|key| key.key),
+        url: settings.url.clone(),
+        model: settings.model.clone(),
+        api_key: settings.api_key.as_ref().map(|key| key.key.clone()),
         connect_timeout: settings.connect_timeout,
         first_token_timeout: settings.first_token_timeout,
         idle_timeout: settings.idle_timeout,
@@ -25,8 +25,8 @@ pub(super) fn served(
     let model = model.map_err(|error| anyhow::anyhow!("model {:?}: {error}", settings.name))?;
     Ok(RemoteServed {
         metrics: telemetry.requests(&settings.name, Tier::Primary),
-        name: settings.name,
-        aliases: settings.aliases,
+        name: settings.name.clone(),
+        aliases: settings.aliases.clone(),
         model,
     })
 }

@@ -16,7 +16,7 @@ use super::loaded::Machine;
 use super::planned::{PlannedModel, Plans};
 use super::signals::Signals;
 use super::{policy, remote};
-use crate::config::{self, Config, RawConfig, Typed};
+use crate::config::{self, Config, RawConfig, RemoteSettings, Typed};
 use crate::gateway::StaticTexts;
 use crate::hub::{Hub, HubConfig};
 use crate::server::{
@@ -62,7 +62,11 @@ impl ServeCommand {
             }
         };
         log_line(&format!("settings: {config:?}"));
-        let plans = Plans::new(&config.models, &Hub::new(HubConfig::from_env()?))?;
+        let plans = Plans::new(
+            &config.models,
+            &config.remotes,
+            &Hub::new(HubConfig::from_env()?),
+        )?;
         match listener {
             None => {
                 println!("{plans}");
@@ -94,29 +98,28 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     let mut stop = Signals::new()?;
     let telemetry = Telemetry::new().context("metrics")?;
     let Plans(models) = plans;
-    let mut names: Vec<String> = (models.iter().flat_map(PlannedModel::names))
-        .map(str::to_owned)
-        .collect();
-    for remote in &config.remotes {
-        for name in std::iter::once(&remote.name).chain(&remote.aliases) {
-            if names.contains(name) {
-                anyhow::bail!("models: {name:?} is the name of two; give each one of its own");
-            }
-            names.push(name.clone());
-        }
-    }
+    let here = models.iter().flat_map(PlannedModel::names);
+    let elsewhere = config.remotes.iter().flat_map(RemoteSettings::names);
+    let mut names: Vec<String> = here.chain(elsewhere).map(str::to_owned).collect();
+    let remotes = config.remotes.iter();
+    let remotes = remotes.map(|settings| remote::served(settings, &telemetry).map(Arc::new));
+    let remotes: Vec<_> = remotes.collect::<anyhow::Result<_>>()?;
     let threads = config.models[0].threads;
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
     let mut machine = Machine::new(&models, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     for (i, model) in models.into_iter().enumerate() {
-        machine.weight = weight(i, config.tiers.as_ref());
         devices.push(model.device.clone());
         let taken: Vec<&str> = names.iter().map(String::as_str).collect();
         let adapters = model.settings.lora_modules.iter();
         let adapters: Vec<String> = adapters.map(|(name, _)| name.clone()).collect();
-        let (model, ended) = model.load(&taken, &mut machine, &telemetry)?;
+        let (model, ended) = model.load(
+            weight(i, config.tiers.as_ref()),
+            &taken,
+            &mut machine,
+            &telemetry,
+        )?;
         names.extend(adapters);
         served.push(Arc::new(model));
         engines_ended.push(ended);
@@ -132,12 +135,9 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     greet(&listener, &served, !config.api_keys.is_empty())?;
     // A card that fails is opened anew once nobody holds it any more: from here on nobody does but its engine.
     let watches = devices
-        .drain(..)
+        .into_iter()
         .map(|device| card_watch::start(&device, &telemetry));
     let _card_watches = watches.collect::<anyhow::Result<Vec<_>>>()?;
-    let remotes = config.remotes.into_iter();
-    let remotes = remotes.map(|settings| remote::served(settings, &telemetry).map(Arc::new));
-    let remotes: Vec<_> = remotes.collect::<anyhow::Result<_>>()?;
     let all = served.iter().cloned().map(Served::Here);
     let all: Vec<Served> = all
         .chain(remotes.iter().cloned().map(Served::Elsewhere))

@@ -8,6 +8,7 @@ use super::range::{milliseconds, part, within};
 use super::remote::is_url;
 use super::step_limits::StepLimits;
 use super::threads::{available_cores, default_threads};
+use super::tiers::{CACHE, STATIC};
 use super::{ByteSize, ConfigError, DeviceChoice, Quantize, RawConfig};
 
 /// The settings of one model and its engine.
@@ -76,7 +77,7 @@ pub enum KvCacheDtype {
 pub const DEFAULT_MODEL: &str = "smollm2-135m-instruct";
 
 /// Names that stand for something else in a chain of tiers.
-pub(super) const RESERVED: [&str; 2] = ["cache", "static"];
+pub(super) const RESERVED: [&str; 2] = [CACHE, STATIC];
 
 impl ModelSettings {
     /// Whether settings mean it by `name`: its own name or, where it has none, its source.

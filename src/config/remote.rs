@@ -54,6 +54,15 @@ pub(super) fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
+impl RemoteSettings {
+    /// All that requests may call it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.aliases)
+            .map(String::as_str)
+    }
+}
+
 impl RawRemote {
     /// `source` under the name `fallback`, all else as it is when nothing is said.
     pub fn fallback(source: &str) -> Self {

@@ -44,9 +44,9 @@ pub struct StaticText {
 }
 
 /// The name in a chain that stands for [`Tiers::texts`].
-const STATIC: &str = "static";
+pub(super) const STATIC: &str = "static";
 /// The name that stands for the semantic cache.
-const CACHE: &str = "cache";
+pub(super) const CACHE: &str = "cache";
 /// Where nothing else is said.
 const DEFAULT_SLO: Duration = Duration::from_secs(2);
 /// The endpoints that generate.

@@ -90,13 +90,11 @@ impl Shared {
                 }
             };
         }
-        let began = Instant::now();
-        state.begin(taker, began);
+        state.begin(taker, Instant::now());
         drop(state);
         Turn {
             turns: Arc::clone(self),
             taker,
-            began,
         }
     }
 }
@@ -164,10 +162,10 @@ impl State {
         self.virtual_time = self.virtual_time.max(taker.used);
     }
 
-    fn end(&mut self, taker: usize, began: Instant, now: Instant) {
+    fn end(&mut self, taker: usize, now: Instant) {
         let taker = &mut self.takers[taker];
-        taker.computes_since = None;
-        taker.used += (now - began) / taker.weight;
+        let since = taker.computes_since.take();
+        taker.used += since.map_or(Duration::ZERO, |since| now - since) / taker.weight;
         taker.ended = Some(now);
     }
 }
@@ -176,13 +174,12 @@ impl State {
 struct Turn {
     turns: Arc<Shared>,
     taker: usize,
-    began: Instant,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.turns.lock();
-        state.end(self.taker, self.began, Instant::now());
+        state.end(self.taker, Instant::now());
         drop(state);
         self.turns.changed.notify_all();
     }

@@ -50,7 +50,7 @@ pub use limits::Limits;
 pub use lora::LoraWeights;
 pub use perplexity::{Score, perplexity};
 pub use quantise::Quantisation;
-pub use random::RandomModel;
+pub use random::{RandomModel, llama_of};
 pub use rope::{Divisors, RopeConfig, Yarn};
 pub use runner::Runner;
 pub use safetensors::SafetensorsFolder;

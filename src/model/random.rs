@@ -7,9 +7,11 @@ use half::bf16;
 
 use super::gguf::{GgmlType, shown};
 use super::quantise::encode;
+use super::rope::{Divisors, RopeConfig};
 use super::source::{Tensor, TensorShape, TensorSource};
-use super::{Encoding, ModelConfig, ModelError};
+use super::{Encoding, LayerConfig, ModelConfig, ModelError};
 use crate::backend::cpu::Cpu;
+use crate::ops::{Glu, RopeStyle};
 
 /// Values that are drawn; matrices are made of them over and over.
 const NUM_VALUES: usize = 1 << 20;
@@ -174,4 +176,51 @@ impl TensorSource for RandomModel {
     }
 
     fn release(&self, _: &[u8]) {}
+}
+
+/// A Llama of so many layers: hidden and feed-forward sizes; heads, those of keys and their width; vocabulary.
+pub fn llama_of(
+    num_layers: usize,
+    (hidden_size, intermediate_size): (usize, usize),
+    (num_heads, num_kv_heads, head_dim): (usize, usize, usize),
+    vocab_size: usize,
+) -> ModelConfig {
+    let layer = LayerConfig {
+        rope_idx: Some(0),
+        window: None,
+        has_experts: false,
+    };
+    ModelConfig {
+        architecture: "llama",
+        layers: vec![layer; num_layers],
+        hidden_size,
+        intermediate_size,
+        experts: None,
+        num_heads,
+        num_kv_heads,
+        head_dim,
+        vocab_size,
+        rms_norm_eps: 1e-5,
+        context_length: 1 << 17,
+        ropes: vec![RopeConfig {
+            base: 500_000.0,
+            rotary_dim: head_dim,
+            linear_scale: 1.0,
+            divisors: Divisors::None,
+            original_length: None,
+            magnitude: 1.0,
+            style: RopeStyle::Half,
+        }],
+        attention_scale: 1.0 / (head_dim as f32).sqrt(),
+        attention_softcap: None,
+        logit_softcap: None,
+        embedding_scale: 1.0,
+        norm_offset: 0.0,
+        glu: Glu::Silu,
+        has_qkv_bias: false,
+        has_all_biases: false,
+        has_qk_norm: false,
+        has_post_norms: false,
+        has_sinks: false,
+    }
 }

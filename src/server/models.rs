@@ -41,6 +41,11 @@ impl Served {
     }
 }
 
+/// Whether a model of this name and these aliases is called `name`.
+pub(super) fn is_called(own: &str, aliases: &[String], name: &str) -> bool {
+    own == name || aliases.iter().any(|alias| alias == name)
+}
+
 /// What a request's `model` names, wherever it is served.
 #[derive(Clone)]
 pub(crate) enum Target {

@@ -1,5 +1,6 @@
 //! Models that other servers serve.
 
+use super::models::is_called;
 use crate::remote::RemoteModel;
 use crate::telemetry::RequestMetrics;
 
@@ -18,6 +19,6 @@ pub struct RemoteServed {
 impl RemoteServed {
     /// Whether requests may call it so.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.aliases.iter().any(|alias| alias == name)
+        is_called(&self.name, &self.aliases, name)
     }
 }

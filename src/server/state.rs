@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::auth::ApiKey;
 use super::embedder::EmbeddingModel;
 use super::error::ApiError;
-use super::models::{Models, Target};
+use super::models::{Models, Target, is_called};
 use super::request::sampling::SamplingDefaults;
 use super::request::urgency::Standing;
 use super::routes::adapters::Adapters;
@@ -52,7 +52,7 @@ pub struct ServedModel {
 impl ServedModel {
     /// Whether requests may call it so.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.aliases.iter().any(|alias| alias == name)
+        is_called(&self.name, &self.aliases, name)
     }
 
     /// What compiles grammars; the first call indexes the vocabulary.
@@ -88,7 +88,8 @@ pub struct ServerOptions {
     pub keep_alive: Duration,
     /// How long open requests may take after the signal to stop.
     pub shutdown_timeout: Duration,
-    /// `/ready` trusts a step computed this recently; otherwise it asks for one and waits this long for it.
+    /// `/ready` trusts a step computed this recently; otherwise it asks for one and waits this long for it. A model of a chain that computes
+    /// none for so long hangs.
     pub ready_within: Duration,
     /// Where the request log goes.
     pub request_log: RequestLog,

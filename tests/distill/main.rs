@@ -13,52 +13,16 @@ use flambeau::backend::cpu::Cpu;
 use flambeau::cli::load;
 use flambeau::model::gguf::{GgmlType, GgufFile, raw};
 use flambeau::model::quantise::{AsGguf, Mix, Quantisation, QuantiseJob, RawEntry};
-use flambeau::model::{
-    Checkpoint, Divisors, Encoding, LayerConfig, ModelConfig, RandomModel, RopeConfig,
-};
-use flambeau::ops::{Glu, RopeStyle};
+use flambeau::model::{Checkpoint, Encoding, ModelConfig, RandomModel, llama_of};
 use flambeau::text::{Specials, Tokenizer};
 
 const NUM_LAYERS: usize = 4;
 
 fn config() -> ModelConfig {
-    let layer = LayerConfig {
-        rope_idx: Some(0),
-        window: None,
-        has_experts: false,
-    };
+    let vocab_size = byte_vocabulary::VOCAB_SIZE as usize;
     ModelConfig {
-        architecture: "llama",
-        layers: vec![layer; NUM_LAYERS],
-        hidden_size: 64,
-        intermediate_size: 96,
-        experts: None,
-        num_heads: 4,
-        num_kv_heads: 2,
-        head_dim: 16,
-        vocab_size: byte_vocabulary::VOCAB_SIZE as usize,
-        rms_norm_eps: 1e-5,
         context_length: 512,
-        ropes: vec![RopeConfig {
-            base: 10_000.0,
-            rotary_dim: 16,
-            linear_scale: 1.0,
-            divisors: Divisors::None,
-            original_length: None,
-            magnitude: 1.0,
-            style: RopeStyle::Half,
-        }],
-        attention_scale: 0.25,
-        attention_softcap: None,
-        logit_softcap: None,
-        embedding_scale: 1.0,
-        norm_offset: 0.0,
-        glu: Glu::Silu,
-        has_qkv_bias: false,
-        has_all_biases: false,
-        has_qk_norm: false,
-        has_post_norms: false,
-        has_sinks: false,
+        ..llama_of(NUM_LAYERS, (64, 96), (4, 2, 16), vocab_size)
     }
 }
 

@@ -12,22 +12,22 @@ use crate::backend::cpu::Cpu;
 use crate::backend::cuda::Cuda;
 use crate::model::gguf::GgmlType;
 use crate::model::{
-    Activations, Decoder, Divisors, Encoding, ExpertsConfig, LayerConfig, Limits, LoadOptions,
-    ModelConfig, RandomModel, RopeConfig, Weights,
+    Activations, Decoder, Encoding, ExpertsConfig, Limits, LoadOptions, ModelConfig, RandomModel,
+    Weights, llama_of,
 };
-use crate::ops::{Glu, KvDtype, RopeStyle};
+use crate::ops::KvDtype;
 use crate::request::SamplingParams;
 use crate::scheduler::{SampleRow, SequenceId, StepPlan};
 
 const NUM_TOKENS: usize = 280;
 
 pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
-    let dense = shape(2, (128, 256), (4, 2, 64), 256);
+    let dense = llama_of(2, (128, 256), (4, 2, 64), 256);
     let qk_norm = ModelConfig {
         has_qk_norm: true,
-        ..shape(2, (128, 256), (2, 1, 128), 256)
+        ..llama_of(2, (128, 256), (2, 1, 128), 256)
     };
-    let mut experts = shape(2, (128, 256), (4, 2, 64), 256);
+    let mut experts = llama_of(2, (128, 256), (4, 2, 64), 256);
     experts.experts = Some(ExpertsConfig {
         num_experts: 8,
         top_k: 2,
@@ -38,7 +38,7 @@ pub(super) fn check(report: &mut Report, cuda: &Cuda, cpu: &Cpu) -> Result<()> {
         .layers
         .iter_mut()
         .for_each(|layer| layer.has_experts = true);
-    let quantised = shape(2, (256, 512), (4, 2, 64), 256);
+    let quantised = llama_of(2, (256, 512), (4, 2, 64), 256);
     for (name, config, encoding, bound) in [
         ("dense, BF16", dense, Encoding::Ggml(GgmlType::BF16), 0.02),
         (
@@ -155,51 +155,4 @@ pub(super) fn random_model(config: &ModelConfig, encoding: Encoding, cpu: &Cpu) 
         (sum * 3f64.sqrt()) as f32
     };
     RandomModel::new(config, encoding, draw, cpu)
-}
-
-/// A Llama of so many layers: hidden and feed-forward sizes; heads, those of keys and their width; vocabulary.
-pub(super) fn shape(
-    num_layers: usize,
-    (hidden_size, intermediate_size): (usize, usize),
-    (num_heads, num_kv_heads, head_dim): (usize, usize, usize),
-    vocab_size: usize,
-) -> ModelConfig {
-    let layer = LayerConfig {
-        rope_idx: Some(0),
-        window: None,
-        has_experts: false,
-    };
-    ModelConfig {
-        architecture: "llama",
-        layers: vec![layer; num_layers],
-        hidden_size,
-        intermediate_size,
-        experts: None,
-        num_heads,
-        num_kv_heads,
-        head_dim,
-        vocab_size,
-        rms_norm_eps: 1e-5,
-        context_length: 1 << 17,
-        ropes: vec![RopeConfig {
-            base: 500_000.0,
-            rotary_dim: head_dim,
-            linear_scale: 1.0,
-            divisors: Divisors::None,
-            original_length: None,
-            magnitude: 1.0,
-            style: RopeStyle::Half,
-        }],
-        attention_scale: 1.0 / (head_dim as f32).sqrt(),
-        attention_softcap: None,
-        logit_softcap: None,
-        embedding_scale: 1.0,
-        norm_offset: 0.0,
-        glu: Glu::Silu,
-        has_qkv_bias: false,
-        has_all_biases: false,
-        has_qk_norm: false,
-        has_post_norms: false,
-        has_sinks: false,
-    }
 }

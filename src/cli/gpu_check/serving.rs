@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::super::bench::Summary;
 use super::super::memory_plan::weight_bytes;
-use super::models::{random_model, shape};
+use super::models::random_model;
 use super::report::{Report, Serving};
 use crate::backend::Device;
 use crate::backend::cpu::Cpu;
@@ -19,7 +19,7 @@ use crate::engine::Executor;
 use crate::kv::BlockPool;
 use crate::model::gguf::GgmlType;
 use crate::model::{
-    Activations, Decoder, Encoding, Limits, LoadOptions, ModelConfig, Runner, Weights,
+    Activations, Decoder, Encoding, Limits, LoadOptions, ModelConfig, Runner, Weights, llama_of,
 };
 use crate::ops::KvDtype;
 use crate::request::{GenerateRequest, SamplingParams};
@@ -39,8 +39,8 @@ pub(super) fn measure(
 ) -> Result<()> {
     let bf16 = Encoding::Ggml(GgmlType::BF16);
     let by_blas = blas.map(|blas| ("BF16 by cuBLAS", bf16, Some(blas)));
-    let small = shape(16, (2048, 8192), (32, 8, 64), 128_256);
-    let large = shape(32, (4096, 14_336), (32, 8, 128), 128_256);
+    let small = llama_of(16, (2048, 8192), (32, 8, 64), 128_256);
+    let large = llama_of(32, (4096, 14_336), (32, 8, 128), 128_256);
     for (size, config) in [("1B", small), ("8B", large)] {
         let formats = [
             ("BF16", bf16, None),

@@ -32,13 +32,12 @@ fn simulate(engines: &[(Duration, Duration, u32)], end: Duration) -> Vec<Duratio
             now += Duration::from_micros(10);
             continue;
         };
-        let began = t0 + now;
-        state.begin(i, began);
+        state.begin(i, t0 + now);
         now += engines[i].0;
         // Who asks meanwhile finds it computing.
         enter(&mut state, &asks, now);
         given[i] += engines[i].0;
-        state.end(i, began, t0 + now);
+        state.end(i, t0 + now);
         asks[i] = now + BETWEEN;
     }
     given
@@ -72,13 +71,13 @@ fn who_computed_while_the_others_were_idle_does_not_pay_for_it() {
     state.takers.resize_with(2, || Taker::new(1));
     state.enter(1, t0);
     state.begin(1, t0);
-    state.end(1, t0, t0 + 1000 * MS);
+    state.end(1, t0 + 1000 * MS);
     // Both come back from idleness, the other first.
     let now = t0 + 2000 * MS;
     state.enter(0, now);
     state.begin(0, now);
     state.enter(1, now);
-    state.end(0, now, now + 1001 * MS);
+    state.end(0, now + 1001 * MS);
     state.enter(0, now + 1001 * MS);
     assert_eq!(state.may_take(1, now + 1001 * MS), Ok(()));
 }
@@ -102,7 +101,7 @@ fn an_engine_that_is_alone_waits_for_nobody() {
         state.enter(1, now);
         assert_eq!(state.may_take(1, now), Ok(()));
         state.begin(1, now);
-        state.end(1, now, now + MS);
+        state.end(1, now + MS);
         now += MS;
     }
 }

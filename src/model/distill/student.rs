@@ -143,52 +143,13 @@ pub(super) mod tests {
     use super::*;
     use crate::model::gguf::GgmlType;
     use crate::model::one_sequence::plan;
-    use crate::model::random::RandomModel;
-    use crate::model::rope::RopeConfig;
-    use crate::model::{Activations, Decoder, Encoding, LayerConfig, Limits, Weights};
-    use crate::ops::{Glu, KvDtype};
+    use crate::model::random::{RandomModel, llama_of};
+    use crate::model::{Activations, Decoder, Encoding, Limits, Weights};
+    use crate::ops::KvDtype;
 
     /// A Llama of four layers as folders have it.
     pub fn tiny_config() -> ModelConfig {
-        let layer = LayerConfig {
-            rope_idx: Some(0),
-            window: None,
-            has_experts: false,
-        };
-        let rope = RopeConfig {
-            base: 10_000.0,
-            rotary_dim: 16,
-            linear_scale: 1.0,
-            divisors: Divisors::None,
-            original_length: None,
-            magnitude: 1.0,
-            style: RopeStyle::Half,
-        };
-        ModelConfig {
-            architecture: "llama",
-            layers: vec![layer; 4],
-            hidden_size: 64,
-            intermediate_size: 96,
-            experts: None,
-            num_heads: 4,
-            num_kv_heads: 2,
-            head_dim: 16,
-            vocab_size: 96,
-            rms_norm_eps: 1e-5,
-            context_length: 512,
-            ropes: vec![rope],
-            attention_scale: 0.25,
-            attention_softcap: None,
-            logit_softcap: None,
-            embedding_scale: 1.0,
-            norm_offset: 0.0,
-            glu: Glu::Silu,
-            has_qkv_bias: false,
-            has_all_biases: false,
-            has_qk_norm: false,
-            has_post_norms: false,
-            has_sinks: false,
-        }
+        llama_of(4, (64, 96), (4, 2, 16), 96)
     }
 
     pub fn random_model(config: &ModelConfig, cpu: &Cpu) -> RandomModel {

@@ -1,14 +1,20 @@
 //! A request that was read, and can be put to any model.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
-use super::form::Kind;
+use super::account::Received;
+use super::form::{Form, Kind};
 use super::wire::Wire;
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Target};
-use crate::server::request::forward::Forwarded;
+use crate::server::request::fields::Fields;
+use crate::server::request::forward::{Forwarded, names_tokens};
 use crate::server::request::generate::Generate;
+use crate::server::request::urgency::Standing;
+use crate::server::state::AppState;
 
 /// A request as it is put to a model that is served here.
 pub(crate) struct Call {
@@ -50,6 +56,49 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// What `fields` of `route` ask for. `prepare` makes a call of them to a model of this process, `wire` spells an answer.
+    ///
+    /// # Errors
+    /// 404 where nobody is called so, 400 for a field.
+    pub fn new(
+        mut fields: Fields,
+        (route, kind): (&'static str, Kind),
+        state: &AppState,
+        received: &Arc<Received>,
+        wire: impl Fn(Form) -> Box<dyn Wire> + Send + Sync + 'static,
+        prepare: impl Fn(Fields, Chosen, Standing) -> BoxFuture<'static, Result<Call, ApiError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Self, ApiError> {
+        let target = state.models.target(fields.opt("model")?)?;
+        received.answers_as(target.name());
+        let may_fall_back = fields.opt("fallback")?.unwrap_or(true) && !names_tokens(&fields);
+        let standing = state.standing(received.tenant(), &target);
+        let fields = Arc::new(fields);
+        let forward = {
+            let (fields, received) = (Arc::clone(&fields), Arc::clone(received));
+            let tokenizer = Arc::clone(&state.models.first().tokenizer);
+            move |name: &str| {
+                let forwarded = Forwarded::new(Fields::clone(&fields), standing)?;
+                let form = Form::elsewhere(kind, &forwarded, &received, name, &tokenizer);
+                Ok(RemoteCall {
+                    forwarded,
+                    wire: wire(form),
+                })
+            }
+        };
+        let prepare = move |chosen| prepare(Fields::clone(&fields), chosen, standing);
+        Ok(Self {
+            target,
+            route,
+            kind,
+            may_fall_back,
+            prepare: Box::new(prepare),
+            forward: Box::new(forward),
+        })
+    }
+
     /// Says of errors what `rename` makes of them.
     pub fn renaming(self, rename: fn(&str) -> String) -> Self {
         let (prepare, forward) = (self.prepare, self.forward);

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::form::Kind;
 use super::generation::Source;
 use super::put::put;
+use crate::engine::SubmitError;
 use crate::gateway::Policy;
 use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Served, Target};
@@ -248,6 +249,7 @@ impl Chain {
                     name: STATIC.into(),
                     ..chosen.clone()
                 };
+                // What is wrong with it the first has said, if it was asked.
                 let call = (self.ask.prepare)(chosen).await.ok()?;
                 if call.generate.is_bound() || call.generate.shows_tokens() {
                     return None;
@@ -309,7 +311,7 @@ impl Chain {
 
     fn put_elsewhere(&mut self, remote: &RemoteServed, is_first: bool) -> Result<Begun, Failure> {
         if self.is_draining() {
-            return Err(crate::engine::SubmitError::Draining.into());
+            return Err(SubmitError::Draining.into());
         }
         let mut call = (self.ask.forward)(&remote.name)?;
         self.check_bound(call.forwarded.is_bound, is_first)?;

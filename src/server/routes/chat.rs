@@ -9,7 +9,7 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 
 use crate::server::answer::account::Received;
-use crate::server::answer::ask::{Ask, Call, RemoteCall};
+use crate::server::answer::ask::{Ask, Call};
 use crate::server::answer::form::{Asked, Form, Kind};
 use crate::server::answer::openai::OpenAi;
 use crate::server::answer::respond::respond;
@@ -22,7 +22,6 @@ use crate::server::request::fields::{
 };
 use crate::server::request::form::Form::{Bool, Integer};
 use crate::server::request::form::at_least;
-use crate::server::request::forward::{Forwarded, names_tokens};
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
 use crate::server::request::urgency::Standing;
 use crate::server::request::{output_format, thinking, tools};
@@ -79,43 +78,18 @@ pub(crate) async fn handle(
 
 /// Makes what `fields` of this endpoint ask for, whoever spells the answer.
 pub(crate) fn ask(
-    mut fields: Fields,
+    fields: Fields,
     route: &'static str,
     state: &AppState,
     received: &Arc<Received>,
     wire: impl Fn(Form) -> Box<dyn Wire> + Clone + Send + Sync + 'static,
 ) -> Result<Ask, ApiError> {
-    let target = state.models.target(fields.opt("model")?)?;
-    received.answers_as(target.name());
-    let may_fall_back = fields.opt("fallback")?.unwrap_or(true) && !names_tokens(&fields);
-    let standing = state.standing(received.tenant(), &target);
-    let (received, fields) = (Arc::clone(received), Arc::new(fields));
-    let forward = {
-        let (fields, received, wire) = (Arc::clone(&fields), Arc::clone(&received), wire.clone());
-        let tokenizer = Arc::clone(&state.models.first().tokenizer);
-        move |name: &str| {
-            let forwarded = Forwarded::new(Fields::clone(&fields), standing)?;
-            let form = Form::elsewhere(Kind::Chat, &forwarded, &received, name, &tokenizer);
-            Ok(RemoteCall {
-                forwarded,
-                wire: wire(form),
-            })
-        }
+    let (asked_by, spelt) = (Arc::clone(received), wire.clone());
+    let prepare = move |fields, chosen, standing| -> BoxFuture<'static, _> {
+        let (received, wire) = (Arc::clone(&asked_by), spelt.clone());
+        Box::pin(async move { prepare(fields, chosen, standing, &received, wire).await })
     };
-    let prepare = move |chosen| -> BoxFuture<'static, _> {
-        let (fields, received, wire) = (Arc::clone(&fields), Arc::clone(&received), wire.clone());
-        Box::pin(
-            async move { prepare(Fields::clone(&fields), chosen, standing, &received, wire).await },
-        )
-    };
-    Ok(Ask {
-        target,
-        route,
-        kind: Kind::Chat,
-        may_fall_back,
-        prepare: Box::new(prepare),
-        forward: Box::new(forward),
-    })
+    Ask::new(fields, (route, Kind::Chat), state, received, wire, prepare)
 }
 
 async fn prepare(

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::request::GenerateRequest;
 use crate::server::answer::account::Received;
-use crate::server::answer::ask::{Ask, Call, RemoteCall};
+use crate::server::answer::ask::{Ask, Call};
 use crate::server::answer::form::{Asked, Form, Kind};
 use crate::server::answer::openai::OpenAi;
 use crate::server::answer::respond::respond;
@@ -22,7 +22,6 @@ use crate::server::request::fields::{
 };
 use crate::server::request::form::Form::{Bool, Either, Integer, List, Text};
 use crate::server::request::form::{self, TOKEN_IDS};
-use crate::server::request::forward::{Forwarded, names_tokens};
 use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHARED, choices};
 use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
@@ -55,37 +54,16 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     state.check_room(received.tenant())?;
-    let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
-    let target = state.models.target(fields.opt("model")?)?;
-    received.answers_as(target.name());
-    let may_fall_back = fields.opt("fallback")?.unwrap_or(true) && !names_tokens(&fields);
-    let standing = state.standing(received.tenant(), &target);
-    let fields = Arc::new(fields);
-    let forward = {
-        let (fields, received) = (Arc::clone(&fields), Arc::clone(&received));
-        let tokenizer = Arc::clone(&state.models.first().tokenizer);
-        move |name: &str| {
-            let forwarded = Forwarded::new(Fields::clone(&fields), standing)?;
-            let form = Form::elsewhere(Kind::Completion, &forwarded, &received, name, &tokenizer);
-            Ok(RemoteCall {
-                forwarded,
-                wire: Box::new(OpenAi::new(form)),
-            })
-        }
-    };
+    let fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
+    fields.must_have("prompt")?;
     let asked_by = Arc::clone(&received);
-    let prepare = move |chosen| -> BoxFuture<'static, _> {
-        let (fields, received) = (Arc::clone(&fields), Arc::clone(&asked_by));
-        Box::pin(async move { prepare(Fields::clone(&fields), chosen, standing, &received).await })
+    let prepare = move |fields, chosen, standing| -> BoxFuture<'static, _> {
+        let received = Arc::clone(&asked_by);
+        Box::pin(async move { prepare(fields, chosen, standing, &received).await })
     };
-    let ask = Ask {
-        target,
-        route: ROUTE,
-        kind: Kind::Completion,
-        may_fall_back,
-        prepare: Box::new(prepare),
-        forward: Box::new(forward),
-    };
+    let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
+    let kind = (ROUTE, Kind::Completion);
+    let ask = Ask::new(fields, kind, &state, &received, wire, prepare)?;
     respond(state, received, ask).await
 }
 

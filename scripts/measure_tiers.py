@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What tiers give under overload: a server of one model, and one with a cheaper model behind it, with the same arrivals in turns.
 
-    scripts/overload.py PROGRAM --cheap MODEL [--quantize q8_0] [--slo-ms 2000] [--seconds 60] [--turns 2]
+    scripts/measure_tiers.py PROGRAM --cheap MODEL [--quantize q8_0] [--slo-ms 2000] [--seconds 60] [--turns 2]
 
 First the first model's capacity is found, closed loop. Then chats arrive at twice that (Poisson, the same in every turn) at a server
 without tiers and at one with [primary, cheap, static]; both refuse what they expect too late. At the end the load falls to a third, and
