@@ -13,6 +13,9 @@ use super::{
     Tiers, tenants,
 };
 
+/// Who sends requests without a key.
+const DEFAULT_TENANT: &str = "default";
+
 /// The settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -150,18 +153,18 @@ fn check_keys(keys: &[NamedKey], tenants: &[Tenant]) -> Result<(), ConfigError> 
             return Err(ConfigError::value("api_key", message));
         }
     }
-    let has_key = |tenant: &&Tenant| keys.iter().any(|key| key.name == tenant.name);
-    match tenants
-        .iter()
-        .find(|tenant| !keys.is_empty() && !has_key(tenant))
-    {
-        None => Ok(()),
-        Some(tenant) => {
-            let message = "has none, and without a key nobody comes in where there are some";
+    for tenant in tenants {
+        let is_anybody = match keys {
+            [] => tenant.name == DEFAULT_TENANT,
+            _ => keys.iter().any(|key| key.name == tenant.name),
+        };
+        if !is_anybody {
+            let message = "has none, so no request can be this tenant's: those without a key are \"default\", where there are no keys at all";
             let of = format!("tenant {:?}", tenant.name);
-            Err(ConfigError::value("keys", message).of(of))
+            return Err(ConfigError::value("keys", message).of(of));
         }
     }
+    Ok(())
 }
 
 /// A model from `source` with the settings of `first`, but for what belongs to that one.
@@ -319,5 +322,28 @@ mod tests {
             })
             .starts_with("threads: ")
         );
+    }
+
+    #[test]
+    fn a_tenant_has_a_key_or_is_everybody_and_no_key_is_of_two() {
+        let resolve = |file: &str| RawConfig::default().with_toml(file)?.resolve();
+        let tenant = |name: &str, keys: &str| format!("[[tenants]]\nname = '{name}'\n{keys}\n");
+        let acme = tenant("acme", "keys = 'k1'");
+        for file in [
+            tenant("default", ""),
+            acme.clone(),
+            format!("[server]\napi_key = 'acme=k1'\n{}", tenant("acme", "")),
+        ] {
+            assert!(resolve(&file).is_ok(), "{file}");
+        }
+        for file in [
+            tenant("acme", ""),
+            acme.clone() + &tenant("default", ""),
+            acme.clone() + &tenant("other", "keys = 'k1'"),
+            format!("{acme}{acme}"),
+        ] {
+            let error = resolve(&file).unwrap_err().to_string();
+            assert!(!error.contains("k1"), "{error}");
+        }
     }
 }

@@ -72,10 +72,6 @@ impl RawTenant {
         if self.name.is_empty() {
             return Err(ConfigError::value("name", "is missing"));
         }
-        if self.keys.is_empty() && self.name != "default" {
-            let message = "has none, so no request can be this tenant's; the one called \"default\" needs none";
-            return Err(ConfigError::value("keys", message));
-        }
         for key in &self.keys {
             keys.push(NamedKey::of(&self.name, &key.0)?);
         }

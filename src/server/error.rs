@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::constraint::ConstraintError;
 use crate::engine::{EngineError, Refusal, SubmitError};
+use crate::remote::RemoteError;
 use crate::telemetry::Outcome;
 use crate::text::{ChatError, TemplateError, TokenizerError};
 
@@ -265,6 +266,30 @@ impl From<EngineError> for ApiError {
             | EngineError::NoToken
             | EngineError::Constraint(ConstraintError::Failed(_))
             | EngineError::Panic => Self::internal(error.to_string()),
+        }
+    }
+}
+
+/// Whether a refusal with this status is not the request's fault: the key is wrong, or the model's name.
+pub(super) fn is_misconfigured(status: u16) -> bool {
+    matches!(status, 401..=404 | 408)
+}
+
+impl From<&RemoteError> for ApiError {
+    fn from(error: &RemoteError) -> Self {
+        let message = error.to_string();
+        match error {
+            RemoteError::Busy { retry_after, .. } => {
+                Self::overloaded(message, retry_after.unwrap_or(Duration::from_secs(1)))
+            }
+            RemoteError::Refused { status, param, .. } if !is_misconfigured(*status) => match param
+            {
+                Some(param) => Self::field(param, message),
+                None => Self::bad_request(message),
+            },
+            RemoteError::Unavailable { .. } => Self::unavailable(message),
+            RemoteError::Timeout { .. } => Self::gateway_timeout(message),
+            _ => Self::bad_gateway(message),
         }
     }
 }

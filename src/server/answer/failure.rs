@@ -1,10 +1,8 @@
 //! Why a model does not answer a request, and what that means for others.
 
-use std::time::Duration;
-
 use crate::engine::{EngineError, Refusal, SubmitError};
 use crate::remote::{RemoteError, Wait};
-use crate::server::error::ApiError;
+use crate::server::error::{ApiError, is_misconfigured};
 use crate::telemetry::Cause;
 
 /// See the module.
@@ -105,30 +103,6 @@ impl From<&RemoteError> for Failure {
             cause,
             is_certain: matches!(error, RemoteError::Unreachable(_) | RemoteError::Setup(_)),
             error: error.into(),
-        }
-    }
-}
-
-/// Whether a refusal with this status is not the request's fault: the key is wrong, or the model's name.
-fn is_misconfigured(status: u16) -> bool {
-    matches!(status, 401..=404 | 408)
-}
-
-impl From<&RemoteError> for ApiError {
-    fn from(error: &RemoteError) -> Self {
-        let message = error.to_string();
-        match error {
-            RemoteError::Busy { retry_after, .. } => {
-                Self::overloaded(message, retry_after.unwrap_or(Duration::from_secs(1)))
-            }
-            RemoteError::Refused { status, param, .. } if !is_misconfigured(*status) => match param
-            {
-                Some(param) => Self::field(param, message),
-                None => Self::bad_request(message),
-            },
-            RemoteError::Unavailable { .. } => Self::unavailable(message),
-            RemoteError::Timeout { .. } => Self::gateway_timeout(message),
-            _ => Self::bad_gateway(message),
         }
     }
 }
