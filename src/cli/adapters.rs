@@ -7,6 +7,13 @@ use super::served_weights::ServedWeights;
 use crate::config::ModelSettings;
 use crate::server::Adapters;
 
+/// For a model that is not always there: they would not be either.
+pub(super) fn none() -> Adapters {
+    Adapters::new(Box::new(|_| {
+        Err("a model that is loaded on demand has no adapters".into())
+    }))
+}
+
 /// Loads those of the settings, which may have none of `names`.
 pub(super) fn load(
     config: &ModelSettings,

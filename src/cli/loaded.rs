@@ -9,13 +9,15 @@ use anyhow::Context as _;
 
 use super::generation::GenerationConfig;
 use super::memory_plan::{Memory, MemoryPlan};
+use super::on_demand::on_demand;
 use super::planned::PlannedModel;
 use super::served_weights::ServedWeights;
 use super::{adapters, device, load, system};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
-use crate::config::ByteSize;
-use crate::engine::{EngineConfig, EngineHandle, ExecutorError, ExecutorFactory, Turns};
+use crate::engine::{
+    EngineConfig, EngineHandle, ExecutorError, ExecutorFactory, OnDemand, Seat, Turns,
+};
 use crate::model::{Limits, Runner};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{Adapters, EngineEnd, ServedModel};
@@ -32,6 +34,12 @@ pub(super) struct Machine {
     has_tenants: bool,
 }
 
+/// Where an engine's executors come from.
+enum Source {
+    Kept(ExecutorFactory),
+    OnDemand(OnDemand),
+}
+
 impl Machine {
     /// For `models`.
     pub fn new(models: &[PlannedModel], has_tenants: bool) -> Self {
@@ -46,6 +54,13 @@ impl Machine {
             turns: (on_cpu.count() > 1).then(Turns::default),
             has_tenants,
         }
+    }
+
+    /// The place of an engine on `device` among those that share the cores, with a part of `weight`.
+    fn seat(&self, device: &Device, weight: u32) -> Option<Seat> {
+        let turns = self.turns.as_ref();
+        let turns = turns.filter(|_| matches!(device, Device::Cpu));
+        turns.map(|turns| turns.seat(weight))
     }
 
     fn cpu(&mut self, num_threads: usize) -> anyhow::Result<Cpu> {
@@ -70,7 +85,7 @@ impl PlannedModel {
     ) -> anyhow::Result<(ServedModel, EngineEnd)> {
         let generation = GenerationConfig::of_folder(&self.source.path)?;
         // Building the tokenizer takes about as long as repacking the weights of a small model.
-        let ((tokenizer, chat_template), (engine_config, factory, adapters, plan)) =
+        let ((tokenizer, chat_template), (engine_config, source, adapters, plan)) =
             thread::scope(|scope| {
                 let text = scope.spawn(|| self.text(&generation));
                 let engine = self.engine(weight, names, machine);
@@ -80,7 +95,12 @@ impl PlannedModel {
                 anyhow::Ok((text?, engine?))
             })?;
         let metrics = telemetry.engine(&self.name);
-        let (engine, ended) = EngineHandle::spawn(engine_config, factory, metrics)?;
+        let (engine, ended) = match source {
+            Source::Kept(factory) => EngineHandle::spawn(engine_config, factory, metrics)?,
+            Source::OnDemand(source) => {
+                EngineHandle::spawn_on_demand(engine_config, source, metrics)?
+            }
+        };
         let model = ServedModel {
             grammars: OnceLock::new(),
             compiles: Arc::new(tokio::sync::Semaphore::new(2)),
@@ -124,18 +144,27 @@ impl PlannedModel {
         Ok((tokenizer, chat_template))
     }
 
-    /// Loads the weights and the adapters, which may have none of the names of `models`; the executor itself is built on the engine's
-    /// thread, and again after a panic.
+    /// Loads the weights and the adapters, which may have none of the names of `models`, unless that is for later; the executor itself is
+    /// built on the engine's thread, and again after a panic.
     fn engine(
         &self,
         weight: u32,
         models: &[&str],
         machine: &mut Machine,
-    ) -> anyhow::Result<(EngineConfig, ExecutorFactory, Adapters, MemoryPlan)> {
+    ) -> anyhow::Result<(EngineConfig, Source, Adapters, MemoryPlan)> {
         let config = &self.settings;
         let started = Instant::now();
         let (files, model) = (&self.checkpoint, &self.model_config);
         let cpu = machine.cpu(config.threads)?;
+        let seat = machine.seat(&self.device, weight);
+        if config.is_on_demand() {
+            let plan = self.plan.clone();
+            log_line(&format!("{}: loaded on demand; plan:\n{plan}", self.name));
+            let (scheduler, limits) = self.limits(&plan);
+            let source = Source::OnDemand(on_demand(self, limits, cpu, seat));
+            let engine = self.engine_config(scheduler, &plan, machine);
+            return Ok((engine, source, adapters::none(), plan));
+        }
         let blas = (self.mix, self.blas.clone());
         let weights = ServedWeights::load(files, model, blas, &self.device, cpu)?;
         let weights = Arc::new(weights);
@@ -144,33 +173,35 @@ impl PlannedModel {
         let adapters = adapters::load(config, models, Arc::clone(&weights))?;
         let runner = |limits: &Limits| weights.runner(limits);
         let plan = self.measured_plan(&runner)?;
-        let memory = match system::resident() {
-            Some(resident) => format!(
-                ", memory {} (peak {})",
-                ByteSize(resident.now),
-                ByteSize(resident.peak)
-            ),
-            None => String::new(),
-        };
+        let memory = system::resident_in_words();
         log_line(&format!(
             "{}: weights repacked in {elapsed:.1?}{memory}; plan:\n{plan}",
             self.name
         ));
         let (scheduler, limits) = self.limits(&plan);
         let factory = weights.factory(limits);
-        let factory = match (&self.device, &machine.turns) {
-            (Device::Cpu, Some(turns)) => turns.clone().taken_by(weight, factory),
-            _ => factory,
+        let factory = match seat {
+            Some(seat) => seat.taken_by(factory),
+            None => factory,
         };
-        let engine = EngineConfig {
+        let engine = self.engine_config(scheduler, &plan, machine);
+        Ok((engine, Source::Kept(factory), adapters, plan))
+    }
+
+    fn engine_config(
+        &self,
+        scheduler: SchedulerConfig,
+        plan: &MemoryPlan,
+        machine: &Machine,
+    ) -> EngineConfig {
+        EngineConfig {
             scheduler,
             num_blocks: plan.num_blocks,
             num_host_blocks: plan.num_host_blocks,
             block_size: plan.block_size,
-            max_waiting: config.max_queued_requests,
+            max_waiting: self.settings.max_queued_requests,
             has_tenants: machine.has_tenants,
-        };
-        Ok((engine, factory, adapters, plan))
+        }
     }
 
     fn limits(&self, plan: &MemoryPlan) -> (SchedulerConfig, Limits) {

@@ -14,6 +14,7 @@ pub mod load;
 mod loaded;
 mod memory_plan;
 pub mod models;
+mod on_demand;
 mod opened;
 mod planned;
 mod policy;

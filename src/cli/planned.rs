@@ -123,6 +123,14 @@ impl PlannedModel {
         let on_card = weight_bytes(tensors, mix, true);
         let (device, why) = device::open(&settings, &model_config, on_card, taken)?;
         log_line(&format!("{name}: computing on {why}"));
+        if settings.is_on_demand()
+            && settings.kv_cache_memory.is_none()
+            && matches!(device, Device::Cuda(_))
+        {
+            anyhow::bail!(
+                "kv_cache_memory: {name} is not always loaded, and what a card has room for is known once it is: say how much it is to be"
+            );
+        }
         let blas = device::blas(&settings, &device, tensors, mix)?;
         let weights = match device {
             Device::Cpu => weight_bytes(tensors, mix, false),

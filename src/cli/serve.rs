@@ -109,8 +109,14 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     names.extend(embeddings.iter().map(|model| model.name.clone()));
     let mut machine = Machine::new(&models, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
+    let mut card_watches = Vec::new();
     for (i, model) in models.into_iter().enumerate() {
-        devices.push(model.device.clone());
+        let is_loaded_now = !model.settings.load_on_demand;
+        match model.settings.is_on_demand() {
+            // Its card is opened when it is loaded.
+            true => card_watches.push(card_watch::start(&model.device, &telemetry)?),
+            false => devices.push(model.device.clone()),
+        }
         let taken: Vec<&str> = names.iter().map(String::as_str).collect();
         let adapters = model.settings.lora_modules.iter();
         let adapters: Vec<String> = adapters.map(|(name, _)| name.clone()).collect();
@@ -120,6 +126,9 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
             &mut machine,
             &telemetry,
         )?;
+        if is_loaded_now {
+            model.engine.load().await?;
+        }
         names.extend(adapters);
         served.push(Arc::new(model));
         engines_ended.push(ended);
@@ -134,10 +143,9 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     };
     greet(&listener, &served, !config.api_keys.is_empty())?;
     // A card that fails is opened anew once nobody holds it any more: from here on nobody does but its engine.
-    let watches = devices
-        .into_iter()
-        .map(|device| card_watch::start(&device, &telemetry));
-    let _card_watches = watches.collect::<anyhow::Result<Vec<_>>>()?;
+    for device in devices {
+        card_watches.push(card_watch::start(&device, &telemetry)?);
+    }
     let all = served.iter().cloned().map(Served::Here);
     let all: Vec<Served> = all
         .chain(remotes.iter().cloned().map(Served::Elsewhere))

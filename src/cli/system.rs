@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::ByteSize;
+
 /// The memory of this process.
 pub(super) struct Resident {
     /// Bytes in memory now.
@@ -19,6 +21,15 @@ pub(super) fn resident() -> Option<Resident> {
         now: kib_field(&status, "VmRSS:")?,
         peak: kib_field(&status, "VmHWM:")?,
     })
+}
+
+/// [`resident`] for a line of the log, after a comma; nothing where it is not known.
+pub(super) fn resident_in_words() -> String {
+    let Some(resident) = resident() else {
+        return String::new();
+    };
+    let (now, peak) = (ByteSize(resident.now), ByteSize(resident.peak));
+    format!(", memory {now} (peak {peak})")
 }
 
 /// Time that this process has computed, on all cores together.

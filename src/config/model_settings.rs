@@ -56,6 +56,10 @@ pub struct ModelSettings {
     pub prefix_cache: bool,
     /// Whether steps compute guesses of what comes next.
     pub speculation: bool,
+    /// Whether it is loaded when it is first asked, rather than at the start.
+    pub load_on_demand: bool,
+    /// How long nobody must ask for it until its memory is given back.
+    pub unload_after: Option<Duration>,
     /// Overrides the model's.
     pub chat_template: Option<PathBuf>,
     /// Overrides the model's.
@@ -80,6 +84,11 @@ pub const DEFAULT_MODEL: &str = "smollm2-135m-instruct";
 pub(super) const RESERVED: [&str; 2] = [CACHE, STATIC];
 
 impl ModelSettings {
+    /// Whether it is not always loaded.
+    pub fn is_on_demand(&self) -> bool {
+        self.load_on_demand || self.unload_after.is_some()
+    }
+
     /// Whether settings mean it by `name`: its own name or, where it has none, its source.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.served_model_name.as_ref().unwrap_or(&self.source) == name
@@ -139,6 +148,12 @@ impl RawConfig {
             speculation: self.speculation.unwrap_or(true),
             kv_cache_dtype: kv_cache_dtype(self.kv_cache_dtype.as_deref())?,
             quantize: self.quantize.as_deref().map(Quantize::named).transpose()?,
+            load_on_demand: self.load_on_demand.unwrap_or(false),
+            unload_after: self
+                .unload_after
+                .map(|seconds| within("unload_after", seconds, 1, 365 * 86_400))
+                .transpose()?
+                .map(|seconds| Duration::from_secs(seconds as u64)),
             chat_template: self.chat_template,
             tokenizer: self.tokenizer,
         };
@@ -151,6 +166,10 @@ impl RawConfig {
         if settings.kv_offload_memory.0 > 0 && !settings.prefix_cache {
             let message = "without prefix_cache no block is found again: leave one of the two out";
             return Err(ConfigError::value("kv_offload_memory", message));
+        }
+        if settings.is_on_demand() && !settings.lora_modules.is_empty() {
+            let message = "adapters are for a model that is always loaded: leave out load_on_demand and unload_after, or these";
+            return Err(ConfigError::value("lora_modules", message));
         }
         if is_url(&settings.source) {
             let message = "is another server, and the first of [[models]] is served here: put one that is before it";

@@ -131,6 +131,12 @@ pub struct RawConfig {
     /// answers repeat their prompt; they stay the same [default: true]
     #[arg(long, env = "FLAMBEAU_SPECULATION", value_name = "BOOL")]
     pub speculation: Option<bool>,
+    /// Load the model when it is first asked, rather than at the start
+    #[arg(long, env = "FLAMBEAU_LOAD_ON_DEMAND", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub load_on_demand: Option<bool>,
+    /// Give the model's memory back when it was not asked for so many seconds; the next request has it loaded again [default: never]
+    #[arg(long, env = "FLAMBEAU_UNLOAD_AFTER", value_name = "SECONDS")]
+    pub unload_after: Option<usize>,
     /// A Jinja file to use in place of the model's chat template
     #[arg(long, env = "FLAMBEAU_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,

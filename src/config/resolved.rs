@@ -322,6 +322,21 @@ mod tests {
             })
             .starts_with("threads: ")
         );
+        assert!(
+            message(RawConfig {
+                unload_after: Some(0),
+                ..RawConfig::default()
+            })
+            .starts_with("unload_after: ")
+        );
+        assert!(
+            message(RawConfig {
+                load_on_demand: Some(true),
+                lora_modules: vec!["tuned=folder".into()],
+                ..RawConfig::default()
+            })
+            .starts_with("lora_modules: ")
+        );
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum EngineError {
     /// The executor panicked and was rebuilt; the log has the message.
     #[error("the engine crashed while computing this request; it is being restarted")]
     Panic,
+    /// What the model computes with could not be loaded.
+    #[error("the model could not be loaded: {0}")]
+    NotLoaded(String),
     /// It would not have its first token in time.
     #[error(transparent)]
     Refused(#[from] Refusal),

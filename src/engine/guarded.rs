@@ -15,19 +15,45 @@ pub(super) enum StepFailure {
     Panicked(String),
 }
 
-/// An executor, and how to build another.
+/// An executor, and how to build another; or nothing yet.
+#[derive(Default)]
 pub(super) struct Guarded {
-    /// `None` only while it is rebuilt, so that two never hold their memory at once.
+    /// Gone while it is rebuilt, so that two never hold their memory at once.
     executor: Option<Box<dyn Executor>>,
-    factory: ExecutorFactory,
+    factory: Option<ExecutorFactory>,
 }
 
 impl Guarded {
-    pub fn new(executor: Box<dyn Executor>, factory: ExecutorFactory) -> Self {
-        Self {
-            executor: Some(executor),
-            factory,
-        }
+    /// Builds the first executor.
+    ///
+    /// # Errors
+    /// If that cannot be.
+    pub fn built(factory: ExecutorFactory) -> Result<Self, ExecutorError> {
+        let mut built = Self {
+            executor: None,
+            factory: Some(factory),
+        };
+        built.rebuild()?;
+        Ok(built)
+    }
+
+    /// Takes a factory, where there was none, and builds an executor.
+    ///
+    /// # Errors
+    /// If that cannot be; there is still none then.
+    pub fn fill(&mut self, factory: ExecutorFactory) -> Result<(), ExecutorError> {
+        *self = Self::built(factory)?;
+        Ok(())
+    }
+
+    /// Gives up the executor and what it was built of.
+    pub fn empty(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether there is nothing to compute with.
+    pub fn is_absent(&self) -> bool {
+        self.executor.is_none()
     }
 
     /// As [`Executor::looks_ahead`].
@@ -82,9 +108,11 @@ impl Guarded {
     /// # Errors
     /// If that cannot be.
     pub fn rebuild(&mut self) -> Result<(), ExecutorError> {
+        let factory = self.factory.as_mut();
+        let factory = factory.expect("there was one before: this is a bug");
         let rebuilt = catch_unwind(AssertUnwindSafe(|| {
             self.executor = None;
-            (self.factory)()
+            factory()
         }));
         let executor = rebuilt.unwrap_or_else(|panic| Err(ExecutorError(message(&*panic))))?;
         self.executor = Some(executor);
@@ -92,7 +120,7 @@ impl Guarded {
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -1,16 +1,17 @@
 //! The async side: submit requests, watch the engine's health, stop it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::guarded::Guarded;
 use super::masks::Constrained;
 use super::places::{Place, Places};
 use super::run_loop::{EngineLoop, Message};
-use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
+use super::{EventSink, EventStream, ExecutorError, ExecutorFactory, OnDemand, Presence};
 use crate::kv::BlockPool;
 use crate::request::GenerateRequest;
 use crate::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
@@ -59,7 +60,38 @@ pub(super) struct Status {
     pub last_step_ms: AtomicU64,
     /// Smoothed time between two finished requests, in ms.
     pub completion_interval_ms: AtomicU64,
+    presence: AtomicU8,
 }
+
+impl Status {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            last_step_ms: AtomicU64::new(0),
+            completion_interval_ms: AtomicU64::new(0),
+            presence: AtomicU8::new(Presence::Unloaded as u8),
+        }
+    }
+
+    pub fn set_presence(&self, presence: Presence, metrics: &EngineMetrics) {
+        self.presence.store(presence as u8, Ordering::Relaxed);
+        metrics.loaded(presence == Presence::Loaded);
+    }
+
+    fn presence(&self) -> Presence {
+        let presence = self.presence.load(Ordering::Relaxed);
+        [Presence::Unloaded, Presence::Loading, Presence::Loaded][usize::from(presence)]
+    }
+}
+
+/// Where an engine's executors come from.
+enum Source {
+    Kept(ExecutorFactory),
+    OnDemand(OnDemand),
+}
+
+/// Resolves when an engine's thread ends.
+type Ended = oneshot::Receiver<Result<(), ExecutorError>>;
 
 #[derive(Debug)]
 struct Shared {
@@ -86,15 +118,31 @@ impl EngineHandle {
     /// error when the executor could not be rebuilt after a panic.
     pub fn spawn(
         config: EngineConfig,
-        mut factory: ExecutorFactory,
+        factory: ExecutorFactory,
         metrics: EngineMetrics,
-    ) -> Result<(Self, oneshot::Receiver<Result<(), ExecutorError>>), ExecutorError> {
+    ) -> Result<(Self, Ended), ExecutorError> {
+        Self::spawn_from(config, Source::Kept(factory), metrics)
+    }
+
+    /// Starts an engine thread that has something to compute with only while requests need it.
+    ///
+    /// The receiver resolves after [`EngineHandle::stop`], or when every handle is gone. An executor that cannot be built, or built again
+    /// after a panic, fails the requests that wait for it; the next one has it loaded again.
+    pub fn spawn_on_demand(
+        config: EngineConfig,
+        on_demand: OnDemand,
+        metrics: EngineMetrics,
+    ) -> Result<(Self, Ended), ExecutorError> {
+        Self::spawn_from(config, Source::OnDemand(on_demand), metrics)
+    }
+
+    fn spawn_from(
+        config: EngineConfig,
+        source: Source,
+        metrics: EngineMetrics,
+    ) -> Result<(Self, Ended), ExecutorError> {
         let (inbox, messages) = mpsc::channel();
-        let status = Arc::new(Status {
-            started: Instant::now(),
-            last_step_ms: AtomicU64::new(0),
-            completion_interval_ms: AtomicU64::new(0),
-        });
+        let status = Arc::new(Status::new());
         let (built_tx, built_rx) = mpsc::channel();
         let (ended_tx, ended_rx) = oneshot::channel();
         let scheduler = Scheduler::new(
@@ -106,14 +154,22 @@ impl EngineHandle {
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
-                let executor = match factory() {
-                    Ok(executor) => executor,
-                    Err(error) => return drop(built_tx.send(Err(error))),
+                let (executor, supply) = match source {
+                    Source::OnDemand(on_demand) => (Guarded::default(), Some(on_demand.into())),
+                    Source::Kept(factory) => match Guarded::built(factory) {
+                        Ok(executor) => (executor, None),
+                        Err(error) => return drop(built_tx.send(Err(error))),
+                    },
                 };
+                let presence = match executor.is_absent() {
+                    true => Presence::Unloaded,
+                    false => Presence::Loaded,
+                };
+                loop_status.set_presence(presence, &metrics);
                 // The receivers may be gone when the process is already on its way out.
                 let _ = built_tx.send(Ok(()));
                 let ended =
-                    EngineLoop::new(scheduler, executor, factory, messages, loop_status, metrics)
+                    EngineLoop::new(scheduler, executor, supply, messages, loop_status, metrics)
                         .and_then(EngineLoop::run);
                 let _ = ended_tx.send(ended);
             })
@@ -235,6 +291,23 @@ impl EngineHandle {
         let sent = self.shared.inbox.send(Message::ResetCache(reply));
         sent.map_err(|_| SubmitError::Stopped)?;
         answer.await.map_err(|_| SubmitError::Stopped)
+    }
+
+    /// Has it load what it computes with, and waits until it is there.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub async fn load(&self) -> Result<(), ExecutorError> {
+        let stopped = || ExecutorError(SubmitError::Stopped.to_string());
+        let (waiter, loaded) = oneshot::channel();
+        let sent = self.shared.inbox.send(Message::Load(waiter));
+        sent.map_err(|_| stopped())?;
+        loaded.await.map_err(|_| stopped())?
+    }
+
+    /// Whether it has what it computes with.
+    pub fn presence(&self) -> Presence {
+        self.shared.status.presence()
     }
 
     /// Refuses new requests from now on; those accepted go on.

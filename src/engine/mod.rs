@@ -15,6 +15,7 @@ pub mod fake;
 mod guarded;
 mod handle;
 mod masks;
+mod on_demand;
 mod places;
 mod run_loop;
 mod turns;
@@ -24,4 +25,5 @@ pub use encoder::{EncodeError, Encoded, Encoder, EncoderHandle, MAX_WAITING_TOKE
 pub use event::{EngineError, Event, EventSink, EventStream};
 pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 pub use handle::{EngineConfig, EngineHandle, SubmitError};
-pub use turns::Turns;
+pub use on_demand::{ExecutorLoader, OnDemand, Presence};
+pub use turns::{Seat, Turns};

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use super::guarded::{Guarded, StepFailure};
 use super::handle::Status;
 use super::masks::{Constrained, MaskThreads};
-use super::{EngineError, EventSink, Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
+use super::on_demand::{Supply, Waited, Waiter};
+use super::{EngineError, EventSink, ExecutorError, StepOutput, Ticket};
 use crate::scheduler::{Committed, Refusal, Scheduler, Sequence, SequenceId};
 use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 
@@ -25,6 +26,7 @@ pub(super) enum Message {
         constrained: Option<Constrained>,
     },
     ResetCache(oneshot::Sender<usize>),
+    Load(Waiter),
     Stop,
 }
 
@@ -36,8 +38,8 @@ const MAX_MESSAGES: usize = 256;
 /// Executors built one after the other that panic without computing a step: whatever is wrong, another one does not mend it.
 const MAX_REBUILDS: usize = 3;
 /// What is known of an open request beside its sequence.
-struct Open {
-    sink: EventSink,
+pub(super) struct Open {
+    pub sink: EventSink,
     constrained: Option<Constrained>,
 }
 
@@ -45,15 +47,17 @@ const SINK: &str = "a running sequence has a sink: this is a bug";
 
 /// Everything the thread owns.
 pub(super) struct EngineLoop {
-    scheduler: Scheduler,
-    executor: Guarded,
+    pub(super) scheduler: Scheduler,
+    pub(super) executor: Guarded,
+    /// Where that is there only while it is needed.
+    pub(super) supply: Option<Supply>,
     /// The step that is drawn and not collected.
     drawn: Option<Ticket>,
-    inbox: mpsc::Receiver<Message>,
-    open: HashMap<SequenceId, Open>,
+    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) open: HashMap<SequenceId, Open>,
     masks: MaskThreads,
-    status: Arc<Status>,
-    metrics: EngineMetrics,
+    pub(super) status: Arc<Status>,
+    pub(super) metrics: EngineMetrics,
     committed: Vec<Committed>,
     last_finish: Duration,
     /// Executors built since one computed a step.
@@ -63,8 +67,8 @@ pub(super) struct EngineLoop {
 impl EngineLoop {
     pub(super) fn new(
         scheduler: Scheduler,
-        executor: Box<dyn Executor>,
-        factory: ExecutorFactory,
+        executor: Guarded,
+        supply: Option<Supply>,
         inbox: mpsc::Receiver<Message>,
         status: Arc<Status>,
         metrics: EngineMetrics,
@@ -77,7 +81,8 @@ impl EngineLoop {
         })?;
         Ok(Self {
             scheduler,
-            executor: Guarded::new(executor, factory),
+            executor,
+            supply,
             drawn: None,
             inbox,
             open: HashMap::new(),
@@ -107,6 +112,9 @@ impl EngineLoop {
 
     /// Plans the next step and launches it, unless there is none, or the step in flight must end first.
     fn launch(&mut self) -> Result<Option<Launched>, ExecutorError> {
+        if self.executor.is_absent() {
+            return Ok(None);
+        }
         let now = self.status.started.elapsed();
         let is_empty = self.scheduler.schedule(now).is_empty();
         self.publish();
@@ -162,15 +170,18 @@ impl EngineLoop {
     fn receive(&mut self) -> bool {
         // Who has left is no part of the crowd that newcomers are measured against.
         self.remove_cancelled();
-        if self.open.is_empty() && self.drawn.is_none() {
+        if self.drawn.is_none() && (self.open.is_empty() || self.executor.is_absent()) {
             self.publish();
-            let Ok(message) = self.inbox.recv() else {
-                return false;
-            };
-            // Idle time says nothing about how fast places get free.
-            self.last_finish = self.status.started.elapsed();
-            if !self.take_in(message) {
-                return false;
+            match self.wait() {
+                Waited::For(message) => {
+                    // Idle time says nothing about how fast places get free.
+                    self.last_finish = self.status.started.elapsed();
+                    if !self.take_in(message) {
+                        return false;
+                    }
+                }
+                Waited::Time => {}
+                Waited::Gone => return false,
             }
         }
         // Bounded, so that a crowd that is refused and comes again cannot hold up those who are served.
@@ -193,6 +204,7 @@ impl EngineLoop {
                 // Whoever asked may have left.
                 let _ = reply.send(self.scheduler.clear_prefix_cache());
             }
+            Message::Load(waiter) => self.need(Some(waiter)),
             Message::Submit {
                 sequence,
                 sink,
@@ -207,6 +219,7 @@ impl EngineLoop {
         if open.sink.is_cancelled() {
             return;
         }
+        self.need(None);
         let id = sequence.id;
         match self.scheduler.add(sequence, self.status.started.elapsed()) {
             Ok(()) => {
@@ -353,12 +366,20 @@ impl EngineLoop {
             }
         }
         self.num_rebuilds += 1;
-        match self.num_rebuilds > MAX_REBUILDS {
+        let rebuilt = match self.num_rebuilds > MAX_REBUILDS {
             true => Err(ExecutorError(format!(
                 "it panicked {} times without computing a step, the last time: {message}",
                 self.num_rebuilds
             ))),
             false => self.executor.rebuild(),
+        };
+        match rebuilt {
+            Err(error) if self.supply.is_some() => {
+                self.num_rebuilds = 0;
+                self.give_up(&error.to_string());
+                Ok(())
+            }
+            rebuilt => rebuilt,
         }
     }
 }

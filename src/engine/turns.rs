@@ -48,18 +48,33 @@ const STUCK: Duration = Duration::from_secs(5);
 /// What lies between two steps of a busy engine, at most.
 const PAUSE: Duration = Duration::from_micros(300);
 
+/// The place of one engine among those that take turns. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    turns: Arc<Shared>,
+    taker: usize,
+}
+
 impl Turns {
-    /// Executors of `factory` that compute in their turn, with a `weight` of 1 at least.
-    pub fn taken_by(self, weight: u32, mut factory: ExecutorFactory) -> ExecutorFactory {
+    /// For an engine that has the part of all time that its `weight`, of 1 at least, is of those of all.
+    pub fn seat(&self, weight: u32) -> Seat {
         let mut state = self.shared.lock();
-        let taker = state.takers.len();
         state.takers.push(Taker::new(weight));
-        drop(state);
+        Seat {
+            turns: Arc::clone(&self.shared),
+            taker: state.takers.len() - 1,
+        }
+    }
+}
+
+impl Seat {
+    /// Executors of `factory` that compute in their turn.
+    pub fn taken_by(self, mut factory: ExecutorFactory) -> ExecutorFactory {
         Box::new(move || {
             Ok(Box::new(InTurn {
                 executor: factory()?,
-                turns: Arc::clone(&self.shared),
-                taker,
+                turns: Arc::clone(&self.turns),
+                taker: self.taker,
                 turn: None,
                 waited: Duration::ZERO,
             }))

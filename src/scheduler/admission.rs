@@ -131,6 +131,11 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Foresees that nothing is computed before `at`.
+    pub fn starts_at(&mut self, at: Duration) {
+        self.in_flight.starts_at = at;
+    }
+
     /// Decides on a sequence that has so much time left.
     fn decide(
         &mut self,
@@ -177,7 +182,8 @@ impl Scheduler {
         };
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
         // with what is true.
-        let is_alone = self.running.is_empty() && self.waiting.len() == 0;
+        let is_absent = self.in_flight.starts_at > now;
+        let is_alone = self.running.is_empty() && self.waiting.len() == 0 && !is_absent;
         let later = match is_in_time || is_alone {
             true => None,
             false => Some(after(&promises.until(Duration::MAX, key, now)).mul_f64(SLIP)),

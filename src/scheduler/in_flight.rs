@@ -55,6 +55,8 @@ pub(super) struct InFlight {
     spare: Vec<PlannedStep>,
     /// What there is to see where nothing is planned.
     nothing: StepPlan,
+    /// Nothing is computed before.
+    pub starts_at: Duration,
 }
 
 impl InFlight {
@@ -84,9 +86,10 @@ impl InFlight {
         self.newest()
     }
 
-    /// What is expected to be left of the time that they take together, of which the first began at `begun` at the earliest.
+    /// What is expected to be left of the time that they take together, of which the first began at `begun` at the earliest; or until
+    /// anything is computed at all.
     pub fn time_left(&self, cost: &CostModel, begun: Duration, now: Duration) -> Duration {
-        let mut end = Duration::ZERO;
+        let mut end = self.starts_at;
         for step in &self.steps {
             end = end.max(begun).max(step.planned_at) + cost.predict(step.size);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 
 use super::error::ApiError;
-use crate::engine::EncoderHandle;
+use crate::engine::{EncoderHandle, Presence};
 use crate::telemetry::{RequestMetrics, log_line};
 use crate::text::EncoderTokenizer;
 
@@ -76,6 +76,20 @@ impl EmbeddingModel {
             Ok(Some(Ok(loaded))) => Ok(Arc::clone(loaded)),
             Ok(Some(Err(why))) => Err(self.failed(why)),
             Ok(None) | Err(_) => Err(self.failed("it panicked")),
+        }
+    }
+
+    /// Whether it is loaded.
+    pub(super) fn presence(&self) -> Presence {
+        let last = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(attempt) = last.as_ref() else {
+            return Presence::Unloaded;
+        };
+        match &*attempt.borrow() {
+            Some(Ok(_)) => Presence::Loaded,
+            Some(Err(_)) => Presence::Unloaded,
+            None if attempt.has_changed().is_err() => Presence::Unloaded,
+            None => Presence::Loading,
         }
     }
 

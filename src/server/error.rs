@@ -243,7 +243,9 @@ impl From<SubmitError> for ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::ShutDown => Self::unavailable(error.to_string()),
+            EngineError::ShutDown | EngineError::NotLoaded(_) => {
+                Self::unavailable(error.to_string())
+            }
             EngineError::Refused(Refusal::Busy { retry_after, .. }) => {
                 Self::overloaded(error.to_string(), retry_after)
             }

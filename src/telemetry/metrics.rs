@@ -92,6 +92,7 @@ pub struct EngineMetrics {
     running: [Gauge; 2],
     waiting: [Gauge; 2],
     kv_usage: [Gauge; 2],
+    loaded: Gauge,
     iteration_tokens: Histogram,
     preemptions: Counter,
     wasted: Counter,
@@ -166,6 +167,7 @@ impl Telemetry {
             running: gauges(["flambeau_num_requests_running", "vllm:num_requests_running"]),
             waiting: gauges(["flambeau_num_requests_waiting", "vllm:num_requests_waiting"]),
             kv_usage: gauges(["flambeau_kv_cache_usage_ratio", "vllm:kv_cache_usage_perc"]),
+            loaded: gauge!("flambeau_model_loaded", "model" => model.to_owned()),
             iteration_tokens: histogram!("flambeau_iteration_tokens", "model" => model.to_owned()),
             preemptions: counter!("flambeau_num_preemptions_total", "model" => model.to_owned()),
             wasted: counter!("flambeau_cancelled_tokens_wasted_total", "model" => model.to_owned()),
@@ -255,6 +257,11 @@ impl EngineMetrics {
         self.preemptions.absolute(gauges.num_preemptions);
         self.saves.absolute(gauges.num_saves);
         self.loads.absolute(gauges.num_loads);
+    }
+
+    /// Whether the model is loaded.
+    pub fn loaded(&self, is_loaded: bool) {
+        self.loaded.set(f64::from(u8::from(is_loaded)));
     }
 
     /// A step of `num_tokens` rows was computed.

@@ -8,7 +8,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use super::{Server, flambeau, read_until, rng, tiny_folder};
 
 /// The folder in which the shim stands by the name of the driver's library.
-fn driver_folder() -> PathBuf {
+pub fn driver_folder() -> PathBuf {
     let shim = PathBuf::from(env!("FLAMBEAU_KERNEL_SHIM"));
     shim.parent().unwrap().join("driver")
 }
@@ -163,7 +163,7 @@ fn write_matrices(path: &Path, shapes: &[(String, [usize; 2])]) {
 }
 
 /// Turns the tiny model into one whose heads are as wide as cards want them, and puts an adapter for it beside.
-fn fit_for_a_card(folder: &Path) -> PathBuf {
+pub fn fit_for_a_card(folder: &Path) -> PathBuf {
     const SIZE: usize = 64;
     let edit = |path: PathBuf, changes: &dyn Fn(&mut serde_json::Value)| {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".into());

@@ -5,6 +5,8 @@
 mod card;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+mod on_demand;
 #[cfg(feature = "kernel-shim")]
 #[path = "../rng/mod.rs"]
 mod rng;

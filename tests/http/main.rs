@@ -27,6 +27,7 @@ mod gate;
 mod keys;
 mod malformed;
 mod models;
+mod on_demand;
 mod ops;
 mod overload;
 mod prefix_cache;

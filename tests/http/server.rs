@@ -27,6 +27,7 @@ use super::client::{Client, Reply, within};
 use super::described;
 use super::echo::Echo;
 use super::gate::{Gate, Gatekeeper};
+use super::on_demand::Loads;
 
 pub const CHAT: &str = "/v1/chat/completions";
 pub const COMPLETIONS: &str = "/v1/completions";
@@ -54,6 +55,8 @@ pub struct Setup {
     embeddings: Option<EncoderLoader>,
     /// How often an executor can be built.
     pub max_builds: usize,
+    /// Loads the model when it is needed.
+    pub on_demand: Option<Loads>,
     /// Serves a second model as well, called so, which answers with the prompt.
     pub echo_too: Option<&'static str>,
     /// Has that one, and then these texts, answer instead of the first, where its first token would not come in this time.
@@ -92,6 +95,7 @@ impl Setup {
             looks_ahead: true,
             embeddings: None,
             max_builds: usize::MAX,
+            on_demand: None,
             echo_too: None,
             tiers: None,
             remote: None,
@@ -168,12 +172,17 @@ impl Setup {
         });
         let builds = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&builds);
-        let factory = Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
+        let on_demand = self.on_demand.take();
+        let build = move || match counted.fetch_add(1, Ordering::SeqCst) {
             n if n < self.max_builds => Ok(self.build()),
             _ => Err(ExecutorError("the device is gone".into())),
-        });
-        let (engine, engine_ended) =
-            EngineHandle::spawn(config, factory, telemetry.engine("test")).unwrap();
+        };
+        let metrics = telemetry.engine("test");
+        let (engine, engine_ended) = match on_demand {
+            None => EngineHandle::spawn(config, Box::new(build), metrics),
+            Some(loads) => EngineHandle::spawn_on_demand(config, loads.of(build), metrics),
+        }
+        .unwrap();
         let served = |name: &str, engine: &EngineHandle| {
             Arc::new(ServedModel {
                 name: name.into(),

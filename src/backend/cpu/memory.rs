@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn arrays_with_memory_of_their_own_give_all_of_it_back() {
+        let cpu = Cpu::new(1).unwrap();
+        let kept = cpu.array(1u8, 100, 100, &|_, _| {}).unwrap();
+        let own = cpu.with_own_memory();
+        let array = own.array(2u8, 100, 100, &|_, _| {}).unwrap();
+        let chunk = Arc::downgrade(&array._map);
+        drop((array, own));
+        assert!(chunk.upgrade().is_none());
+        assert_eq!(kept[99], 1);
+    }
+
+    #[test]
     fn more_than_the_address_space_is_an_error() {
         let cpu = Cpu::new(1).unwrap();
         assert!(cpu.array(0u64, usize::MAX / 4, 1, &|_, _| {}).is_err());

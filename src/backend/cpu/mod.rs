@@ -115,6 +115,14 @@ impl Cpu {
         })
     }
 
+    /// The same threads, for arrays that share no memory with those of any other: all of it is given back once they are dropped.
+    pub fn with_own_memory(&self) -> Self {
+        Self {
+            memory: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// The instructions in use.
     pub fn isa(&self) -> Isa {
         self.isa

@@ -145,7 +145,7 @@ fn executors_of_engines_that_share_cores_never_compute_at_once_and_give_their_tu
             let is_busy = Arc::clone(&is_busy);
             let factory =
                 Box::new(move || Ok(Box::new(Alone(Arc::clone(&is_busy), 0)) as Box<dyn Executor>));
-            let mut executors = turns.clone().taken_by(1, factory);
+            let mut executors = turns.seat(1).taken_by(factory);
             scope.spawn(move || {
                 let mut executor = executors().unwrap();
                 for _ in 0..200 {

@@ -12,7 +12,11 @@ use super::choice::Delta;
 use super::failure::Failure;
 use super::generation::Generation;
 use super::wire::Wire;
+use crate::engine::Presence;
 use crate::server::state::{AppState, ServedModel};
+
+/// Between two looks at whether a model is loaded.
+const LOADING_POLL: Duration = Duration::from_millis(200);
 
 /// An answer and how it is spelt. Before its first token a failure hands it on to the next tier; dropping it cancels it.
 pub(crate) struct Answering {
@@ -126,9 +130,15 @@ async fn first(generation: &mut Generation, chain: &Chain) -> First {
     }
 }
 
-/// Resolves once the model has computed no step for `patience`, `asked` being the earliest beginning.
-async fn hung(model: &ServedModel, asked: Instant, patience: Duration) {
+/// Resolves once the model has computed no step for `patience`, `asked` being the earliest beginning. One that is being loaded does not
+/// hang.
+async fn hung(model: &ServedModel, mut asked: Instant, patience: Duration) {
     loop {
+        if model.engine.presence() != Presence::Loaded {
+            sleep(patience.min(LOADING_POLL)).await;
+            asked = Instant::now();
+            continue;
+        }
         let waited = asked.elapsed();
         let still = model
             .engine

@@ -61,14 +61,18 @@ impl From<EngineError> for Failure {
             }
             EngineError::Refused(Refusal::Late) => Some(Cause::Late),
             // The last is also what an engine says that could not go on.
-            EngineError::Step(_) | EngineError::Panic | EngineError::ShutDown => {
-                Some(Cause::Failed)
-            }
+            EngineError::Step(_)
+            | EngineError::Panic
+            | EngineError::NotLoaded(_)
+            | EngineError::ShutDown => Some(Cause::Failed),
             EngineError::NoToken | EngineError::Constraint(_) => None,
         };
         Self {
             cause,
-            is_certain: matches!(error, EngineError::Panic | EngineError::ShutDown),
+            is_certain: matches!(
+                error,
+                EngineError::Panic | EngineError::NotLoaded(_) | EngineError::ShutDown
+            ),
             error: error.into(),
         }
     }

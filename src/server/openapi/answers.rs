@@ -362,6 +362,7 @@ pub(super) const MODELS: Form = Table(&[
             ("created", Always(COUNT)),
             ("owned_by", Always(Text)),
             ("max_model_len", Maybe(COUNT)),
+            ("state", Maybe(Word(&["unloaded", "loading", "loaded"]))),
             ("root", Maybe(Text)),
             ("parent", Maybe(Text)),
         ]))),

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::engine::Presence;
 use crate::server::error::ApiError;
 use crate::server::probe::probe;
 use crate::server::state::{AppState, ServedModel};
@@ -33,6 +34,10 @@ async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError>
     let engine = &model.engine;
     if engine.is_draining() {
         return Err(ApiError::unavailable("the server is shutting down"));
+    }
+    // It is loaded when somebody asks for it, which this does not.
+    if engine.presence() != Presence::Loaded {
+        return Ok(());
     }
     if engine
         .since_last_step()
@@ -89,6 +94,7 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         let entry = |id: &str| {
             let mut entry = bare(id);
             entry["max_model_len"] = model.max_model_len.into();
+            entry["state"] = model.engine.presence().as_str().into();
             entry
         };
         data.push(entry(&model.name));
@@ -99,6 +105,10 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         }));
     }
     data.extend(state.models.remotes().map(|model| bare(&model.name)));
-    data.extend(state.embeddings.iter().map(|model| bare(&model.name)));
+    data.extend(state.embeddings.iter().map(|model| {
+        let mut entry = bare(&model.name);
+        entry["state"] = model.presence().as_str().into();
+        entry
+    }));
     Json(json!({"object": "list", "data": data}))
 }

@@ -1,0 +1,223 @@
+//! An engine that has something to compute with only while it is needed.
+//!
+//! Its thread is always there, and its queue: requests are taken, refused and given up as ever. What executors are built of is loaded, on
+//! a thread of its own, when the first request comes, and given back when nothing has been asked for a while.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::guarded::message;
+use super::run_loop::{EngineLoop, Message};
+use super::{EngineError, ExecutorError, ExecutorFactory};
+use crate::telemetry::log_line;
+
+/// Loads what executors are built of. It is held by the factory that this gives, and given back with it and its executors.
+pub type ExecutorLoader = Box<dyn FnMut() -> Result<ExecutorFactory, ExecutorError> + Send>;
+
+/// What an engine that is not always loaded needs to know.
+pub struct OnDemand {
+    /// What the log calls it.
+    pub name: String,
+    /// Called again after each time that what it loaded was given back, and never while that is still there.
+    pub loader: ExecutorLoader,
+    /// How long nothing must be asked until what was loaded is given back; `None` for never.
+    pub unload_after: Option<Duration>,
+}
+
+/// Whether an engine has what it computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Presence {
+    /// It is loaded when it is needed.
+    Unloaded,
+    /// Somebody waits for it.
+    Loading,
+    /// It computes, or can.
+    Loaded,
+}
+
+impl Presence {
+    /// As `/v1/models` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unloaded => "unloaded",
+            Self::Loading => "loading",
+            Self::Loaded => "loaded",
+        }
+    }
+}
+
+/// What came of loading.
+type Loaded = Result<ExecutorFactory, ExecutorError>;
+/// Who waits for it to be loaded.
+pub(super) type Waiter = oneshot::Sender<Result<(), ExecutorError>>;
+
+/// Between two looks at whether loading is done, and whether somebody has waited too long.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How the loop gets what it computes with.
+pub(super) struct Supply {
+    name: String,
+    /// Locked by the thread that loads.
+    loader: Arc<Mutex<ExecutorLoader>>,
+    unload_after: Option<Duration>,
+    loading: Option<(mpsc::Receiver<Loaded>, Instant)>,
+    /// How long that took the last time.
+    last_took: Option<Duration>,
+    waiters: Vec<Waiter>,
+}
+
+impl From<OnDemand> for Supply {
+    fn from(on_demand: OnDemand) -> Self {
+        Self {
+            name: on_demand.name,
+            loader: Arc::new(Mutex::new(on_demand.loader)),
+            unload_after: on_demand.unload_after,
+            loading: None,
+            last_took: None,
+            waiters: Vec::new(),
+        }
+    }
+}
+
+impl Supply {
+    fn begin(&mut self) {
+        let (done, loading) = mpsc::channel();
+        self.loading = Some((loading, Instant::now()));
+        let loader = Arc::clone(&self.loader);
+        let load = move || {
+            let loaded = catch_unwind(AssertUnwindSafe(|| {
+                loader.lock().unwrap_or_else(PoisonError::into_inner)()
+            }));
+            let panicked = |panic: Box<dyn Any + Send>| Err(ExecutorError(message(&*panic)));
+            // Nobody waits for it where the engine was stopped.
+            let _ = done.send(loaded.unwrap_or_else(panicked));
+        };
+        // Where there is no thread to be had, nobody will ever send.
+        let _ = thread::Builder::new().name("load-model".into()).spawn(load);
+    }
+
+    /// What came of loading, once it has ended.
+    fn end(&mut self) -> Option<Loaded> {
+        let (loading, began) = self.loading.as_ref()?;
+        let loaded = match loading.try_recv() {
+            Err(mpsc::TryRecvError::Empty) => return None,
+            Err(mpsc::TryRecvError::Disconnected) => {
+                Err(ExecutorError("no thread could be started for it".into()))
+            }
+            Ok(loaded) => loaded,
+        };
+        if loaded.is_ok() {
+            self.last_took = Some(began.elapsed());
+        }
+        self.loading = None;
+        Some(loaded)
+    }
+}
+
+/// What waiting for a message came to.
+pub(super) enum Waited {
+    For(Message),
+    /// Time brought something.
+    Time,
+    /// Every handle is gone.
+    Gone,
+}
+
+impl EngineLoop {
+    /// Waits for a message, while nothing can be computed. Takes in what was loaded, and lets go what has not been needed for a while.
+    pub(super) fn wait(&mut self) -> Waited {
+        self.end_loading();
+        let is_there = !self.executor.is_absent();
+        let supply = self.supply.as_ref();
+        let patience = match supply {
+            Some(supply) if supply.loading.is_some() => Some(POLL),
+            Some(supply) if is_there && self.open.is_empty() => supply.unload_after,
+            _ if is_there && !self.open.is_empty() => return Waited::Time,
+            _ => None,
+        };
+        let Some(patience) = patience else {
+            return self.inbox.recv().map_or(Waited::Gone, Waited::For);
+        };
+        match self.inbox.recv_timeout(patience) {
+            Ok(message) => Waited::For(message),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Gone,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if is_there {
+                    self.unload(&format!("nothing was asked for {patience:?}"));
+                }
+                Waited::Time
+            }
+        }
+    }
+
+    /// Sees to it that there is something to compute with, and tells `waiter` once there is, or why not.
+    pub(super) fn need(&mut self, waiter: Option<Waiter>) {
+        let Some(supply) = self.supply.as_mut().filter(|_| self.executor.is_absent()) else {
+            // It may have left.
+            waiter.map(|waiter| waiter.send(Ok(())));
+            return;
+        };
+        supply.waiters.extend(waiter);
+        if supply.loading.is_none() {
+            log_line(&format!("{} is being loaded", supply.name));
+            supply.begin();
+            let takes = supply.last_took.unwrap_or_default();
+            let now = self.status.started.elapsed();
+            self.scheduler.starts_at(now + takes);
+            self.status.set_presence(Presence::Loading, &self.metrics);
+        }
+    }
+
+    fn end_loading(&mut self) {
+        let Some(loaded) = self.supply.as_mut().and_then(Supply::end) else {
+            return;
+        };
+        let filled = loaded.and_then(|factory| self.executor.fill(factory));
+        match filled {
+            Ok(()) => {
+                self.scheduler.starts_at(Duration::ZERO);
+                self.status.set_presence(Presence::Loaded, &self.metrics);
+                self.answer_waiters(|| Ok(()));
+            }
+            Err(ExecutorError(why)) => self.give_up(&why),
+        }
+    }
+
+    /// What it computes with cannot be had: everybody who waits for it hears so, and the next who comes has it tried again.
+    pub(super) fn give_up(&mut self, why: &str) {
+        self.unload(why);
+        for (_, open) in self.open.drain() {
+            open.sink.fail(EngineError::NotLoaded(why.to_owned()));
+        }
+        self.scheduler.cancel(|_| true);
+        self.answer_waiters(|| Err(ExecutorError(why.to_owned())));
+    }
+
+    fn answer_waiters(&mut self, result: impl Fn() -> Result<(), ExecutorError>) {
+        let supply = self.supply.as_mut();
+        for waiter in supply
+            .into_iter()
+            .flat_map(|supply| supply.waiters.drain(..))
+        {
+            // It may have left.
+            let _ = waiter.send(result());
+        }
+    }
+
+    /// Gives back what it computes with. No step is in flight.
+    fn unload(&mut self, why: &str) {
+        self.executor.empty();
+        let in_flight = self.scheduler.lose_cache(self.status.started.elapsed());
+        assert!(in_flight.is_empty(), "a step is in flight: this is a bug");
+        self.status.set_presence(Presence::Unloaded, &self.metrics);
+        if let Some(supply) = &self.supply {
+            log_line(&format!("{} is unloaded: {why}", supply.name));
+        }
+    }
+}
