@@ -64,6 +64,7 @@ fn throughput(
     std::thread::scope(|scope| {
         for i in 0..NUM_STREAMS {
             let request = GenerateRequest {
+                num_begun: 0,
                 prompt_logprobs: None,
                 constraint: rule.clone(),
                 adapter: None,

@@ -48,6 +48,7 @@ fn request(
 ) -> GenerateRequest {
     let first = id as u32 * 100_000;
     GenerateRequest {
+        num_begun: 0,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

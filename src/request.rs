@@ -128,6 +128,9 @@ pub struct GenerateRequest {
     pub deadline: Option<Duration>,
     /// Token ids of the prompt; not empty.
     pub prompt: Vec<u32>,
+    /// So many of the last tokens of `prompt` are of the answer, which somebody else has begun: penalties, limits and noise take them as
+    /// drawn. Less than all of it, and than `max_tokens`.
+    pub num_begun: usize,
     /// How many alternatives to report for every token of the prompt but the first; `None` for no log-probabilities. What is
     /// asked for them is computed anew, whatever is cached.
     pub prompt_logprobs: Option<u32>,
@@ -148,6 +151,7 @@ impl GenerateRequest {
             priority: Priority::Standard,
             deadline: None,
             prompt,
+            num_begun: 0,
             prompt_logprobs: None,
             constraint: None,
             sampling: SamplingParams::greedy(),

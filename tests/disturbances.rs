@@ -64,6 +64,7 @@ fn requests(vocab_size: usize) -> Vec<GenerateRequest> {
             prompt.extend_from_within(..);
         }
         GenerateRequest {
+            num_begun: 0,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

@@ -76,6 +76,7 @@ fn requests() -> Vec<GenerateRequest> {
             _ => {}
         }
         GenerateRequest {
+            num_begun: 0,
             prompt_logprobs: (i % 8 == 5).then_some(2),
             constraint: None,
             adapter: None,
@@ -164,6 +165,28 @@ fn a_prompt_is_scored_as_its_tokens_were_when_they_were_drawn() {
 
 static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(&requests(), KvDtype::F16));
 
+#[test]
+fn an_answer_that_somebody_else_has_begun_goes_on_as_it_would_have() {
+    let (mut begun, mut whole) = (Vec::new(), Vec::new());
+    // Penalties, filters, noise, least numbers of tokens and stop tokens are all among them.
+    for (request, answer) in requests().into_iter().zip(&*ALONE).take(16) {
+        let ids = answer.token_ids();
+        for num_begun in [1, ids.len() / 2, ids.len() - 1] {
+            whole.push((&answer.tokens[num_begun..], answer.finish));
+            begun.push(GenerateRequest {
+                prompt: [&request.prompt, &ids[..num_begun]].concat(),
+                num_begun,
+                prompt_logprobs: None,
+                ..request.clone()
+            });
+        }
+    }
+    let rest = alone(&begun, KvDtype::F16);
+    for (i, (rest, (tokens, finish))) in rest.iter().zip(whole).enumerate() {
+        assert_eq!((&rest.tokens[..], rest.finish), (tokens, finish), "{i}");
+    }
+}
+
 /// A step's sequences, and from which position to which it computes them.
 type Rows = Vec<(SequenceId, u32, u32)>;
 
@@ -206,6 +229,7 @@ impl Passer {
     fn arrive(rng: &mut Rng, engine: &Engine) -> Self {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
+            num_begun: 0,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

@@ -209,6 +209,7 @@ fn what_one_tenant_is_promised_holds_up_no_other() {
 fn a_prompt_that_takes_longer_than_its_deadline_is_told_so() {
     let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(2048, 16));
     let request = |len: u32, deadline| GenerateRequest {
+        num_begun: 0,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

@@ -44,6 +44,7 @@ impl Machine {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
         let request = GenerateRequest {
+            num_begun: 0,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

@@ -104,7 +104,7 @@ impl Sequence {
             is_promised: false,
             num_cached_tokens: 0,
             num_settled_blocks: 0,
-            num_prompt_tokens: request.prompt.len(),
+            num_prompt_tokens: request.prompt.len() - request.num_begun,
             tokens: request.prompt,
             num_pending: 0,
             pending_row: 0,

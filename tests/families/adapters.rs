@@ -140,6 +140,7 @@ fn answers(
     let mut now = Duration::ZERO;
     for (i, adapter) in adapters.into_iter().enumerate() {
         let request = GenerateRequest {
+            num_begun: 0,
             prompt_logprobs: None,
             constraint: None,
             adapter,

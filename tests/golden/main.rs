@@ -242,6 +242,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
             ..StopCriteria::default()
         };
         let request = GenerateRequest {
+            num_begun: 0,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

@@ -35,6 +35,7 @@ fn chunks(events: &[String]) -> Vec<Value> {
 
 fn endless() -> GenerateRequest {
     GenerateRequest {
+        num_begun: 0,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

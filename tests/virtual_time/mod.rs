@@ -176,6 +176,7 @@ pub fn serve_with(
 fn request(i: usize, client: &Client) -> GenerateRequest {
     let first = i as u32 * 10_000;
     GenerateRequest {
+        num_begun: 0,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

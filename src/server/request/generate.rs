@@ -329,6 +329,7 @@ impl Generate {
             stop_token_ids: self.stop_token_ids.clone(),
         };
         Ok(GenerateRequest {
+            num_begun: 0,
             adapter: None,
             tenant: tenant.into(),
             priority: self.priority,
