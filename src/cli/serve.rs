@@ -127,7 +127,11 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
             &telemetry,
         )?;
         if is_loaded_now {
-            model.engine.load().await?;
+            model
+                .engine
+                .load()
+                .await
+                .with_context(|| model.name.clone())?;
         }
         names.extend(adapters);
         served.push(Arc::new(model));

@@ -46,9 +46,10 @@ impl Guarded {
         Ok(())
     }
 
-    /// Gives up the executor and what it was built of.
+    /// Gives up the executor, which may have panicked, and what it was built of.
     pub fn empty(&mut self) {
-        *self = Self::default();
+        // What a panic leaves of it, nobody will see.
+        let _ = catch_unwind(AssertUnwindSafe(|| *self = Self::default()));
     }
 
     /// Whether there is nothing to compute with.
@@ -96,7 +97,7 @@ impl Guarded {
         work: impl FnOnce(&mut dyn Executor) -> Result<T, ExecutorError>,
     ) -> Result<T, StepFailure> {
         let executor = self.executor.as_deref_mut();
-        let executor = executor.expect("rebuild leaves one or ends the loop: this is a bug");
+        let executor = executor.expect("nothing is launched without one: this is a bug");
         match catch_unwind(AssertUnwindSafe(|| work(executor))) {
             Ok(done) => done.map_err(StepFailure::Failed),
             Err(panic) => Err(StepFailure::Panicked(message(&*panic))),

@@ -102,6 +102,7 @@ struct Shared {
     stopped: watch::Sender<bool>,
     status: Arc<Status>,
     block_size: usize,
+    is_on_demand: bool,
     next_id: AtomicU64,
 }
 
@@ -143,6 +144,7 @@ impl EngineHandle {
     ) -> Result<(Self, Ended), ExecutorError> {
         let (inbox, messages) = mpsc::channel();
         let status = Arc::new(Status::new());
+        let is_on_demand = matches!(source, Source::OnDemand(_));
         let (built_tx, built_rx) = mpsc::channel();
         let (ended_tx, ended_rx) = oneshot::channel();
         let scheduler = Scheduler::new(
@@ -190,6 +192,7 @@ impl EngineHandle {
                     stopped: watch::Sender::new(false),
                     status,
                     block_size: config.block_size,
+                    is_on_demand,
                     next_id: AtomicU64::new(0),
                 }),
             },
@@ -303,6 +306,11 @@ impl EngineHandle {
         let sent = self.shared.inbox.send(Message::Load(waiter));
         sent.map_err(|_| stopped())?;
         loaded.await.map_err(|_| stopped())?
+    }
+
+    /// Whether it has what it computes with only while that is needed.
+    pub fn is_on_demand(&self) -> bool {
+        self.shared.is_on_demand
     }
 
     /// Whether it has what it computes with.

@@ -59,6 +59,8 @@ pub(super) type Waiter = oneshot::Sender<Result<(), ExecutorError>>;
 
 /// Between two looks at whether loading is done, and whether somebody has waited too long.
 const POLL: Duration = Duration::from_millis(10);
+/// Between two looks at whether somebody who was refused may still come back.
+const RETURNS: Duration = Duration::from_millis(100);
 
 /// How the loop gets what it computes with.
 pub(super) struct Supply {
@@ -66,7 +68,8 @@ pub(super) struct Supply {
     /// Locked by the thread that loads.
     loader: Arc<Mutex<ExecutorLoader>>,
     unload_after: Option<Duration>,
-    loading: Option<(mpsc::Receiver<Loaded>, Instant)>,
+    loading: Option<mpsc::Receiver<Loaded>>,
+    began: Instant,
     /// How long that took the last time.
     last_took: Option<Duration>,
     waiters: Vec<Waiter>,
@@ -79,6 +82,7 @@ impl From<OnDemand> for Supply {
             loader: Arc::new(Mutex::new(on_demand.loader)),
             unload_after: on_demand.unload_after,
             loading: None,
+            began: Instant::now(),
             last_took: None,
             waiters: Vec::new(),
         }
@@ -88,7 +92,8 @@ impl From<OnDemand> for Supply {
 impl Supply {
     fn begin(&mut self) {
         let (done, loading) = mpsc::channel();
-        self.loading = Some((loading, Instant::now()));
+        (self.loading, self.began) = (Some(loading), Instant::now());
+        let not_started = done.clone();
         let loader = Arc::clone(&self.loader);
         let load = move || {
             let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -98,23 +103,16 @@ impl Supply {
             // Nobody waits for it where the engine was stopped.
             let _ = done.send(loaded.unwrap_or_else(panicked));
         };
-        // Where there is no thread to be had, nobody will ever send.
-        let _ = thread::Builder::new().name("load-model".into()).spawn(load);
+        let thread = thread::Builder::new().name("load-model".into());
+        if let Err(error) = thread.spawn(load) {
+            let why = format!("no thread could be started for it: {error}");
+            let _ = not_started.send(Err(ExecutorError(why)));
+        }
     }
 
     /// What came of loading, once it has ended.
     fn end(&mut self) -> Option<Loaded> {
-        let (loading, began) = self.loading.as_ref()?;
-        let loaded = match loading.try_recv() {
-            Err(mpsc::TryRecvError::Empty) => return None,
-            Err(mpsc::TryRecvError::Disconnected) => {
-                Err(ExecutorError("no thread could be started for it".into()))
-            }
-            Ok(loaded) => loaded,
-        };
-        if loaded.is_ok() {
-            self.last_took = Some(began.elapsed());
-        }
+        let loaded = self.loading.as_ref()?.try_recv().ok()?;
         self.loading = None;
         Some(loaded)
     }
@@ -134,11 +132,18 @@ impl EngineLoop {
     pub(super) fn wait(&mut self) -> Waited {
         self.end_loading();
         let is_there = !self.executor.is_absent();
-        let supply = self.supply.as_ref();
-        let patience = match supply {
+        let now = self.status.started.elapsed();
+        let patience = match &self.supply {
             Some(supply) if supply.loading.is_some() => Some(POLL),
-            Some(supply) if is_there && self.open.is_empty() => supply.unload_after,
             _ if is_there && !self.open.is_empty() => return Waited::Time,
+            Some(Supply {
+                unload_after: Some(after),
+                ..
+            }) if is_there => Some(match self.scheduler.awaits_return(now) {
+                // Who comes back as told is to find it.
+                true => RETURNS,
+                false => (self.last_used + *after).saturating_sub(now),
+            }),
             _ => None,
         };
         let Some(patience) = patience else {
@@ -149,7 +154,7 @@ impl EngineLoop {
             Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Gone,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 if is_there {
-                    self.unload(&format!("nothing was asked for {patience:?}"));
+                    self.unload_idle();
                 }
                 Waited::Time
             }
@@ -174,6 +179,20 @@ impl EngineLoop {
         }
     }
 
+    /// Unloads what was not used for long enough.
+    fn unload_idle(&mut self) {
+        let now = self.status.started.elapsed();
+        let unused = now.saturating_sub(self.last_used);
+        if let Some(supply) = &self.supply
+            && supply.unload_after.is_some_and(|after| unused >= after)
+            && !self.scheduler.awaits_return(now)
+        {
+            let name = &supply.name;
+            log_line(&format!("{name} is unloaded, idle for {unused:.1?}"));
+            self.unload();
+        }
+    }
+
     fn end_loading(&mut self) {
         let Some(loaded) = self.supply.as_mut().and_then(Supply::end) else {
             return;
@@ -181,6 +200,12 @@ impl EngineLoop {
         let filled = loaded.and_then(|factory| self.executor.fill(factory));
         match filled {
             Ok(()) => {
+                // The time that it took says nothing about how fast places get free.
+                self.last_finish = self.status.started.elapsed();
+                self.last_used = self.last_finish;
+                if let Some(supply) = &mut self.supply {
+                    supply.last_took = Some(supply.began.elapsed());
+                }
                 self.scheduler.starts_at(Duration::ZERO);
                 self.status.set_presence(Presence::Loaded, &self.metrics);
                 self.answer_waiters(|| Ok(()));
@@ -191,7 +216,10 @@ impl EngineLoop {
 
     /// What it computes with cannot be had: everybody who waits for it hears so, and the next who comes has it tried again.
     pub(super) fn give_up(&mut self, why: &str) {
-        self.unload(why);
+        if let Some(supply) = &self.supply {
+            log_line(&format!("{} cannot be loaded: {why}", supply.name));
+        }
+        self.unload();
         for (_, open) in self.open.drain() {
             open.sink.fail(EngineError::NotLoaded(why.to_owned()));
         }
@@ -211,13 +239,10 @@ impl EngineLoop {
     }
 
     /// Gives back what it computes with. No step is in flight.
-    fn unload(&mut self, why: &str) {
+    fn unload(&mut self) {
+        self.status.set_presence(Presence::Unloaded, &self.metrics);
         self.executor.empty();
         let in_flight = self.scheduler.lose_cache(self.status.started.elapsed());
         assert!(in_flight.is_empty(), "a step is in flight: this is a bug");
-        self.status.set_presence(Presence::Unloaded, &self.metrics);
-        if let Some(supply) = &self.supply {
-            log_line(&format!("{} is unloaded: {why}", supply.name));
-        }
     }
 }

@@ -59,7 +59,9 @@ pub(super) struct EngineLoop {
     pub(super) status: Arc<Status>,
     pub(super) metrics: EngineMetrics,
     committed: Vec<Committed>,
-    last_finish: Duration,
+    pub(super) last_finish: Duration,
+    /// When there was last something to do.
+    pub(super) last_used: Duration,
     /// Executors built since one computed a step.
     num_rebuilds: usize,
 }
@@ -91,11 +93,13 @@ impl EngineLoop {
             metrics,
             committed: Vec::new(),
             last_finish,
+            last_used: last_finish,
             num_rebuilds: 0,
         })
     }
 
-    /// The loop. Ends with an error only when the executor could not be rebuilt after a panic, or that is of no use.
+    /// The loop. Ends with an error only when the executor could not be rebuilt after a panic, or that is of no use, and it cannot be loaded
+    /// anew either.
     pub(super) fn run(mut self) -> Result<(), ExecutorError> {
         while self.receive() {
             self.remove_cancelled();
@@ -169,6 +173,9 @@ impl EngineLoop {
     /// Takes in what has arrived, waiting for it when there is nothing else to do. False when the loop is to end.
     fn receive(&mut self) -> bool {
         // Who has left is no part of the crowd that newcomers are measured against.
+        if !self.open.is_empty() {
+            self.last_used = self.status.started.elapsed();
+        }
         self.remove_cancelled();
         if self.drawn.is_none() && (self.open.is_empty() || self.executor.is_absent()) {
             self.publish();

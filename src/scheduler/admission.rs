@@ -131,6 +131,11 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Whether somebody who was refused is told to come back, and may yet.
+    pub fn awaits_return(&self, now: Duration) -> bool {
+        self.admission.promises.are_awaited(now)
+    }
+
     /// Foresees that nothing is computed before `at`.
     pub fn starts_at(&mut self, at: Duration) {
         self.in_flight.starts_at = at;
@@ -182,11 +187,15 @@ impl Scheduler {
         };
         // One that comes alone is taken in any case: it costs nobody anything, and expectations that are wrong have to meet
         // with what is true.
-        let is_absent = self.in_flight.starts_at > now;
-        let is_alone = self.running.is_empty() && self.waiting.len() == 0 && !is_absent;
+        let absent = self.in_flight.starts_at.saturating_sub(now);
+        let is_alone =
+            self.running.is_empty() && self.waiting.len() == 0 && absent == Duration::ZERO;
         let later = match is_in_time || is_alone {
             true => None,
-            false => Some(after(&promises.until(Duration::MAX, key, now)).mul_f64(SLIP)),
+            false => {
+                let later = after(&promises.until(Duration::MAX, key, now));
+                Some(absent + later.saturating_sub(absent).mul_f64(SLIP))
+            }
         };
 
         sequence.expected_ttft = Some(now.saturating_sub(sequence.arrival()) + first_token);

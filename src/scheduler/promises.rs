@@ -98,6 +98,12 @@ impl Promises {
         loads.collect()
     }
 
+    /// Whether somebody is still waited for.
+    pub fn are_awaited(&self, now: Duration) -> bool {
+        let mut all = self.tenants.iter().flat_map(|tenant| &tenant.promises);
+        all.any(|promise| promise.is_awaited(now))
+    }
+
     /// Promises a time, and says in how many whole seconds the client is awaited: who asks again and again, or asks the same as
     /// another, hears of the same time.
     pub fn promise(

@@ -117,11 +117,18 @@ async fn nothing_is_loaded_until_somebody_asks_and_all_who_ask_meanwhile_share_o
 
 #[tokio::test]
 async fn what_was_not_asked_for_a_while_is_given_back_and_loaded_again_for_the_next() {
-    let (setup, loading) = setup(Some(A_MOMENT));
+    let (mut setup, loading) = setup(Some(A_MOMENT));
+    setup.options.ready_within = Duration::ZERO;
     let server = setup.start().await;
     (0..2).for_each(|_| loading.ends(Ok(())));
     let first = server.post(COMPLETIONS, request()).await.json();
-    until(&server, "unloaded").await;
+    let watched = async {
+        while state(&server).await != "unloaded" {
+            // Who watches keeps nothing loaded.
+            assert_eq!(server.get("/ready").await.status(), 200);
+        }
+    };
+    within(watched).await;
     assert_eq!(server.engine.reset_cache().await.unwrap(), 0);
     let again = server.post(COMPLETIONS, request()).await.json();
     // The fake's memory is new: an answer from blocks that the old one wrote would be another.
@@ -204,9 +211,11 @@ async fn a_deadline_holds_while_it_loads_and_is_foreseen_once_it_is_known_how_lo
     let refused = server.post(COMPLETIONS, &hasty).await;
     assert_eq!(refused.status(), 429, "{}", refused.text());
     assert!(refused.head.header("retry-after").is_some());
-    // It is loaded all the same, for who comes back.
+    // It is loaded all the same, and kept for who comes back.
     loading.ends(Ok(()));
     until(&server, "loaded").await;
+    assert_eq!(server.post(COMPLETIONS, &hasty).await.status(), 200);
+    assert_eq!(server.num_builds(), 2);
 }
 
 #[tokio::test]

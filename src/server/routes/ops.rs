@@ -35,8 +35,9 @@ async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError>
     if engine.is_draining() {
         return Err(ApiError::unavailable("the server is shutting down"));
     }
-    // It is loaded when somebody asks for it, which this does not.
-    if engine.presence() != Presence::Loaded {
+    // It is loaded for those who ask for it, and kept as long as somebody does; who watches is nobody of them.
+    let is_asked = engine.presence() == Presence::Loaded && engine.num_open() > 0;
+    if engine.is_on_demand() && !is_asked {
         return Ok(());
     }
     if engine
