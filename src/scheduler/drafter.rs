@@ -2,11 +2,39 @@
 
 use std::fmt;
 
+use super::SequenceId;
+
+/// Where a draft comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftSource {
+    /// What was said before.
+    Lookup,
+    /// A smaller model.
+    Model,
+}
+
+impl DraftSource {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Lookup, Self::Model];
+}
+
 /// Guesses the tokens that follow. A wrong guess costs time and never changes an answer: every token of a draft is checked
 /// against the one that is drawn in its place.
+///
+/// It is asked on the engine's thread before steps are planned, so it answers at once, with what it has.
 pub trait Drafter: fmt::Debug + Send {
-    /// Appends up to `limit` tokens that may follow `tokens` to `draft`; none where it has no idea.
-    fn draft(&mut self, tokens: &[u32], limit: usize, draft: &mut Vec<u32>);
+    /// Appends up to `limit` tokens that may follow `tokens`, all that is known of the sequence `id`, to `draft`, and says where they
+    /// are from; none where it has no idea. Of one sequence it always hears what it heard before, or that and more.
+    fn draft(
+        &mut self,
+        id: SequenceId,
+        tokens: &[u32],
+        limit: usize,
+        draft: &mut Vec<u32>,
+    ) -> DraftSource;
+
+    /// The sequence has ended, and nothing is asked about it any more.
+    fn forget(&mut self, _id: SequenceId) {}
 }
 
 /// Looks for what the sequence says last in what it said before, and proposes what came after it: the longest match, the
@@ -14,34 +42,53 @@ pub trait Drafter: fmt::Debug + Send {
 #[derive(Debug)]
 pub struct PromptLookup;
 
+/// Where what the sequence says last stands before.
+pub(super) struct Match {
+    /// Tokens that are the same.
+    pub len: usize,
+    /// Where what came after them begins.
+    pub end: usize,
+}
+
 /// Shorter matches say too little.
 const MIN_MATCH: usize = 2;
 /// A match of this length is as good as a longer one.
 const MAX_MATCH: usize = 8;
 
-impl Drafter for PromptLookup {
-    fn draft(&mut self, tokens: &[u32], limit: usize, draft: &mut Vec<u32>) {
-        let Some((last, before)) = tokens.split_last() else {
-            return;
-        };
-        // The length of the best match so far, and where what follows it begins.
-        let mut best = (MIN_MATCH - 1, 0);
+impl PromptLookup {
+    /// The longest match, if any says enough.
+    pub(super) fn longest_match(tokens: &[u32]) -> Option<Match> {
+        let (last, before) = tokens.split_last()?;
+        let mut best: Option<Match> = None;
         for end in (1..=before.len()).rev() {
             if before[end - 1] != *last {
                 continue;
             }
             let pairs = tokens[..end].iter().rev().zip(tokens.iter().rev());
             let len = pairs.take(MAX_MATCH).take_while(|(a, b)| a == b).count();
-            if len > best.0 {
-                best = (len, end);
+            if len >= MIN_MATCH && best.as_ref().is_none_or(|best| len > best.len) {
+                best = Some(Match { len, end });
             }
             if len == MAX_MATCH {
                 break;
             }
         }
-        if best.0 >= MIN_MATCH {
-            draft.extend(tokens[best.1..].iter().take(limit));
+        best
+    }
+}
+
+impl Drafter for PromptLookup {
+    fn draft(
+        &mut self,
+        _id: SequenceId,
+        tokens: &[u32],
+        limit: usize,
+        draft: &mut Vec<u32>,
+    ) -> DraftSource {
+        if let Some(found) = Self::longest_match(tokens) {
+            draft.extend(tokens[found.end..].iter().take(limit));
         }
+        DraftSource::Lookup
     }
 }
 
@@ -51,7 +98,7 @@ mod tests {
 
     fn draft(tokens: &[u32], limit: usize) -> Vec<u32> {
         let mut draft = Vec::new();
-        PromptLookup.draft(tokens, limit, &mut draft);
+        PromptLookup.draft(SequenceId(0), tokens, limit, &mut draft);
         draft
     }
 
