@@ -13,7 +13,7 @@ use super::run_loop::{EngineLoop, Message};
 use super::{EventSink, EventStream, ExecutorError, ExecutorFactory};
 use crate::kv::BlockPool;
 use crate::request::GenerateRequest;
-use crate::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+use crate::scheduler::{Drafter, PromptLookup, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use crate::telemetry::EngineMetrics;
 
 /// The sizes of one engine.
@@ -80,11 +80,21 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Starts an engine thread and waits until its executor is built.
+    /// As [`EngineHandle::spawn_with`]; drafts are looked up.
+    pub fn spawn(
+        config: EngineConfig,
+        factory: ExecutorFactory,
+        metrics: EngineMetrics,
+    ) -> Result<(Self, oneshot::Receiver<Result<(), ExecutorError>>), ExecutorError> {
+        Self::spawn_with(Box::new(PromptLookup), config, factory, metrics)
+    }
+
+    /// Starts an engine thread that takes drafts from `drafter`, and waits until its executor is built.
     ///
     /// The receiver resolves when the thread ends: `Ok` after [`EngineHandle::stop`] or when every handle is gone, an
     /// error when the executor could not be rebuilt after a panic.
-    pub fn spawn(
+    pub fn spawn_with(
+        drafter: Box<dyn Drafter>,
         config: EngineConfig,
         mut factory: ExecutorFactory,
         metrics: EngineMetrics,
@@ -101,7 +111,8 @@ impl EngineHandle {
             config.scheduler,
             BlockPool::new(config.num_blocks, config.block_size)
                 .with_host_arena(config.num_host_blocks),
-        );
+        )
+        .with_drafter(drafter);
         let loop_status = Arc::clone(&status);
         std::thread::Builder::new()
             .name("engine".into())

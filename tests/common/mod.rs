@@ -133,11 +133,13 @@ impl Engine {
     }
 }
 
-/// The value of a metric that has one series.
+/// The value of a metric, of all its series together.
 pub fn metric(metrics: &str, name: &str) -> f64 {
     let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with('{');
-    let line = metrics.lines().find(of_name).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let value = |line: &str| -> f64 { line.rsplit(' ').next().unwrap().parse().unwrap() };
+    let mut values = metrics.lines().filter(of_name).map(value).peekable();
+    assert!(values.peek().is_some(), "{name}");
+    values.sum()
 }
 
 /// What a request was told.
