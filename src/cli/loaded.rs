@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::drafts::{DraftPlan, Drafts};
 use super::generation::GenerationConfig;
 use super::memory_plan::{Memory, MemoryPlan};
 use super::planned::PlannedModel;
@@ -28,13 +29,14 @@ pub(super) struct Machine {
     pools: HashMap<usize, Cpu>,
     /// Where several models compute on the CPU: one step at a time.
     turns: Option<Turns>,
+    drafts: Drafts,
     /// Whether there are several tenants, none of whom may take all places.
     has_tenants: bool,
 }
 
 impl Machine {
     /// For `models`.
-    pub fn new(models: &[PlannedModel], has_tenants: bool) -> Self {
+    pub fn new(models: &[PlannedModel], drafts: Vec<DraftPlan>, has_tenants: bool) -> Self {
         if let Err(reason) = Isa::Avx2.usable() {
             log_line(&format!("scalar kernels are used: {reason}"));
         }
@@ -44,6 +46,7 @@ impl Machine {
         Self {
             pools: HashMap::new(),
             turns: (on_cpu.count() > 1).then(Turns::default),
+            drafts: Drafts::new(drafts),
             has_tenants,
         }
     }
@@ -80,7 +83,8 @@ impl PlannedModel {
                 anyhow::Ok((text?, engine?))
             })?;
         let metrics = telemetry.engine(&self.name);
-        let (engine, ended) = EngineHandle::spawn(engine_config, factory, metrics)?;
+        let drafter = machine.drafts.drafter_of(&self.name)?;
+        let (engine, ended) = EngineHandle::spawn_with(drafter, engine_config, factory, metrics)?;
         let model = ServedModel {
             grammars: OnceLock::new(),
             compiles: Arc::new(tokio::sync::Semaphore::new(2)),
@@ -104,11 +108,7 @@ impl PlannedModel {
         &self,
         generation: &GenerationConfig,
     ) -> anyhow::Result<(Tokenizer, Result<ChatTemplate, String>)> {
-        let metadata = self.checkpoint.metadata();
-        // A folder brings its own, unless another is named.
-        let own = metadata.is_none().then_some(self.source.path.as_path());
-        let folder = self.settings.tokenizer.as_deref().or(own);
-        let tokenizer = load::tokenizer(metadata, folder)?;
+        let tokenizer = self.tokenizer()?;
         let tokenizer = tokenizer
             .with_eos_ids(generation.eos_ids())
             .context("generation_config.json: eos_token_id")?;
@@ -120,6 +120,7 @@ impl PlannedModel {
             );
         }
         let template = self.settings.chat_template.as_deref();
+        let (metadata, folder) = self.text_source();
         let chat_template = load::chat_template(metadata, &tokenizer, template, folder)?;
         Ok((tokenizer, chat_template))
     }
@@ -139,6 +140,7 @@ impl PlannedModel {
         let blas = (self.mix, self.blas.clone());
         let weights = ServedWeights::load(files, model, blas, &self.device, cpu)?;
         let weights = Arc::new(weights);
+        machine.drafts.loaded(&self.name, &weights);
         let elapsed = started.elapsed();
         // Before what is left for the cache is measured.
         let adapters = adapters::load(config, models, Arc::clone(&weights))?;
