@@ -472,12 +472,12 @@ fn speculation_changes_no_token_and_no_logprob() {
     let requests: Vec<GenerateRequest> = short.map(repeat).collect();
     let plain = alone(&requests, KvDtype::F16);
     let (drafted, [drafts, _]) = drafted(requests, Box::new(PromptLookup), || {});
-    assert_same(&drafted, &plain);
+    assert_equals_plain(&drafted, &plain);
     println!("{drafts:?}");
     assert!(drafts.num_accepted > 100 && drafts.num_drafted > drafts.num_accepted + 20);
 }
 
-fn assert_same(drafted: &[Answer], plain: &[Answer]) {
+fn assert_equals_plain(drafted: &[Answer], plain: &[Answer]) {
     for (i, (drafted, plain)) in drafted.iter().zip(plain).enumerate() {
         assert_eq!(bits(drafted), bits(plain), "request {i}");
         assert_eq!(drafted.finish, plain.finish, "request {i}");
@@ -500,7 +500,7 @@ fn drafts_of_a_model_change_no_token_and_no_logprob() {
         }
     };
     let (drafted, [_, drafts]) = drafted(requests, Box::new(LookupFirst(drafter)), beside);
-    assert_same(&drafted, &plain);
+    assert_equals_plain(&drafted, &plain);
     println!("{drafts:?}");
     assert!(drafts.num_accepted > 100 && drafts.num_drafted > drafts.num_accepted + 20);
 }

@@ -42,40 +42,10 @@ pub trait Drafter: fmt::Debug + Send {
 #[derive(Debug)]
 pub struct PromptLookup;
 
-/// Where what the sequence says last stands before.
-pub(super) struct Match {
-    /// Tokens that are the same.
-    pub len: usize,
-    /// Where what came after them begins.
-    pub end: usize,
-}
-
 /// Shorter matches say too little.
 const MIN_MATCH: usize = 2;
 /// A match of this length is as good as a longer one.
 const MAX_MATCH: usize = 8;
-
-impl PromptLookup {
-    /// The longest match, if any says enough.
-    pub(super) fn longest_match(tokens: &[u32]) -> Option<Match> {
-        let (last, before) = tokens.split_last()?;
-        let mut best: Option<Match> = None;
-        for end in (1..=before.len()).rev() {
-            if before[end - 1] != *last {
-                continue;
-            }
-            let pairs = tokens[..end].iter().rev().zip(tokens.iter().rev());
-            let len = pairs.take(MAX_MATCH).take_while(|(a, b)| a == b).count();
-            if len >= MIN_MATCH && best.as_ref().is_none_or(|best| len > best.len) {
-                best = Some(Match { len, end });
-            }
-            if len == MAX_MATCH {
-                break;
-            }
-        }
-        best
-    }
-}
 
 impl Drafter for PromptLookup {
     fn draft(
@@ -85,8 +55,26 @@ impl Drafter for PromptLookup {
         limit: usize,
         draft: &mut Vec<u32>,
     ) -> DraftSource {
-        if let Some(found) = Self::longest_match(tokens) {
-            draft.extend(tokens[found.end..].iter().take(limit));
+        let Some((last, before)) = tokens.split_last() else {
+            return DraftSource::Lookup;
+        };
+        // The length of the best match so far, and where what follows it begins.
+        let mut best = (MIN_MATCH - 1, 0);
+        for end in (1..=before.len()).rev() {
+            if before[end - 1] != *last {
+                continue;
+            }
+            let pairs = tokens[..end].iter().rev().zip(tokens.iter().rev());
+            let len = pairs.take(MAX_MATCH).take_while(|(a, b)| a == b).count();
+            if len > best.0 {
+                best = (len, end);
+            }
+            if len == MAX_MATCH {
+                break;
+            }
+        }
+        if best.0 >= MIN_MATCH {
+            draft.extend(tokens[best.1..].iter().take(limit));
         }
         DraftSource::Lookup
     }
