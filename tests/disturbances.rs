@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use common::{Answer, Engine};
 use flambeau::backend::cpu::Cpu;
-use flambeau::engine::{EngineError, Event, EventStream};
+use flambeau::engine::{EngineError, Event, EventStream, Executor, ExecutorError};
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Limits, ModelConfig, Weights};
 use flambeau::ops::KvDtype;
 use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
-use flambeau::scheduler::SchedulerConfig;
+use flambeau::scheduler::{Drafter, LookupFirst, PromptLookup, SchedulerConfig};
 use rng::Rng;
 
 const MAX_MODEL_LEN: usize = 256;
@@ -34,13 +34,13 @@ const NUM_CLIENTS: usize = 24;
 
 type LoadedModel = (ModelConfig, Arc<Weights>);
 
-fn tiny() -> LoadedModel {
+fn tiny(seed: u64) -> LoadedModel {
     let spec = model::Spec {
         vocab: 512,
         ..model::Spec::llama()
     };
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    let bytes = model::Model::random(&spec, 3).to_gguf();
+    let bytes = model::Model::random(&spec, seed).to_gguf();
     file.write_all(&bytes).unwrap();
     let file = GgufFile::open(file.path()).unwrap();
     let config = ModelConfig::from_gguf(file.metadata()).unwrap();
@@ -125,9 +125,26 @@ struct Outcomes {
     accepted: u64,
 }
 
+fn lookup() -> Box<dyn Drafter> {
+    Box::new(PromptLookup)
+}
+
+/// Drafts of a model on a thread of its own.
+fn drafts_of(model: &LoadedModel) -> Box<dyn Drafter> {
+    let cpu = Cpu::new(1).unwrap();
+    let (drafter, worker, runner) = common::draft_model(model, (3, MAX_MODEL_LEN), &cpu);
+    let mut runner = Some(runner);
+    let factory = move || {
+        let runner = runner.take().ok_or(ExecutorError("one is enough".into()))?;
+        Ok(Box::new(runner) as Box<dyn Executor>)
+    };
+    worker.spawn(Box::new(factory)).unwrap();
+    Box::new(LookupFirst(drafter))
+}
+
 /// Serves `num` clients, drawn from `requests`, in a pool far too small.
 fn disturbed(
-    model: &LoadedModel,
+    (model, drafter): (&LoadedModel, Box<dyn Drafter>),
     requests: &[GenerateRequest],
     expected: &[Answer],
     features: Features,
@@ -145,7 +162,8 @@ fn disturbed(
     };
     let cpu = Cpu::new(2).unwrap();
     let limits = limits(24, if has_offload { 64 } else { 0 });
-    let engine = Engine::start(model, config, limits, &cpu, |runner| Box::new(runner));
+    let wrap = |runner| -> Box<dyn Executor> { Box::new(runner) };
+    let engine = Engine::start_with(drafter, model, config, limits, &cpu, wrap);
     let mut outcomes = Outcomes::default();
     let (mut num_come, mut clients) = (0, Vec::new());
     while num_come < num || !clients.is_empty() {
@@ -213,12 +231,19 @@ fn disturbed(
 
 #[test]
 fn disturbances_change_no_answer_of_a_tiny_model_whatever_is_on() {
-    let model = tiny();
+    let model = tiny(3);
     let requests = requests(512);
     let expected = common::alone(&model, &requests, limits(16, 0));
     let mut all = Outcomes::default();
     for (seed, features) in Features::combinations().enumerate() {
-        let outcomes = disturbed(&model, &requests, &expected, features, 200, seed as u64);
+        let outcomes = disturbed(
+            (&model, lookup()),
+            &requests,
+            &expected,
+            features,
+            200,
+            seed as u64,
+        );
         println!("{features:?}: {outcomes:?}");
         let [_, prefix_cache, speculation, has_offload] = features.0;
         assert!(speculation || outcomes.accepted == 0);
@@ -234,6 +259,25 @@ fn disturbances_change_no_answer_of_a_tiny_model_whatever_is_on() {
 }
 
 #[test]
+fn drafts_of_a_model_that_is_right_or_of_another_change_no_answer_whoever_comes_and_goes() {
+    let (model, other) = (tiny(3), tiny(4));
+    let requests = requests(512);
+    let expected = common::alone(&model, &requests, limits(16, 0));
+    for (seed, draft_model) in [&model, &model, &other].into_iter().enumerate() {
+        for features in [
+            [true, true, true, seed == 0],
+            [false, seed == 0, true, false],
+        ] {
+            let (features, drafter) = (Features(features), drafts_of(draft_model));
+            let model = (&model, drafter);
+            let outcomes = disturbed(model, &requests, &expected, features, 200, seed as u64);
+            println!("{features:?}: {outcomes:?}");
+            assert!(outcomes.served > 50 && outcomes.left > 20);
+        }
+    }
+}
+
+#[test]
 fn disturbances_change_no_answer_of_the_default_model() {
     let model = common::load(Activations::Int8, &Cpu::new(2).unwrap());
     let requests = requests(49_152);
@@ -243,7 +287,14 @@ fn disturbances_change_no_answer_of_the_default_model() {
         .enumerate()
     {
         let features = Features(features);
-        let outcomes = disturbed(&model, &requests, &expected, features, 250, seed as u64);
+        let outcomes = disturbed(
+            (&model, lookup()),
+            &requests,
+            &expected,
+            features,
+            250,
+            seed as u64,
+        );
         println!("{features:?}: {outcomes:?}");
         assert!(outcomes.served > 50 && outcomes.left > 20 && outcomes.preemptions > 5);
     }

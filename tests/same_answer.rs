@@ -22,7 +22,10 @@ use flambeau::ops::KvDtype;
 use flambeau::request::{
     DEFAULT_TENANT, FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria,
 };
-use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId, StepPlan};
+use flambeau::scheduler::{
+    DraftSource, DraftTotals, Drafter, LookupFirst, PromptLookup, Scheduler, SchedulerConfig,
+    Sequence, SequenceId, StepPlan,
+};
 use rng::Rng;
 
 const MAX_MODEL_LEN: usize = 352;
@@ -111,9 +114,13 @@ fn alone(requests: &[GenerateRequest], kv_dtype: KvDtype) -> Vec<Answer> {
     )
 }
 
-/// What the requests answer one after the other with speculation, without the engine's thread, and how many tokens were drafted and accepted. Here a step
-/// takes 10 ms and 0.1 ms a row, for whether drafts pay must not depend on who else uses the machine.
-fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
+/// What the requests answer one after the other with drafts of `drafter`, without the engine's thread, and what became of the drafts; `beside` is done
+/// while a step runs. Here a step takes 10 ms and 0.1 ms a row, for whether drafts pay must not depend on who else uses the machine.
+fn drafted(
+    requests: Vec<GenerateRequest>,
+    drafter: Box<dyn Drafter>,
+    mut beside: impl FnMut(),
+) -> (Vec<Answer>, [DraftTotals; 2]) {
     let config = SchedulerConfig {
         speculation: true,
         ..common::one_by_one(MAX_MODEL_LEN)
@@ -121,7 +128,7 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
     let limits = common::limits(MAX_MODEL_LEN / 16, KvDtype::F16);
     let cpu = Cpu::new(1).unwrap();
     let pool = BlockPool::new(limits.num_blocks, limits.block_size);
-    let mut scheduler = Scheduler::new(config, pool);
+    let mut scheduler = Scheduler::new(config, pool).with_drafter(drafter);
     let mut runner = Runner::new(common::decoder(&MODEL, &limits, &cpu), cpu).unwrap();
     let (mut now, mut committed) = (Duration::ZERO, Vec::new());
     let mut answer = |request: GenerateRequest| {
@@ -132,6 +139,7 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
             let plan = scheduler.schedule(now);
             let output = runner.step(plan).unwrap();
             now += Duration::from_micros(10_000 + 100 * plan.num_tokens() as u64);
+            beside();
             scheduler.commit(output.sampled, now, &mut committed);
             for event in committed.drain(..) {
                 answer.finish = event.finish;
@@ -144,7 +152,10 @@ fn drafted(requests: Vec<GenerateRequest>) -> (Vec<Answer>, u64, u64) {
         answer
     };
     let answers = requests.into_iter().map(&mut answer).collect();
-    (answers, scheduler.num_drafted(), scheduler.num_accepted())
+    (
+        answers,
+        DraftSource::ALL.map(|source| scheduler.drafts(source)),
+    )
 }
 
 #[test]
@@ -484,13 +495,38 @@ fn speculation_changes_no_token_and_no_logprob() {
     let short = requests().into_iter().filter(|r| r.prompt.len() < 100);
     let requests: Vec<GenerateRequest> = short.map(repeat).collect();
     let plain = alone(&requests, KvDtype::F16);
-    let (drafted, num_drafted, num_accepted) = drafted(requests);
-    for (i, (drafted, plain)) in drafted.iter().zip(&plain).enumerate() {
+    let (drafted, [drafts, _]) = drafted(requests, Box::new(PromptLookup), || {});
+    assert_equals_plain(&drafted, &plain);
+    println!("{drafts:?}");
+    assert!(drafts.num_accepted > 100 && drafts.num_drafted > drafts.num_accepted + 20);
+}
+
+fn assert_equals_plain(drafted: &[Answer], plain: &[Answer]) {
+    for (i, (drafted, plain)) in drafted.iter().zip(plain).enumerate() {
         assert_eq!(bits(drafted), bits(plain), "request {i}");
         assert_eq!(drafted.finish, plain.finish, "request {i}");
     }
-    println!("{num_accepted} of {num_drafted} drafted tokens were right");
-    assert!(num_accepted > 100 && num_drafted > num_accepted + 20);
+}
+
+/// The model drafts for itself, greedily: it is right where the request is greedy without penalties, and elsewhere often not.
+#[test]
+fn drafts_of_a_model_change_no_token_and_no_logprob() {
+    let short = requests().into_iter().filter(|r| r.prompt.len() < 100);
+    let requests: Vec<GenerateRequest> = short.collect();
+    let plain = alone(&requests, KvDtype::F16);
+    let cpu = Cpu::new(1).unwrap();
+    let (drafter, mut worker, mut runner) = common::draft_model(&MODEL, (2, MAX_MODEL_LEN), &cpu);
+    // Of what the worker could do beside a step it does more or less.
+    let mut rng = Rng(2);
+    let beside = || {
+        for _ in 0..rng.below(6) {
+            worker.step(&mut runner).unwrap();
+        }
+    };
+    let (drafted, [_, drafts]) = drafted(requests, Box::new(LookupFirst(drafter)), beside);
+    assert_equals_plain(&drafted, &plain);
+    println!("{drafts:?}");
+    assert!(drafts.num_accepted > 100 && drafts.num_drafted > drafts.num_accepted + 20);
 }
 
 #[test]

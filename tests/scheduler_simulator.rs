@@ -11,7 +11,9 @@ use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{Executor, Ticket};
 use flambeau::kv::{BlockId, BlockMove, BlockPool};
 use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
-use flambeau::scheduler::{Committed, Drafter, Scheduler, SchedulerConfig, Sequence, SequenceId};
+use flambeau::scheduler::{
+    Committed, DraftSource, Drafter, Scheduler, SchedulerConfig, Sequence, SequenceId,
+};
 use rng::Rng;
 
 const VOCAB: u32 = 1000;
@@ -72,7 +74,13 @@ fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest
 struct Prophet(Rng);
 
 impl Drafter for Prophet {
-    fn draft(&mut self, tokens: &[u32], limit: usize, draft: &mut Vec<u32>) {
+    fn draft(
+        &mut self,
+        _id: SequenceId,
+        tokens: &[u32],
+        limit: usize,
+        draft: &mut Vec<u32>,
+    ) -> DraftSource {
         let mut known = tokens.to_vec();
         for _ in 0..self.0.below(limit + 1) {
             let next = FakeExecutor::next_token(known.iter().copied(), 0, VOCAB);
@@ -80,6 +88,7 @@ impl Drafter for Prophet {
             known.push(if is_wrong { (next + 1) % VOCAB } else { next });
         }
         draft.extend(&known[tokens.len()..]);
+        DraftSource::Model
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::drafts::{DraftPlan, Drafts};
 use super::generation::GenerationConfig;
 use super::memory_plan::{Memory, MemoryPlan};
 use super::on_demand::on_demand;
@@ -15,9 +16,7 @@ use super::served_weights::ServedWeights;
 use super::{adapters, device, load, system};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
-use crate::engine::{
-    EngineConfig, EngineHandle, ExecutorError, ExecutorFactory, OnDemand, Seat, Turns,
-};
+use crate::engine::{EngineConfig, EngineHandle, ExecutorError, ExecutorSource, Seat, Turns};
 use crate::model::{Limits, Runner};
 use crate::scheduler::SchedulerConfig;
 use crate::server::{Adapters, EngineEnd, ServedModel};
@@ -30,19 +29,14 @@ pub(super) struct Machine {
     pools: HashMap<usize, Cpu>,
     /// Where several models compute on the CPU: one step at a time.
     turns: Option<Turns>,
+    drafts: Drafts,
     /// Whether there are several tenants, none of whom may take all places.
     has_tenants: bool,
 }
 
-/// Where an engine's executors come from.
-enum Source {
-    Kept(ExecutorFactory),
-    OnDemand(OnDemand),
-}
-
 impl Machine {
     /// For `models`.
-    pub fn new(models: &[PlannedModel], has_tenants: bool) -> Self {
+    pub fn new(models: &[PlannedModel], drafts: Vec<DraftPlan>, has_tenants: bool) -> Self {
         if let Err(reason) = Isa::Avx2.usable() {
             log_line(&format!("scalar kernels are used: {reason}"));
         }
@@ -52,6 +46,7 @@ impl Machine {
         Self {
             pools: HashMap::new(),
             turns: (on_cpu.count() > 1).then(Turns::default),
+            drafts: Drafts::new(drafts),
             has_tenants,
         }
     }
@@ -95,12 +90,8 @@ impl PlannedModel {
                 anyhow::Ok((text?, engine?))
             })?;
         let metrics = telemetry.engine(&self.name);
-        let (engine, ended) = match source {
-            Source::Kept(factory) => EngineHandle::spawn(engine_config, factory, metrics)?,
-            Source::OnDemand(source) => {
-                EngineHandle::spawn_on_demand(engine_config, source, metrics)?
-            }
-        };
+        let drafter = machine.drafts.drafter_of(&self.name)?;
+        let (engine, ended) = EngineHandle::spawn_with(drafter, engine_config, source, metrics)?;
         let model = ServedModel {
             grammars: OnceLock::new(),
             compiles: Arc::new(tokio::sync::Semaphore::new(2)),
@@ -124,11 +115,7 @@ impl PlannedModel {
         &self,
         generation: &GenerationConfig,
     ) -> anyhow::Result<(Tokenizer, Result<ChatTemplate, String>)> {
-        let metadata = self.checkpoint.metadata();
-        // A folder brings its own, unless another is named.
-        let own = metadata.is_none().then_some(self.source.path.as_path());
-        let folder = self.settings.tokenizer.as_deref().or(own);
-        let tokenizer = load::tokenizer(metadata, folder)?;
+        let tokenizer = self.tokenizer()?;
         let tokenizer = tokenizer
             .with_eos_ids(generation.eos_ids())
             .context("generation_config.json: eos_token_id")?;
@@ -140,6 +127,7 @@ impl PlannedModel {
             );
         }
         let template = self.settings.chat_template.as_deref();
+        let (metadata, folder) = self.text_source();
         let chat_template = load::chat_template(metadata, &tokenizer, template, folder)?;
         Ok((tokenizer, chat_template))
     }
@@ -151,7 +139,7 @@ impl PlannedModel {
         weight: u32,
         models: &[&str],
         machine: &mut Machine,
-    ) -> anyhow::Result<(EngineConfig, Source, Adapters, MemoryPlan)> {
+    ) -> anyhow::Result<(EngineConfig, ExecutorSource, Adapters, MemoryPlan)> {
         let config = &self.settings;
         let started = Instant::now();
         let (files, model) = (&self.checkpoint, &self.model_config);
@@ -161,13 +149,14 @@ impl PlannedModel {
             let plan = self.plan.clone();
             log_line(&format!("{}: loaded on demand; plan:\n{plan}", self.name));
             let (scheduler, limits) = self.limits(&plan);
-            let source = Source::OnDemand(on_demand(self, limits, cpu, seat));
+            let source = ExecutorSource::OnDemand(on_demand(self, limits, cpu, seat));
             let engine = self.engine_config(scheduler, &plan, machine);
             return Ok((engine, source, adapters::none(), plan));
         }
         let blas = (self.mix, self.blas.clone());
         let weights = ServedWeights::load(files, model, blas, &self.device, cpu)?;
         let weights = Arc::new(weights);
+        machine.drafts.loaded(&self.name, &weights);
         let elapsed = started.elapsed();
         // Before what is left for the cache is measured.
         let adapters = adapters::load(config, models, Arc::clone(&weights))?;
@@ -185,7 +174,7 @@ impl PlannedModel {
             None => factory,
         };
         let engine = self.engine_config(scheduler, &plan, machine);
-        Ok((engine, Source::Kept(factory), adapters, plan))
+        Ok((engine, ExecutorSource::Kept(factory), adapters, plan))
     }
 
     fn engine_config(

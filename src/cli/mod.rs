@@ -6,6 +6,7 @@ mod card_watch;
 mod device;
 mod distill;
 mod doctor;
+mod drafts;
 mod embeddings;
 pub mod eval;
 mod generation;

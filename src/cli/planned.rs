@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::memory_plan::{MemoryPlan, weight_bytes};
@@ -10,9 +11,11 @@ use crate::backend::Device;
 use crate::backend::cuda::Blas;
 use crate::config::{ByteSize, ModelSettings, RemoteSettings};
 use crate::hub::{Hub, ModelSource, Task, TextProgress};
+use crate::model::gguf::Metadata;
 use crate::model::quantise::Mix;
 use crate::model::{Checkpoint, ModelConfig, TensorShape};
 use crate::telemetry::log_line;
+use crate::text::Tokenizer;
 
 /// One of the models to serve.
 pub(super) struct PlannedModel {
@@ -149,6 +152,20 @@ impl PlannedModel {
             blas,
             plan,
         })
+    }
+
+    /// What the model's file or folder says of text.
+    pub fn text_source(&self) -> (Option<Metadata<'_>>, Option<&Path>) {
+        let metadata = self.checkpoint.metadata();
+        // A folder brings its own, unless another is named.
+        let own = metadata.is_none().then_some(self.source.path.as_path());
+        (metadata, self.settings.tokenizer.as_deref().or(own))
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
+        let (metadata, folder) = self.text_source();
+        load::tokenizer(metadata, folder)
     }
 
     /// All that requests may call it.

@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::card_watch;
+use super::drafts::DraftPlans;
 use super::embeddings::embedding_model;
 use super::loaded::Machine;
 use super::planned::{PlannedModel, Plans};
@@ -67,16 +68,18 @@ impl ServeCommand {
             &config.remotes,
             &Hub::new(HubConfig::from_env()?),
         )?;
+        let drafts = DraftPlans::new(&config.drafts, &plans)?;
+        let do_fit = plans.fit() && drafts.fit(&plans);
         match listener {
             None => {
-                println!("{plans}");
-                Ok(match plans.fit() {
+                println!("{plans}{drafts}");
+                Ok(match do_fit {
                     true => ExitCode::SUCCESS,
                     false => ExitCode::FAILURE,
                 })
             }
-            Some(_) if !plans.fit() => anyhow::bail!("there is no room:\n{plans}"),
-            Some(listener) => runtime.block_on(run(config, plans, listener)),
+            Some(_) if !do_fit => anyhow::bail!("there is no room:\n{plans}{drafts}"),
+            Some(listener) => runtime.block_on(run(config, plans, drafts, listener)),
         }
     }
 }
@@ -94,7 +97,12 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Loads the models and serves them.
-async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Result<ExitCode> {
+async fn run(
+    config: Config,
+    plans: Plans,
+    drafts: DraftPlans,
+    listener: TcpListener,
+) -> anyhow::Result<ExitCode> {
     let mut stop = Signals::new()?;
     let telemetry = Telemetry::new().context("metrics")?;
     let Plans(models) = plans;
@@ -107,7 +115,7 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     let threads = config.models[0].threads;
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
-    let mut machine = Machine::new(&models, config.num_tenants() > 1);
+    let mut machine = Machine::new(&models, drafts.0, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     let mut card_watches = Vec::new();
     for (i, model) in models.into_iter().enumerate() {

@@ -72,23 +72,25 @@ impl ServedWeights {
 
     /// An executor that computes with them.
     pub fn runner(&self, limits: &Limits) -> Result<Runner, ExecutorError> {
+        self.runner_on(&self.cpu, limits)
+    }
+
+    /// The same with the threads of `cpu`.
+    pub fn runner_on(&self, cpu: &Cpu, limits: &Limits) -> Result<Runner, ExecutorError> {
         let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
         let weights = weights.as_ref().ok_or_else(|| ExecutorError(gone()))?;
-        self.runner_with(weights, limits)
+        self.runner_with(weights, cpu, limits)
     }
 
     fn runner_with(
         &self,
         weights: &Arc<Weights>,
+        cpu: &Cpu,
         limits: &Limits,
     ) -> Result<Runner, ExecutorError> {
-        let decoder = Decoder::new(
-            self.config.clone(),
-            Arc::clone(weights),
-            limits,
-            self.cpu.clone(),
-        );
-        let runner = decoder.and_then(|decoder| Runner::new(decoder, self.cpu.clone()));
+        let (config, weights) = (self.config.clone(), Arc::clone(weights));
+        let decoder = Decoder::new(config, weights, limits, cpu.clone());
+        let runner = decoder.and_then(|decoder| Runner::new(decoder, cpu.clone()));
         runner.map_err(|error| ExecutorError(error.to_string()))
     }
 
@@ -133,7 +135,7 @@ impl ServedWeights {
             *weights = Some(Arc::new(reopened));
         }
         let weights = weights.as_ref().ok_or_else(|| ExecutorError(gone()))?;
-        self.runner_with(weights, limits)
+        self.runner_with(weights, &self.cpu, limits)
     }
 }
 

@@ -37,7 +37,7 @@ const OF_SERVER: [&str; 7] = [
     "fallback_model",
 ];
 /// What belongs to one model and means nothing for another.
-pub(super) const OF_ONE_MODEL: [&str; 8] = [
+pub(super) const OF_ONE_MODEL: [&str; 10] = [
     "model",
     "served_model_name",
     "aliases",
@@ -46,6 +46,8 @@ pub(super) const OF_ONE_MODEL: [&str; 8] = [
     "tokenizer",
     "quantize",
     "max_model_len",
+    "draft_model",
+    "draft_threads",
 ];
 
 impl From<RawConfig> for Typed {

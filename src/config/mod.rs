@@ -3,6 +3,7 @@
 
 mod batch_invariant;
 mod device;
+mod draft;
 mod embeddings;
 mod error;
 mod file;
@@ -21,6 +22,7 @@ mod threads;
 mod tiers;
 
 pub use device::DeviceChoice;
+pub use draft::Draft;
 pub use embeddings::{DEFAULT_EMBEDDING_MODEL, Embeddings};
 pub use error::ConfigError;
 pub use file::Typed;

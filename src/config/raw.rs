@@ -137,6 +137,13 @@ pub struct RawConfig {
     /// Give the model's memory back when it was not asked for so many seconds; the next request has it loaded again [default: never]
     #[arg(long, env = "FLAMBEAU_UNLOAD_AFTER", value_name = "SECONDS")]
     pub unload_after: Option<usize>,
+    /// The name of another, smaller model that is served here and has the same tokenizer: on cores that are idle while a card computes, it
+    /// guesses what this one says next, which is checked as other guesses are [default: none]
+    #[arg(long, env = "FLAMBEAU_DRAFT_MODEL", value_name = "NAME")]
+    pub draft_model: Option<String>,
+    /// Threads that compute the guesses of --draft-model [default: half of the cores, up to 8]
+    #[arg(long, env = "FLAMBEAU_DRAFT_THREADS", value_name = "THREADS")]
+    pub draft_threads: Option<usize>,
     /// A Jinja file to use in place of the model's chat template
     #[arg(long, env = "FLAMBEAU_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,

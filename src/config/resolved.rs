@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use toml::Table;
 
+use super::draft::RawDraft;
 use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
-    Class, ConfigError, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings, Tenant,
-    Tiers, tenants,
+    Class, ConfigError, Draft, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings,
+    Tenant, Tiers, tenants,
 };
 
 /// Who sends requests without a key.
@@ -23,6 +24,8 @@ pub struct Config {
     pub models: Vec<ModelSettings>,
     /// Those that other servers serve.
     pub remotes: Vec<RemoteSettings>,
+    /// Who drafts for whom.
+    pub drafts: Vec<Draft>,
     /// Who answers instead of it.
     pub tiers: Option<Tiers>,
     /// Whose requests may have what.
@@ -79,11 +82,14 @@ impl Typed {
         }
         let first = self.first.clone().model_settings()?;
         let mut models = vec![first];
+        let called = |i: usize, name: &Option<String>| match name {
+            Some(name) => format!("model {name:?}"),
+            None => format!("models[{i}]"),
+        };
+        let raw_drafts = std::iter::once(&self.first).chain(&self.others);
+        let raw_drafts: Vec<RawDraft> = raw_drafts.map(RawDraft::of).collect();
         for (i, raw) in self.others.into_iter().enumerate() {
-            let of = match &raw.served_model_name {
-                Some(name) => format!("model {name:?}"),
-                None => format!("models[{}]", i + 1),
-            };
+            let of = called(i + 1, &raw.served_model_name);
             models.push(raw.model_settings().map_err(|error| error.of(of))?);
         }
         let mut remotes = Vec::new();
@@ -93,6 +99,15 @@ impl Typed {
                 None => format!("model {} of another server", i + 1),
             };
             remotes.push(raw.resolve().map_err(|error| error.of(of))?);
+        }
+        let mut drafts = Vec::new();
+        for (i, raw) in raw_drafts.into_iter().enumerate() {
+            let draft = raw.resolve(i, &models, &remotes);
+            let draft = draft.map_err(|error| match i {
+                0 => error,
+                _ => error.of(called(i, &models[i].served_model_name)),
+            });
+            drafts.extend(draft?);
         }
         let (tenants, mut tenant_keys) = tenants::resolve(self.tenants)?;
         if fallback.is_some() && !tenants.is_empty() && !tenants.iter().any(|t| t.fallback) {
@@ -132,6 +147,7 @@ impl Typed {
         Ok(Config {
             models,
             remotes,
+            drafts,
             tiers,
             tenants,
             default_tenant,

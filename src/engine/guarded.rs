@@ -121,6 +121,7 @@ impl Guarded {
     }
 }
 
+/// What a panic says.
 pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

@@ -11,10 +11,10 @@ use super::guarded::Guarded;
 use super::masks::Constrained;
 use super::places::{Place, Places};
 use super::run_loop::{EngineLoop, Message};
-use super::{EventSink, EventStream, ExecutorError, ExecutorFactory, OnDemand, Presence};
+use super::{EventSink, EventStream, ExecutorError, ExecutorFactory, ExecutorSource, Presence};
 use crate::kv::BlockPool;
 use crate::request::GenerateRequest;
-use crate::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
+use crate::scheduler::{Drafter, PromptLookup, Scheduler, SchedulerConfig, Sequence, SequenceId};
 use crate::telemetry::EngineMetrics;
 
 /// The sizes of one engine.
@@ -84,12 +84,6 @@ impl Status {
     }
 }
 
-/// Where an engine's executors come from.
-enum Source {
-    Kept(ExecutorFactory),
-    OnDemand(OnDemand),
-}
-
 /// Resolves when an engine's thread ends.
 type Ended = oneshot::Receiver<Result<(), ExecutorError>>;
 
@@ -113,52 +107,52 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Starts an engine thread and waits until its executor is built.
+    /// Starts an engine thread that keeps an executor of `factory`, and waits until that is built; drafts are looked up.
     ///
-    /// The receiver resolves when the thread ends: `Ok` after [`EngineHandle::stop`] or when every handle is gone, an
-    /// error when the executor could not be rebuilt after a panic.
+    /// # Errors
+    /// As [`EngineHandle::spawn_with`].
     pub fn spawn(
         config: EngineConfig,
         factory: ExecutorFactory,
         metrics: EngineMetrics,
     ) -> Result<(Self, Ended), ExecutorError> {
-        Self::spawn_from(config, Source::Kept(factory), metrics)
+        let source = ExecutorSource::Kept(factory);
+        Self::spawn_with(Box::new(PromptLookup), config, source, metrics)
     }
 
-    /// Starts an engine thread that has something to compute with only while requests need it.
+    /// Starts an engine thread that takes drafts from `drafter`, and waits until its executor is built, where that is to be kept.
     ///
-    /// The receiver resolves after [`EngineHandle::stop`], or when every handle is gone. An executor that cannot be built, or built again
-    /// after a panic, fails the requests that wait for it; the next one has it loaded again.
-    pub fn spawn_on_demand(
+    /// The receiver resolves when the thread ends: `Ok` after [`EngineHandle::stop`] or when every handle is gone, an
+    /// error when an executor that is kept could not be rebuilt after a panic.
+    ///
+    /// # Errors
+    /// If the executor could not be built, or the thread not be started.
+    pub fn spawn_with(
+        drafter: Box<dyn Drafter>,
         config: EngineConfig,
-        on_demand: OnDemand,
-        metrics: EngineMetrics,
-    ) -> Result<(Self, Ended), ExecutorError> {
-        Self::spawn_from(config, Source::OnDemand(on_demand), metrics)
-    }
-
-    fn spawn_from(
-        config: EngineConfig,
-        source: Source,
+        source: ExecutorSource,
         metrics: EngineMetrics,
     ) -> Result<(Self, Ended), ExecutorError> {
         let (inbox, messages) = mpsc::channel();
         let status = Arc::new(Status::new());
-        let is_on_demand = matches!(source, Source::OnDemand(_));
+        let is_on_demand = matches!(source, ExecutorSource::OnDemand(_));
         let (built_tx, built_rx) = mpsc::channel();
         let (ended_tx, ended_rx) = oneshot::channel();
         let scheduler = Scheduler::new(
             config.scheduler,
             BlockPool::new(config.num_blocks, config.block_size)
                 .with_host_arena(config.num_host_blocks),
-        );
+        )
+        .with_drafter(drafter);
         let loop_status = Arc::clone(&status);
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
                 let (executor, supply) = match source {
-                    Source::OnDemand(on_demand) => (Guarded::default(), Some(on_demand.into())),
-                    Source::Kept(factory) => match Guarded::built(factory) {
+                    ExecutorSource::OnDemand(on_demand) => {
+                        (Guarded::default(), Some(on_demand.into()))
+                    }
+                    ExecutorSource::Kept(factory) => match Guarded::built(factory) {
                         Ok(executor) => (executor, None),
                         Err(error) => return drop(built_tx.send(Err(error))),
                     },

@@ -8,6 +8,7 @@
 //! which [`EventSink`] enforces by its type; a client that leaves drops its [`EventStream`], and the loop frees the
 //! sequence before the next step.
 
+mod drafting;
 mod encoder;
 mod event;
 mod executor;
@@ -21,9 +22,10 @@ mod run_loop;
 mod turns;
 
 pub use crate::scheduler::Refusal;
+pub use drafting::{DraftLimits, DraftWorker, ModelDrafter};
 pub use encoder::{EncodeError, Encoded, Encoder, EncoderHandle, MAX_WAITING_TOKENS, normalised};
 pub use event::{EngineError, Event, EventSink, EventStream};
 pub use executor::{Executor, ExecutorError, ExecutorFactory, StepOutput, Ticket};
 pub use handle::{EngineConfig, EngineHandle, SubmitError};
-pub use on_demand::{ExecutorLoader, OnDemand, Presence};
+pub use on_demand::{ExecutorLoader, ExecutorSource, OnDemand, Presence};
 pub use turns::{Seat, Turns};

@@ -29,6 +29,14 @@ pub struct OnDemand {
     pub unload_after: Option<Duration>,
 }
 
+/// Where an engine's executors come from.
+pub enum ExecutorSource {
+    /// One is built at the start, and again after a panic.
+    Kept(ExecutorFactory),
+    /// There is one only while it is needed. What cannot be built fails the requests that wait for it; the next one has it loaded again.
+    OnDemand(OnDemand),
+}
+
 /// Whether an engine has what it computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -14,7 +14,7 @@ use super::handle::Status;
 use super::masks::{Constrained, MaskThreads};
 use super::on_demand::{Supply, Waited, Waiter};
 use super::{EngineError, EventSink, ExecutorError, StepOutput, Ticket};
-use crate::scheduler::{Committed, Refusal, Scheduler, Sequence, SequenceId};
+use crate::scheduler::{Committed, DraftSource, Refusal, Scheduler, Sequence, SequenceId};
 use crate::telemetry::{EngineGauges, EngineMetrics, log_line};
 
 /// What the front sends.
@@ -250,13 +250,14 @@ impl EngineLoop {
 
     /// Shows the gauges of the step about to run, or of rest.
     fn publish(&self) {
+        let drafts = DraftSource::ALL.map(|source| self.scheduler.drafts(source));
         self.metrics.set(&EngineGauges {
             num_running: self.scheduler.num_running(),
             num_waiting: self.scheduler.num_waiting(),
             kv_usage: self.scheduler.kv_usage(),
             num_preemptions: self.scheduler.num_preemptions(),
-            num_drafted: self.scheduler.num_drafted(),
-            num_accepted: self.scheduler.num_accepted(),
+            num_drafted: drafts.map(|drafts| drafts.num_drafted),
+            num_accepted: drafts.map(|drafts| drafts.num_accepted),
             num_saves: self.scheduler.pool().num_saves(),
             num_loads: self.scheduler.pool().num_loads(),
         });

@@ -57,7 +57,7 @@ impl Scheduler {
             behind.settle(&sampled);
         }
         let mut sampled = sampled.into_iter();
-        let (drafted_before, accepted_before) = (self.num_drafted, self.num_accepted);
+        let (drafted_before, accepted_before) = (self.num_drafted(), self.num_accepted());
         let (mut num_decodes, mut guess) = (0, 0);
         for (&id, &part) in step.plan.sequences.iter().zip(&step.parts) {
             let num_rows = part.num_scored + part.num_drawn;
@@ -75,8 +75,9 @@ impl Scheduler {
                 sequence.draft.note_given(num_given);
                 num_decodes += 1;
             }
-            self.num_drafted += part.num_drawn.saturating_sub(1) as u64;
-            self.num_accepted += num_given.saturating_sub(1) as u64;
+            let totals = &mut self.drafts[sequence.draft.source as usize];
+            totals.num_drafted += part.num_drawn.saturating_sub(1) as u64;
+            totals.num_accepted += num_given.saturating_sub(1) as u64;
             sequence.draft.clear();
             sequence.settle_blocks(&mut self.pool);
             if committed[num_before..]
@@ -90,8 +91,8 @@ impl Scheduler {
         }
         self.draft_yield.learn(
             num_decodes,
-            self.num_drafted - drafted_before,
-            self.num_accepted - accepted_before,
+            self.num_drafted() - drafted_before,
+            self.num_accepted() - accepted_before,
             step.has_prompts,
         );
         self.pool.step_done(self.in_flight.is_empty());
@@ -113,6 +114,9 @@ impl Scheduler {
         (self.admission).ended(sequence.num_output_tokens(), has_stopped);
         sequence.release_blocks(&mut self.pool);
         self.waiting.end(&sequence);
+        if let Some(speculation) = &mut self.speculation {
+            speculation.forget(sequence.id);
+        }
     }
 
     /// Gives up what is in flight, for the oldest step failed at `now`: removes its sequences and forgets the blocks that it, or a step

@@ -2,11 +2,39 @@
 
 use std::fmt;
 
+use super::SequenceId;
+
+/// Where a draft comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftSource {
+    /// What was said before.
+    Lookup,
+    /// A smaller model.
+    Model,
+}
+
+impl DraftSource {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Lookup, Self::Model];
+}
+
 /// Guesses the tokens that follow. A wrong guess costs time and never changes an answer: every token of a draft is checked
 /// against the one that is drawn in its place.
+///
+/// It is asked on the engine's thread before steps are planned, so it answers at once, with what it has.
 pub trait Drafter: fmt::Debug + Send {
-    /// Appends up to `limit` tokens that may follow `tokens` to `draft`; none where it has no idea.
-    fn draft(&mut self, tokens: &[u32], limit: usize, draft: &mut Vec<u32>);
+    /// Appends up to `limit` tokens that may follow `tokens`, all that is known of the sequence `id`, to `draft`, and says where they
+    /// are from; none where it has no idea. Of one sequence it always hears what it heard before, or that and more.
+    fn draft(
+        &mut self,
+        id: SequenceId,
+        tokens: &[u32],
+        limit: usize,
+        draft: &mut Vec<u32>,
+    ) -> DraftSource;
+
+    /// The sequence has ended, and nothing is asked about it any more.
+    fn forget(&mut self, _id: SequenceId) {}
 }
 
 /// Looks for what the sequence says last in what it said before, and proposes what came after it: the longest match, the
@@ -20,9 +48,15 @@ const MIN_MATCH: usize = 2;
 const MAX_MATCH: usize = 8;
 
 impl Drafter for PromptLookup {
-    fn draft(&mut self, tokens: &[u32], limit: usize, draft: &mut Vec<u32>) {
+    fn draft(
+        &mut self,
+        _id: SequenceId,
+        tokens: &[u32],
+        limit: usize,
+        draft: &mut Vec<u32>,
+    ) -> DraftSource {
         let Some((last, before)) = tokens.split_last() else {
-            return;
+            return DraftSource::Lookup;
         };
         // The length of the best match so far, and where what follows it begins.
         let mut best = (MIN_MATCH - 1, 0);
@@ -42,6 +76,7 @@ impl Drafter for PromptLookup {
         if best.0 >= MIN_MATCH {
             draft.extend(tokens[best.1..].iter().take(limit));
         }
+        DraftSource::Lookup
     }
 }
 
@@ -51,7 +86,7 @@ mod tests {
 
     fn draft(tokens: &[u32], limit: usize) -> Vec<u32> {
         let mut draft = Vec::new();
-        PromptLookup.draft(tokens, limit, &mut draft);
+        PromptLookup.draft(SequenceId(0), tokens, limit, &mut draft);
         draft
     }
 

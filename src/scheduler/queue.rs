@@ -19,9 +19,9 @@ use std::time::Duration;
 use super::admission::Admission;
 use super::budget::Budget;
 use super::in_flight::InFlight;
-use super::speculation::{DraftYield, MAX_EXTRA_SAMPLES, Speculation};
+use super::speculation::{DraftTotals, DraftYield, MAX_EXTRA_SAMPLES, Speculation};
 use super::waiting::Waiting;
-use super::{CostModel, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
+use super::{CostModel, DraftSource, Drafter, PromptLookup, Sequence, SequenceId, StepPlan};
 use crate::kv::BlockPool;
 
 /// The limits a scheduler keeps.
@@ -61,7 +61,7 @@ pub struct Scheduler {
     prompts: Vec<usize>,
     pub(super) budget: Budget,
     pub(super) cost: CostModel,
-    speculation: Option<Speculation>,
+    pub(super) speculation: Option<Speculation>,
     pub(super) draft_yield: DraftYield,
     pub(super) admission: Admission,
     /// When a step was committed last.
@@ -69,8 +69,8 @@ pub struct Scheduler {
     /// What the step in flight has waited for others that compute on the same cores.
     pub(super) waited: Duration,
     num_preemptions: u64,
-    pub(super) num_drafted: u64,
-    pub(super) num_accepted: u64,
+    /// By their sources.
+    pub(super) drafts: [DraftTotals; DraftSource::ALL.len()],
 }
 
 impl Scheduler {
@@ -106,8 +106,7 @@ impl Scheduler {
             last_commit: Duration::ZERO,
             waited: Duration::ZERO,
             num_preemptions: 0,
-            num_drafted: 0,
-            num_accepted: 0,
+            drafts: Default::default(),
         }
     }
 
@@ -332,8 +331,15 @@ impl Scheduler {
     /// Removes every sequence for which `is_gone` holds, waiting or running, and frees its blocks.
     pub fn remove(&mut self, mut is_gone: impl FnMut(SequenceId) -> bool) {
         let (pool, waiting) = (&mut self.pool, &mut self.waiting);
+        let mut is_removed = |id| {
+            let is_gone = is_gone(id);
+            if let Some(speculation) = self.speculation.as_mut().filter(|_| is_gone) {
+                speculation.forget(id);
+            }
+            is_gone
+        };
         self.running.retain_mut(|sequence| {
-            let is_gone = is_gone(sequence.id);
+            let is_gone = is_removed(sequence.id);
             if is_gone {
                 sequence.release_blocks(pool);
                 waiting.end(sequence);
@@ -341,7 +347,7 @@ impl Scheduler {
             !is_gone
         });
         // A sequence that waits holds no blocks.
-        waiting.remove(|sequence| is_gone(sequence.id));
+        waiting.remove(|sequence| is_removed(sequence.id));
     }
 
     /// The plan of the step in flight, the older of two; empty where there is none.
@@ -376,16 +382,6 @@ impl Scheduler {
     /// Times a sequence lost its blocks: to another, or to a step that failed.
     pub fn num_preemptions(&self) -> u64 {
         self.num_preemptions
-    }
-
-    /// Drafted tokens computed.
-    pub fn num_drafted(&self) -> u64 {
-        self.num_drafted
-    }
-
-    /// Drafted tokens that turned out to be right.
-    pub fn num_accepted(&self) -> u64 {
-        self.num_accepted
     }
 
     /// The blocks.

@@ -10,8 +10,7 @@
 //! step is full of others' rows.
 
 use super::budget::Budget;
-use super::drafter::Drafter;
-use super::{CostModel, Sequence};
+use super::{CostModel, DraftSource, Drafter, Scheduler, Sequence, SequenceId};
 use crate::kv::BlockPool;
 
 /// Rows whose logits a step reads beside one a sequence, at most: drafted ones or, in steps with prompts, scored ones.
@@ -33,8 +32,10 @@ pub(super) struct Draft {
     tokens: Vec<u32>,
     /// How many of `tokens` are computed in the step that draws the token before them.
     num_scheduled: usize,
-    /// How often a drafted token was right, of late, where all before it were.
-    accept_rate: f64,
+    /// Where they are from.
+    pub source: DraftSource,
+    /// How often a drafted token was right, of late, where all before it were; for each source.
+    accept_rates: [f64; DraftSource::ALL.len()],
     /// Tokens that its steps gave the sequence, on average of late.
     pace: f64,
 }
@@ -44,7 +45,8 @@ impl Default for Draft {
         Self {
             tokens: Vec::new(),
             num_scheduled: 0,
-            accept_rate: FIRST_RATE,
+            source: DraftSource::Lookup,
+            accept_rates: [FIRST_RATE; DraftSource::ALL.len()],
             pace: 1.0,
         }
     }
@@ -60,6 +62,11 @@ impl Draft {
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.num_scheduled = 0;
+    }
+
+    /// The tokens' chance to be right, each where all before it are.
+    fn accept_rate(&self) -> f64 {
+        self.accept_rates[self.source as usize]
     }
 
     /// Tokens that a step gives the sequence.
@@ -79,7 +86,8 @@ impl Draft {
             return false;
         };
         let was_right = drafted == token_id;
-        self.accept_rate += RATE_STEP * (f64::from(u8::from(was_right)) - self.accept_rate);
+        let rate = &mut self.accept_rates[self.source as usize];
+        *rate += RATE_STEP * (f64::from(u8::from(was_right)) - *rate);
         was_right && i < self.num_scheduled
     }
 }
@@ -118,6 +126,32 @@ impl DraftYield {
     }
 }
 
+/// What became of drafts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DraftTotals {
+    /// Drafted tokens computed.
+    pub num_drafted: u64,
+    /// Those of them that turned out to be right.
+    pub num_accepted: u64,
+}
+
+impl Scheduler {
+    /// Of one source.
+    pub fn drafts(&self, source: DraftSource) -> DraftTotals {
+        self.drafts[source as usize]
+    }
+
+    /// Drafted tokens computed.
+    pub fn num_drafted(&self) -> u64 {
+        self.drafts.iter().map(|drafts| drafts.num_drafted).sum()
+    }
+
+    /// Drafted tokens that turned out to be right.
+    pub fn num_accepted(&self) -> u64 {
+        self.drafts.iter().map(|drafts| drafts.num_accepted).sum()
+    }
+}
+
 /// Drafts for the sequences of a step.
 #[derive(Debug)]
 pub(super) struct Speculation {
@@ -127,6 +161,11 @@ pub(super) struct Speculation {
 impl Speculation {
     pub fn new(drafter: Box<dyn Drafter>) -> Self {
         Self { drafter }
+    }
+
+    /// A sequence has ended.
+    pub fn forget(&mut self, id: SequenceId) {
+        self.drafter.forget(id);
     }
 
     /// Whether a step is better planned with the tokens that are being drawn, rather than ahead: where drafts are computed now, or are
@@ -152,10 +191,11 @@ impl Speculation {
             let limit = (sequence.max_outputs_left(max_model_len) - 1).min(MAX_DRAFT_LEN);
             let draft = &mut sequence.draft;
             if draft.tokens.is_empty() {
-                (self.drafter).draft(&sequence.tokens, limit, &mut draft.tokens);
+                let (id, tokens) = (sequence.id, &sequence.tokens);
+                draft.source = (self.drafter).draft(id, tokens, limit, &mut draft.tokens);
             }
             let goes_on = draft.tokens.len() > 1;
-            if goes_on && budget.is_draft_worth(draft.accept_rate, num_known, cost) {
+            if goes_on && budget.is_draft_worth(draft.accept_rate(), num_known, cost) {
                 return true;
             }
         }
@@ -184,10 +224,11 @@ impl Speculation {
             }
             let limit = (sequence.max_outputs_left(max_model_len) - 1).min(MAX_DRAFT_LEN);
             let draft = &mut sequence.draft;
-            self.drafter
-                .draft(&sequence.tokens, limit, &mut draft.tokens);
+            let (id, tokens) = (sequence.id, &sequence.tokens);
+            draft.source = (self.drafter).draft(id, tokens, limit, &mut draft.tokens);
             let limit = draft.tokens.len().min(limit).min(num_rows_left);
-            let mut chance = draft.accept_rate;
+            let accept_rate = draft.accept_rate();
+            let mut chance = accept_rate;
             while draft.num_scheduled < limit
                 && budget.is_draft_worth(chance, num_known + draft.num_scheduled, cost)
                 // Nobody loses a block to a draft.
@@ -196,7 +237,7 @@ impl Speculation {
             {
                 budget.draft(chance, num_known + draft.num_scheduled);
                 draft.num_scheduled += 1;
-                chance *= draft.accept_rate;
+                chance *= accept_rate;
             }
             num_rows_left -= draft.num_scheduled;
             sequence.num_scheduled_tokens += draft.num_scheduled;

@@ -86,6 +86,33 @@ impl Seconds {
     }
 }
 
+/// Where drafts are from, as the `source` label.
+const DRAFT_SOURCES: [&str; 2] = ["lookup", "model"];
+
+/// A count of drafts, for each source under our name and of all under vLLM's.
+#[derive(Clone)]
+struct DraftCounters {
+    by_source: [Counter; DRAFT_SOURCES.len()],
+    all: Counter,
+}
+
+impl DraftCounters {
+    fn new(model: &str, [ours, vllm]: [&'static str; 2]) -> Self {
+        let counter = |source| counter!(ours, "model" => model.to_owned(), "source" => source);
+        Self {
+            by_source: DRAFT_SOURCES.map(counter),
+            all: counter!(vllm, "model" => model.to_owned()),
+        }
+    }
+
+    fn set(&self, counts: [u64; DRAFT_SOURCES.len()]) {
+        for (counter, count) in self.by_source.iter().zip(counts) {
+            counter.absolute(count);
+        }
+        self.all.absolute(counts.iter().sum());
+    }
+}
+
 /// What the engine's loop reports.
 #[derive(Clone)]
 pub struct EngineMetrics {
@@ -96,8 +123,8 @@ pub struct EngineMetrics {
     iteration_tokens: Histogram,
     preemptions: Counter,
     wasted: Counter,
-    drafted: [Counter; 2],
-    accepted: [Counter; 2],
+    drafted: DraftCounters,
+    accepted: DraftCounters,
     saves: Counter,
     loads: Counter,
 }
@@ -113,10 +140,10 @@ pub struct EngineGauges {
     pub kv_usage: f64,
     /// Preemptions since the start.
     pub num_preemptions: u64,
-    /// Drafted tokens computed since the start.
-    pub num_drafted: u64,
+    /// Drafted tokens computed since the start: looked up, and of a draft model.
+    pub num_drafted: [u64; 2],
     /// And how many of them were right.
-    pub num_accepted: u64,
+    pub num_accepted: [u64; 2],
     /// Blocks copied to the host's arena since the start.
     pub num_saves: u64,
     /// And back.
@@ -160,9 +187,6 @@ impl Telemetry {
     pub fn engine(&self, model: &str) -> EngineMetrics {
         let gauges =
             |names: [&'static str; 2]| names.map(|name| gauge!(name, "model" => model.to_owned()));
-        let counters = |names: [&'static str; 2]| {
-            names.map(|name| counter!(name, "model" => model.to_owned()))
-        };
         with_local_recorder(&self.recorder, || EngineMetrics {
             running: gauges(["flambeau_num_requests_running", "vllm:num_requests_running"]),
             waiting: gauges(["flambeau_num_requests_waiting", "vllm:num_requests_waiting"]),
@@ -173,14 +197,20 @@ impl Telemetry {
             wasted: counter!("flambeau_cancelled_tokens_wasted_total", "model" => model.to_owned()),
             saves: counter!("flambeau_kv_offloaded_blocks_total", "model" => model.to_owned()),
             loads: counter!("flambeau_kv_reloaded_blocks_total", "model" => model.to_owned()),
-            drafted: counters([
-                "flambeau_num_draft_tokens_total",
-                "vllm:spec_decode_num_draft_tokens_total",
-            ]),
-            accepted: counters([
-                "flambeau_num_accepted_tokens_total",
-                "vllm:spec_decode_num_accepted_tokens_total",
-            ]),
+            drafted: DraftCounters::new(
+                model,
+                [
+                    "flambeau_num_draft_tokens_total",
+                    "vllm:spec_decode_num_draft_tokens_total",
+                ],
+            ),
+            accepted: DraftCounters::new(
+                model,
+                [
+                    "flambeau_num_accepted_tokens_total",
+                    "vllm:spec_decode_num_accepted_tokens_total",
+                ],
+            ),
         })
     }
 
@@ -251,9 +281,9 @@ impl EngineMetrics {
             self.running[i].set(gauges.num_running as f64);
             self.waiting[i].set(gauges.num_waiting as f64);
             self.kv_usage[i].set(gauges.kv_usage);
-            self.drafted[i].absolute(gauges.num_drafted);
-            self.accepted[i].absolute(gauges.num_accepted);
         }
+        self.drafted.set(gauges.num_drafted);
+        self.accepted.set(gauges.num_accepted);
         self.preemptions.absolute(gauges.num_preemptions);
         self.saves.absolute(gauges.num_saves);
         self.loads.absolute(gauges.num_loads);

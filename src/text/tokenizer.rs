@@ -199,6 +199,12 @@ impl Tokenizer {
         self.table.len()
     }
 
+    /// The first id that stands for other bytes in `other`, of those that both have.
+    pub fn first_difference(&self, other: &Self) -> Option<u32> {
+        let num_common = self.vocab_size().min(other.vocab_size()) as u32;
+        (0..num_common).find(|&id| self.token_bytes(id) != other.token_bytes(id))
+    }
+
     /// The most bytes a token stands for: a text of `n` bytes has at least `n / max_token_bytes` tokens.
     pub fn max_token_bytes(&self) -> usize {
         self.table.max_bytes()

@@ -320,3 +320,87 @@ fn a_card_that_fails_under_load_leaves_no_request_without_an_end_and_none_with_t
         }
     }
 }
+
+/// Of a metric's series with this label.
+fn count(server: &Server, series: &str) -> u64 {
+    let metrics = server.answer("GET", "/metrics", "");
+    let line = metrics.lines().find(|line| line.starts_with(series));
+    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("{series}: {metrics}"))
+}
+
+#[test]
+fn a_model_on_the_cpu_drafts_what_one_on_a_card_says_and_changes_no_answer() {
+    let folder = tiny_folder();
+    fit_for_a_card(folder.path());
+    let source = folder.path().display();
+    let serve = |order: [&str; 2], draft: &str| {
+        let config = folder.path().join("flambeau.toml");
+        let model = |name: &str| match name {
+            "tiny" => format!("[[models]]\nname = 'tiny'\ndevice = 'cuda:0'\n{draft}\n"),
+            _ => "[[models]]\nname = 'cheap'\ndevice = 'cpu'\n".into(),
+        };
+        let models = order.map(|name| model(name) + &format!("source = '{source}'\n"));
+        let server = "[server]\nport = 0\nkv_cache_memory = '64MiB'\nembedding_model = 'none'\nmax_num_seqs = 2\nmax_num_batched_tokens = 8\n";
+        std::fs::write(&config, server.to_owned() + &models.concat()).unwrap();
+        let mut command = flambeau();
+        command.env("LD_LIBRARY_PATH", driver_folder());
+        command.args(["serve", "--config"]).arg(&config);
+        command
+    };
+    let ask = |server: &Server, i: usize| {
+        let prompt = ["abc", "xyzzy", "Q", "a1b2c3"][i % 4];
+        let temperature = [0.0, 0.7][i / 4 % 2];
+        let body = format!(
+            r#"{{"model": "tiny", "prompt": "{prompt}", "temperature": {temperature}, "seed": 5, "ignore_eos": true, "max_tokens": 48}}"#
+        );
+        let answer = server.answer("POST", "/v1/completions", &body);
+        let json = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        json["choices"][0]["text"].as_str().unwrap().to_owned()
+    };
+    let plain = Server::start_by(serve(["tiny", "cheap"], ""));
+    let expected: Vec<String> = (0..8).map(|i| ask(&plain, i)).collect();
+    assert_eq!(
+        count(
+            &plain,
+            r#"flambeau_num_draft_tokens_total{model="tiny",source="model"}"#
+        ),
+        0
+    );
+    drop(plain);
+    let draft = "draft_model = 'cheap'\ndraft_threads = 1";
+    for order in [["tiny", "cheap"], ["cheap", "tiny"]] {
+        let mut plan = serve(order, draft);
+        let output = plan.arg("--dry-run").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            said.contains("drafts         of cheap for tiny: KV cache "),
+            "{said}"
+        );
+        let other = folder.path().join("flambeau.toml");
+        let text = std::fs::read_to_string(&other).unwrap();
+        let cheap = format!("device = 'cpu'\nsource = '{source}'");
+        let text = text.replace(&cheap, "device = 'cpu'\nsource = 'smollm2-135m-instruct'");
+        std::fs::write(&other, text).unwrap();
+        let mut plan = flambeau();
+        plan.env("LD_LIBRARY_PATH", driver_folder());
+        plan.args(["serve", "--dry-run", "--config"]).arg(&other);
+        let said = String::from_utf8(plan.output().unwrap().stderr).unwrap();
+        assert!(
+            said.contains("draft_model: cheap has another tokenizer (token 0 is "),
+            "{said}"
+        );
+        let server = Server::start_by(serve(order, draft));
+        // The thread may have other things to do at first.
+        for i in 0.. {
+            assert_eq!(ask(&server, i), expected[i % 8], "request {i}");
+            let accepted = r#"flambeau_num_accepted_tokens_total{model="tiny",source="model"}"#;
+            if i >= 8 && count(&server, accepted) > 0 {
+                break;
+            }
+        }
+        server.terminate();
+        assert_eq!(server.exit_code(), Some(0));
+    }
+}

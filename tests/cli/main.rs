@@ -306,6 +306,10 @@ fn settings_that_contradict_each_other_are_refused_by_name() {
     assert!(error(&[&off[..], &["--device", "cpu"]].concat()).contains("batch_invariant: "));
     // So it is where no card is found.
     assert!(error(&off).contains("batch_invariant: "));
+    let on_cpu = ["--dry-run", "--device", "cpu", "--draft-model", "fallback"];
+    let two = ["--fallback-model", "smollm2-135m-instruct"];
+    assert!(error(&on_cpu).contains("draft_model: "));
+    assert!(error(&[&on_cpu[..], &two].concat()).contains("draft_model: is for a model on a card"));
 }
 
 #[test]

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flambeau::backend::cpu::Cpu;
-use flambeau::engine::{EngineConfig, EngineHandle, Event, EventStream, Executor, ExecutorError};
+use flambeau::engine::{
+    DraftLimits, DraftWorker, EngineConfig, EngineHandle, Event, EventStream, Executor,
+    ExecutorError, ExecutorSource, ModelDrafter,
+};
 use flambeau::hub::{Hub, HubConfig, TextProgress};
 use flambeau::model::gguf::GgufFile;
 use flambeau::model::{Activations, Decoder, Limits, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
 use flambeau::request::{FinishReason, GenerateRequest, SampledToken, TokenLogprobs};
-use flambeau::scheduler::SchedulerConfig;
+use flambeau::scheduler::{Drafter, PromptLookup, SchedulerConfig};
 use flambeau::telemetry::Telemetry;
 use tokio::sync::oneshot;
 
@@ -50,6 +53,25 @@ pub fn decoder(
     cpu: &Cpu,
 ) -> Decoder {
     Decoder::new(config.clone(), Arc::clone(weights), limits, cpu.clone()).unwrap()
+}
+
+/// A draft model's drafter, its worker, and what that computes with: `num_slots` sequences of `max_len` tokens.
+pub fn draft_model(
+    model: &(ModelConfig, Arc<Weights>),
+    (num_slots, max_len): (usize, usize),
+    cpu: &Cpu,
+) -> (ModelDrafter, DraftWorker, Runner) {
+    let drafts = DraftLimits {
+        num_slots,
+        max_len,
+        max_num_batched_tokens: 32,
+        block_size: 16,
+        vocab_size: model.0.vocab_size,
+    };
+    let limits = limits(drafts.num_blocks(), KvDtype::F16);
+    let runner = Runner::new(decoder(model, &limits, cpu), cpu.clone()).unwrap();
+    let (drafter, worker) = ModelDrafter::new(drafts);
+    (drafter, worker, runner)
 }
 
 /// One sequence at a time, and nothing that an answer could depend on.
@@ -91,6 +113,18 @@ impl Engine {
         cpu: &Cpu,
         wrap: impl Fn(Runner) -> Box<dyn Executor> + Send + 'static,
     ) -> Self {
+        Self::start_with(Box::new(PromptLookup), model, scheduler, limits, cpu, wrap)
+    }
+
+    /// The same, with drafts from elsewhere.
+    pub fn start_with(
+        drafter: Box<dyn Drafter>,
+        model: &(ModelConfig, Arc<Weights>),
+        scheduler: SchedulerConfig,
+        limits: Limits,
+        cpu: &Cpu,
+        wrap: impl Fn(Runner) -> Box<dyn Executor> + Send + 'static,
+    ) -> Self {
         let telemetry = Telemetry::new().unwrap();
         let engine = EngineConfig {
             scheduler,
@@ -106,8 +140,9 @@ impl Engine {
                 Runner::new(decoder(&model, &limits, &cpu), cpu.clone()).unwrap(),
             ))
         };
-        let (handle, ended) =
-            EngineHandle::spawn(engine, Box::new(factory), telemetry.engine("test")).unwrap();
+        let metrics = telemetry.engine("test");
+        let source = ExecutorSource::Kept(Box::new(factory));
+        let (handle, ended) = EngineHandle::spawn_with(drafter, engine, source, metrics).unwrap();
         Self {
             handle,
             ended,
@@ -133,11 +168,13 @@ impl Engine {
     }
 }
 
-/// The value of a metric that has one series.
+/// The value of a metric, of all its series together.
 pub fn metric(metrics: &str, name: &str) -> f64 {
     let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with('{');
-    let line = metrics.lines().find(of_name).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let value = |line: &str| -> f64 { line.rsplit(' ').next().unwrap().parse().unwrap() };
+    let mut values = metrics.lines().filter(of_name).map(value).peekable();
+    assert!(values.peek().is_some(), "{name}");
+    values.sum()
 }
 
 /// What a request was told.

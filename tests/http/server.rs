@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use flambeau::engine::fake::FakeExecutor;
-use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError};
+use flambeau::engine::{EngineConfig, EngineHandle, Executor, ExecutorError, ExecutorSource};
 use flambeau::gateway::{Policy, StaticTexts, Tenants};
 use flambeau::remote::{RemoteConfig, RemoteModel};
-use flambeau::scheduler::SchedulerConfig;
+use flambeau::scheduler::{PromptLookup, SchedulerConfig};
 use flambeau::server::{
     Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
     SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
@@ -180,7 +180,10 @@ impl Setup {
         let metrics = telemetry.engine("test");
         let (engine, engine_ended) = match on_demand {
             None => EngineHandle::spawn(config, Box::new(build), metrics),
-            Some(loads) => EngineHandle::spawn_on_demand(config, loads.of(build), metrics),
+            Some(loads) => {
+                let source = ExecutorSource::OnDemand(loads.of(build));
+                EngineHandle::spawn_with(Box::new(PromptLookup), config, source, metrics)
+            }
         }
         .unwrap();
         let served = |name: &str, engine: &EngineHandle| {
