@@ -15,9 +15,9 @@ use super::embeddings::embedding_model;
 use super::loaded::Machine;
 use super::planned::{PlannedModel, Plans};
 use super::signals::Signals;
-use super::{policy, remote};
+use super::{policy, remote, routing};
 use crate::config::{self, Config, RawConfig, RemoteSettings, Typed};
-use crate::gateway::StaticTexts;
+use crate::gateway::{Router, StaticTexts};
 use crate::hub::{Hub, HubConfig};
 use crate::server::{
     ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
@@ -29,7 +29,7 @@ use crate::telemetry::{RequestLog, Telemetry, log_line};
 /// Every flag can also be set as a FLAMBEAU_… variable, or in the file that --config names.
 #[derive(Args)]
 pub struct ServeCommand {
-    /// A TOML file with [server], [[models]], [tiers] and [[tenants]]
+    /// A TOML file with [server], [[models]], [tiers], [routing] and [[tenants]]
     #[arg(long, env = "FLAMBEAU_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the memory plan and exit
@@ -47,6 +47,7 @@ impl ServeCommand {
             None => Typed::from(self.raw),
         };
         let config = typed.resolve()?;
+        let router = config.routing.as_ref().map(routing::router).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
@@ -76,7 +77,7 @@ impl ServeCommand {
                 })
             }
             Some(_) if !plans.fit() => anyhow::bail!("there is no room:\n{plans}"),
-            Some(listener) => runtime.block_on(run(config, plans, listener)),
+            Some(listener) => runtime.block_on(run(config, router, plans, listener)),
         }
     }
 }
@@ -94,13 +95,27 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Loads the models and serves them.
-async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Result<ExitCode> {
+async fn run(
+    config: Config,
+    router: Option<Router>,
+    plans: Plans,
+    listener: TcpListener,
+) -> anyhow::Result<ExitCode> {
     let mut stop = Signals::new()?;
     let telemetry = Telemetry::new().context("metrics")?;
     let Plans(models) = plans;
     let here = models.iter().flat_map(PlannedModel::names);
     let elsewhere = config.remotes.iter().flat_map(RemoteSettings::names);
     let mut names: Vec<String> = here.chain(elsewhere).map(str::to_owned).collect();
+    let routing = config
+        .routing
+        .as_ref()
+        .zip(router)
+        .map(|(settings, router)| {
+            routing::routing(settings, router, &models, &config.remotes, &telemetry)
+        });
+    let routing = routing.transpose()?.map(Arc::new);
+    names.extend(config.routing.iter().map(|routing| routing.name.clone()));
     let remotes = config.remotes.iter();
     let remotes = remotes.map(|settings| remote::served(settings, &telemetry).map(Arc::new));
     let remotes: Vec<_> = remotes.collect::<anyhow::Result<_>>()?;
@@ -153,6 +168,7 @@ async fn run(config: Config, plans: Plans, listener: TcpListener) -> anyhow::Res
     let state = AppState {
         models: Models::new(first, served, remotes),
         tiers,
+        routing,
         tenants: Arc::new(policy::tenants(&config.tenants, &config.default_tenant)),
         embeddings,
         options: Arc::new(options),

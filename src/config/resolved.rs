@@ -9,8 +9,8 @@ use toml::Table;
 use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
-    Class, ConfigError, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings, Tenant,
-    Tiers, tenants,
+    Class, ConfigError, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings, Routing,
+    Tenant, Tiers, tenants,
 };
 
 /// Who sends requests without a key.
@@ -25,6 +25,8 @@ pub struct Config {
     pub remotes: Vec<RemoteSettings>,
     /// Who answers instead of it.
     pub tiers: Option<Tiers>,
+    /// Which of them answers requests that leave it open.
+    pub routing: Option<Routing>,
     /// Whose requests may have what.
     pub tenants: Vec<Tenant>,
     /// What a tenant may have that is none of them.
@@ -104,6 +106,8 @@ impl Typed {
             (None, Some(_)) => Some(Tiers::of_two(&models[0])),
             (None, None) => None,
         };
+        let routing = self.routing.map(|raw| raw.resolve(&models, &remotes));
+        let routing = routing.transpose()?;
         if tiers.is_none()
             && let Some(tenant) = tenants.iter().find(|t| t.fallback || t.may_be_static)
         {
@@ -133,6 +137,7 @@ impl Typed {
             models,
             remotes,
             tiers,
+            routing,
             tenants,
             default_tenant,
             embeddings: Embeddings::named(first.embedding_model),

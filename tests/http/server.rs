@@ -12,7 +12,7 @@ use flambeau::gateway::{Policy, StaticTexts, Tenants};
 use flambeau::remote::{RemoteConfig, RemoteModel};
 use flambeau::scheduler::SchedulerConfig;
 use flambeau::server::{
-    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
+    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed, Routing,
     SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
@@ -42,6 +42,9 @@ enum Model {
     Fake { vocab_size: u32 },
 }
 
+/// Makes what picks a model, with metrics of the server's.
+pub type MakeRouting = dyn FnOnce(&Telemetry) -> Routing;
+
 /// A server to be.
 pub struct Setup {
     pub engine: EngineConfig,
@@ -58,6 +61,8 @@ pub struct Setup {
     pub echo_too: Option<&'static str>,
     /// Has that one, and then these texts, answer instead of the first, where its first token would not come in this time.
     pub tiers: Option<(Duration, StaticTexts)>,
+    /// Picks among them.
+    pub routing: Option<Box<MakeRouting>>,
     /// Serves the model of this server, too, called `remote`; in the place of the second one where there are tiers.
     pub remote: Option<RemoteConfig>,
     /// What requests may have.
@@ -94,6 +99,7 @@ impl Setup {
             max_builds: usize::MAX,
             echo_too: None,
             tiers: None,
+            routing: None,
             remote: None,
             policy: Policy::default(),
         }
@@ -158,6 +164,7 @@ impl Setup {
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let (default_deadline, echo_too) = (self.default_deadline, self.echo_too);
         let (policy, tiers) = (self.policy, self.tiers.take());
+        let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
             Arc::new(RemoteServed {
                 name: "remote".into(),
@@ -215,6 +222,7 @@ impl Setup {
         let state = AppState {
             models,
             tiers,
+            routing,
             tenants: Arc::new(Tenants::new(HashMap::new(), policy)),
             embeddings,
             options,

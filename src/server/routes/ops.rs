@@ -99,6 +99,7 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         }));
     }
     data.extend(state.models.remotes().map(|model| bare(&model.name)));
+    data.extend((state.routing.iter()).map(|routing| bare(routing.name())));
     data.extend(state.embeddings.iter().map(|model| bare(&model.name)));
     Json(json!({"object": "list", "data": data}))
 }
