@@ -594,7 +594,7 @@ async fn a_model_of_another_server_can_be_picked_and_its_tokens_be_counted() {
 async fn the_name_is_listed_and_counts_tokens_as_the_default_model_does_or_the_first() {
     // The default is of this process, or of another server.
     let upstream = Setup::echo().start().await;
-    for default in [1, 2] {
+    for (default, counts) in [(1, OTHER), (2, "test")] {
         let mut setup = Setup::fake(VOCAB_SIZE);
         setup.echo_too = Some(OTHER);
         setup.remote = Some(super::remote_models::at(&upstream));
@@ -617,7 +617,7 @@ async fn the_name_is_listed_and_counts_tokens_as_the_default_model_does_or_the_f
             ),
         ] {
             let ask = |model: &str| server.post(path, with(body.clone(), json!({"model": model})));
-            let (open, named) = (ask("auto").await, ask("test").await);
+            let (open, named) = (ask("auto").await, ask(counts).await);
             assert_eq!((open.status(), open.text()), (200, named.text()), "{path}");
         }
     }

@@ -43,7 +43,7 @@ enum Model {
 }
 
 /// Makes what picks a model, with metrics of the server's.
-pub type MakeRouting = dyn FnOnce(&Telemetry) -> Routing;
+pub type MakeRouting = dyn FnOnce(&Telemetry) -> Routing + Send;
 
 /// A server to be.
 pub struct Setup {
@@ -181,7 +181,7 @@ impl Setup {
         });
         let (engine, engine_ended) =
             EngineHandle::spawn(config, factory, telemetry.engine("test")).unwrap();
-        let served = |name: &str, engine: &EngineHandle| {
+        let served = |name: &str, engine: &EngineHandle, max_model_len: usize| {
             Arc::new(ServedModel {
                 name: name.into(),
                 aliases: vec![format!("{name}-alias")],
@@ -191,7 +191,7 @@ impl Setup {
                 chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
                 defaults: SamplingDefaults::default(),
                 default_deadline,
-                max_model_len: config.scheduler.max_model_len,
+                max_model_len,
                 adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
                     true => Ok(Arc::new(())),
                     false => Err(format!("{} is no folder", folder.display())),
@@ -201,15 +201,17 @@ impl Setup {
                 probe: Default::default(),
             })
         };
+        let max_model_len = config.scheduler.max_model_len;
         let (mut others, mut engines_ended) = (Vec::new(), vec![engine_ended]);
         if let Some(name) = echo_too {
             let echo = move || Ok(Box::new(Echo::new(config.block_size, VOCAB_SIZE)) as _);
             let spawned = EngineHandle::spawn(config, Box::new(echo), telemetry.engine(name));
             let (engine, ended) = spawned.unwrap();
-            others.push(served(name, &engine));
+            // A token less tells it apart.
+            others.push(served(name, &engine, max_model_len - 1));
             engines_ended.push(ended);
         }
-        let first = served("test", &engine);
+        let first = served("test", &engine, max_model_len);
         let tiers = tiers.map(|(slo_ttft, texts)| {
             let first = Served::Here(Arc::clone(&first));
             let others = match &remote {
