@@ -24,7 +24,7 @@ pub struct Candidate {
     pub quality: Option<f64>,
 }
 
-/// Picks a model for each request that names [`Routing::name`].
+/// Picks a model for each request that names what it is called.
 pub struct Routing {
     name: String,
     is_shadow: bool,
