@@ -52,23 +52,20 @@ fn language(code: &str) -> anyhow::Result<Language> {
     })
 }
 
-/// Picks by `router` among the models, those of other servers after all others.
+/// Picks by `router` among the models, those of other servers after all others; `names` are what any model is called.
 ///
 /// # Errors
-/// Where a model, or an alias, is called as what leaves the model open.
+/// Where one is called as what leaves the model open.
 pub(super) fn routing(
     settings: &config::Routing,
     router: Router,
     models: &[PlannedModel],
     remotes: &[RemoteSettings],
+    names: &[String],
     telemetry: &Telemetry,
 ) -> anyhow::Result<Routing> {
-    let name = settings.name.as_str();
-    if models
-        .iter()
-        .flat_map(PlannedModel::names)
-        .any(|own| own == name)
-    {
+    let name = &settings.name;
+    if names.contains(name) {
         anyhow::bail!(
             "routing: name: {name:?} is the name of a model, and requests that name one are not routed: take another name"
         );

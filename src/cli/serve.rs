@@ -107,21 +107,22 @@ async fn run(
     let here = models.iter().flat_map(PlannedModel::names);
     let elsewhere = config.remotes.iter().flat_map(RemoteSettings::names);
     let mut names: Vec<String> = here.chain(elsewhere).map(str::to_owned).collect();
-    let routing = config
-        .routing
-        .as_ref()
-        .zip(router)
-        .map(|(settings, router)| {
-            routing::routing(settings, router, &models, &config.remotes, &telemetry)
-        });
-    let routing = routing.transpose()?.map(Arc::new);
-    names.extend(config.routing.iter().map(|routing| routing.name.clone()));
     let remotes = config.remotes.iter();
     let remotes = remotes.map(|settings| remote::served(settings, &telemetry).map(Arc::new));
     let remotes: Vec<_> = remotes.collect::<anyhow::Result<_>>()?;
     let threads = config.models[0].threads;
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
+    let routing = config
+        .routing
+        .as_ref()
+        .zip(router)
+        .map(|(settings, router)| {
+            let (models, remotes) = (&models, &config.remotes);
+            routing::routing(settings, router, models, remotes, &names, &telemetry)
+        });
+    let routing = routing.transpose()?.map(Arc::new);
+    names.extend(config.routing.iter().map(|routing| routing.name.clone()));
     let mut machine = Machine::new(&models, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     for (i, model) in models.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use super::request::fields::Fields;
 use super::request::forward::names_tokens;
 use super::state::AppState;
 use crate::gateway::Router;
-use crate::telemetry::{RouteMetrics, ShadowRoute, Telemetry};
+use crate::telemetry::{RouteMetrics, RoutingSum, ShadowRoute, Telemetry};
 use crate::text::Tokenizer;
 
 /// A model that may be picked.
@@ -38,10 +38,10 @@ pub struct Routing {
 struct Route {
     name: String,
     model: String,
-    /// Of a million tokens; `None` where it is not said of both models.
-    cost_saved: Option<f64>,
-    /// Of an answer; `None` where it is not said of both models.
-    quality_lost: Option<f64>,
+    /// Of a million tokens, and the sum so far; `None` where costs are not said of both models.
+    cost_saved: Option<(f64, RoutingSum)>,
+    /// Of an answer, the same.
+    quality_lost: Option<(f64, RoutingSum)>,
     metrics: RouteMetrics,
 }
 
@@ -67,12 +67,22 @@ impl Routing {
         let default = &models[router.default_model()];
         let less = |of_default: Option<f64>, own: Option<f64>| Some(of_default? - own?);
         let route = |name: &str, model: &Candidate| {
+            let cost = less(default.cost, model.cost);
+            let cost =
+                cost.map(|cost| (cost, telemetry.routing_cost_saved(&model.name, is_shadow)));
+            let quality = less(default.quality, model.quality);
+            let quality = quality.map(|quality| {
+                (
+                    quality,
+                    telemetry.routing_quality_lost(&model.name, is_shadow),
+                )
+            });
             Arc::new(Route {
-                metrics: telemetry.route(name, &model.name, is_shadow),
+                metrics: telemetry.routed(name, &model.name, is_shadow),
                 name: name.to_owned(),
                 model: model.name.clone(),
-                cost_saved: less(default.cost, model.cost),
-                quality_lost: less(default.quality, model.quality),
+                cost_saved: cost,
+                quality_lost: quality,
             })
         };
         let rules = router.rules().iter();
@@ -114,7 +124,7 @@ impl Routing {
             }
         };
         let pick = &self.routes[rule.unwrap_or(self.router.rules().len())];
-        pick.metrics.routed();
+        pick.metrics.count();
         Routed {
             pick: Arc::clone(pick),
             is_shadow: self.is_shadow,
@@ -161,12 +171,11 @@ impl Routed {
     /// Books what an answer of so many tokens, by the model that it was routed to, has saved and lost; `is_whole` where it was not cut off. In
     /// shadow mode, what it would have.
     pub fn answered(&self, num_tokens: usize, is_whole: bool) {
-        let pick = &self.pick;
-        if let Some(cost) = pick.cost_saved {
-            pick.metrics.cost_saved(cost * num_tokens as f64 / 1e6);
+        if let Some((of_a_million, sum)) = &self.pick.cost_saved {
+            sum.add(of_a_million * num_tokens as f64 / 1e6);
         }
-        if let Some(quality) = pick.quality_lost.filter(|_| is_whole) {
-            pick.metrics.quality_lost(quality);
+        if let Some((of_an_answer, sum)) = self.pick.quality_lost.as_ref().filter(|_| is_whole) {
+            sum.add(*of_an_answer);
         }
     }
 }

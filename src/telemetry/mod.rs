@@ -11,5 +11,5 @@ pub use gpu::{GpuGauges, GpuMetrics};
 pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};
 pub use request_log::{RequestLog, RequestRecord};
-pub use routing::{RouteMetrics, ShadowRoute};
+pub use routing::{RouteMetrics, RoutingSum, ShadowRoute};
 pub use tier::{Cause, CircuitMetrics, FallbackMetrics, Tier};

@@ -6,14 +6,12 @@ use serde::Serialize;
 use super::Telemetry;
 
 /// Requests that one rule routed to one model.
-///
-/// What was saved and lost are sums of fractions that may fall: gauges, for a counter does neither.
 #[derive(Clone)]
-pub struct RouteMetrics {
-    routed: Counter,
-    cost_saved: Gauge,
-    quality_lost: Gauge,
-}
+pub struct RouteMetrics(Counter);
+
+/// What routing to one model has saved, or lost, so far. A gauge: it sums fractions and may fall, and a counter does neither.
+#[derive(Clone)]
+pub struct RoutingSum(Gauge);
 
 /// What would have been picked, as the request log spells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,36 +22,49 @@ pub struct ShadowRoute {
     pub model: String,
 }
 
+fn mode(is_shadow: bool) -> &'static str {
+    match is_shadow {
+        true => "shadow",
+        false => "on",
+    }
+}
+
 impl Telemetry {
-    /// The handles for requests that `route` leads to `model`, or in shadow mode would lead there.
-    pub fn route(&self, route: &str, model: &str, is_shadow: bool) -> RouteMetrics {
-        let mode = match is_shadow {
-            true => "shadow",
-            false => "on",
-        };
-        let sum = |name: &'static str| gauge!(name, "model" => model.to_owned(), "mode" => mode);
-        with_local_recorder(&self.recorder, || RouteMetrics {
-            routed: counter!("flambeau_routed_total",
-                "route" => route.to_owned(), "model" => model.to_owned(), "mode" => mode),
-            cost_saved: sum("flambeau_routing_cost_saved"),
-            quality_lost: sum("flambeau_routing_quality_lost"),
+    /// The handle for requests that `route` leads to `model`, or in shadow mode would lead there.
+    pub fn routed(&self, route: &str, model: &str, is_shadow: bool) -> RouteMetrics {
+        with_local_recorder(&self.recorder, || {
+            RouteMetrics(counter!("flambeau_routed_total",
+                "route" => route.to_owned(), "model" => model.to_owned(), "mode" => mode(is_shadow)))
+        })
+    }
+
+    /// The handle for what answers of `model` cost less than the default model's would.
+    pub fn routing_cost_saved(&self, model: &str, is_shadow: bool) -> RoutingSum {
+        self.routing_sum("flambeau_routing_cost_saved", model, is_shadow)
+    }
+
+    /// The handle for how much less good they are.
+    pub fn routing_quality_lost(&self, model: &str, is_shadow: bool) -> RoutingSum {
+        self.routing_sum("flambeau_routing_quality_lost", model, is_shadow)
+    }
+
+    fn routing_sum(&self, name: &'static str, model: &str, is_shadow: bool) -> RoutingSum {
+        with_local_recorder(&self.recorder, || {
+            RoutingSum(gauge!(name, "model" => model.to_owned(), "mode" => mode(is_shadow)))
         })
     }
 }
 
 impl RouteMetrics {
     /// One more request was routed so.
-    pub fn routed(&self) {
-        self.routed.increment(1);
+    pub fn count(&self) {
+        self.0.increment(1);
     }
+}
 
-    /// It has cost so much less than the default model would have; less than nothing where it has cost more.
-    pub fn cost_saved(&self, cost: f64) {
-        self.cost_saved.increment(cost);
-    }
-
-    /// Its answer is by so much less good than the default model's.
-    pub fn quality_lost(&self, quality: f64) {
-        self.quality_lost.increment(quality);
+impl RoutingSum {
+    /// So much more, or less.
+    pub fn add(&self, much: f64) {
+        self.0.increment(much);
     }
 }

@@ -586,6 +586,13 @@ async fn a_model_of_another_server_can_be_picked_and_its_tokens_be_counted() {
         );
     }
     server.until(&sum("cost_saved", "remote", "on"), 16.0).await;
+    // Nobody says how good it is.
+    let metrics = server.get("/metrics").await;
+    assert!(
+        !metrics.text().contains("quality_lost"),
+        "{}",
+        metrics.text()
+    );
     let long = completion(json!({"prompt": LONG.repeat(10)}));
     assert_routed(&server.post(COMPLETIONS, long).await, "default", "test");
 }
