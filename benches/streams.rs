@@ -161,6 +161,7 @@ async fn start(
             Vec::new(),
         ),
         tiers: None,
+        routing: None,
         tenants: Default::default(),
         options: Arc::new(ServerOptions {
             request_log: RequestLog::off(),

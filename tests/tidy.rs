@@ -86,6 +86,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("hf_hub", &["hub"]),
     ("tokenizers", &["text"]),
+    ("whatlang", &["gateway"]),
 ];
 
 /// The files where `unsafe` stands: the device, the kernels over it, and the memory map.

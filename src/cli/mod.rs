@@ -21,6 +21,7 @@ mod planned;
 mod policy;
 pub mod quantize;
 mod remote;
+mod routing;
 pub mod serve;
 mod served_weights;
 mod signals;

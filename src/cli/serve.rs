@@ -16,9 +16,9 @@ use super::embeddings::embedding_model;
 use super::loaded::Machine;
 use super::planned::{PlannedModel, Plans};
 use super::signals::Signals;
-use super::{policy, remote};
+use super::{policy, remote, routing};
 use crate::config::{self, Config, RawConfig, RemoteSettings, Typed};
-use crate::gateway::StaticTexts;
+use crate::gateway::{Router, StaticTexts};
 use crate::hub::{Hub, HubConfig};
 use crate::server::{
     ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
@@ -30,7 +30,7 @@ use crate::telemetry::{RequestLog, Telemetry, log_line};
 /// Every flag can also be set as a FLAMBEAU_… variable, or in the file that --config names.
 #[derive(Args)]
 pub struct ServeCommand {
-    /// A TOML file with [server], [[models]], [tiers] and [[tenants]]
+    /// A TOML file with [server], [[models]], [tiers], [routing] and [[tenants]]
     #[arg(long, env = "FLAMBEAU_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the memory plan and exit
@@ -48,6 +48,7 @@ impl ServeCommand {
             None => Typed::from(self.raw),
         };
         let config = typed.resolve()?;
+        let router = config.routing.as_ref().map(routing::router).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
@@ -79,7 +80,7 @@ impl ServeCommand {
                 })
             }
             Some(_) if !do_fit => anyhow::bail!("there is no room:\n{plans}{drafts}"),
-            Some(listener) => runtime.block_on(run(config, plans, drafts, listener)),
+            Some(listener) => runtime.block_on(run(config, router, plans, drafts, listener)),
         }
     }
 }
@@ -99,6 +100,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Loads the models and serves them.
 async fn run(
     config: Config,
+    router: Option<Router>,
     plans: Plans,
     drafts: DraftPlans,
     listener: TcpListener,
@@ -115,6 +117,16 @@ async fn run(
     let threads = config.models[0].threads;
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
+    let routing = config
+        .routing
+        .as_ref()
+        .zip(router)
+        .map(|(settings, router)| {
+            let (models, remotes) = (&models, &config.remotes);
+            routing::routing(settings, router, models, remotes, &names, &telemetry)
+        });
+    let routing = routing.transpose()?.map(Arc::new);
+    names.extend(config.routing.iter().map(|routing| routing.name.clone()));
     let mut machine = Machine::new(&models, drafts.0, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     let mut card_watches = Vec::new();
@@ -173,6 +185,7 @@ async fn run(
     let state = AppState {
         models: Models::new(first, served, remotes),
         tiers,
+        routing,
         tenants: Arc::new(policy::tenants(&config.tenants, &config.default_tenant)),
         embeddings,
         options: Arc::new(options),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::remote::{RawRemote, is_url};
+use super::routing::RawRouting;
 use super::tenants::RawTenant;
 use super::tiers::RawTiers;
 use super::{ConfigError, RawConfig};
@@ -23,6 +24,7 @@ pub struct Typed {
     /// Of models that other servers serve.
     pub(super) remotes: Vec<RawRemote>,
     pub(super) tiers: Option<RawTiers>,
+    pub(super) routing: Option<RawRouting>,
     pub(super) tenants: Vec<RawTenant>,
 }
 
@@ -37,7 +39,7 @@ const OF_SERVER: [&str; 7] = [
     "fallback_model",
 ];
 /// What belongs to one model and means nothing for another.
-pub(super) const OF_ONE_MODEL: [&str; 10] = [
+pub(super) const OF_ONE_MODEL: [&str; 12] = [
     "model",
     "served_model_name",
     "aliases",
@@ -48,6 +50,8 @@ pub(super) const OF_ONE_MODEL: [&str; 10] = [
     "max_model_len",
     "draft_model",
     "draft_threads",
+    "cost",
+    "quality",
 ];
 
 impl From<RawConfig> for Typed {
@@ -109,6 +113,7 @@ impl RawConfig {
             others,
             remotes,
             tiers: file.remove("tiers").map(typed).transpose()?,
+            routing: file.remove("routing").map(RawRouting::typed).transpose()?,
             tenants: match file.remove("tenants") {
                 Some(tenants) => typed(tenants)?,
                 None => Vec::new(),
@@ -120,7 +125,7 @@ impl RawConfig {
         match file.keys().next() {
             None => Ok(typed),
             Some(key) => {
-                let known = ["server", "models", "tiers", "tenants"].into_iter();
+                let known = ["server", "models", "tiers", "routing", "tenants"].into_iter();
                 Err(ConfigError::unknown_key("the configuration", key, known))
             }
         }
@@ -150,7 +155,7 @@ fn other(server: &Table, model: Table) -> Result<RawConfig, ConfigError> {
 
 /// A model that is served here, its `name` and `source` under the flags' names.
 fn of_flags(mut model: Table) -> Result<Table, ConfigError> {
-    check_keys("[[models]]", &model, &["name", "source"])?;
+    check_keys("[[models]]", &model, &["name", "source", "cost", "quality"])?;
     for (key, flag) in [("name", "served_model_name"), ("source", "model")] {
         if let Some(value) = model.remove(key) {
             model.insert(flag.into(), value);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::batch_invariant::batch_invariant;
-use super::range::{milliseconds, part, within};
+use super::range::{milliseconds, part, up_to, within};
 use super::remote::is_url;
 use super::step_limits::StepLimits;
 use super::threads::{available_cores, default_threads};
@@ -64,6 +64,10 @@ pub struct ModelSettings {
     pub chat_template: Option<PathBuf>,
     /// Overrides the model's.
     pub tokenizer: Option<PathBuf>,
+    /// What a million of its tokens cost, in whatever the operator counts.
+    pub cost: Option<f64>,
+    /// How good its answers are by the operator's own measure, in 0..=1.
+    pub quality: Option<f64>,
 }
 
 /// A dtype of the KV cache.
@@ -156,6 +160,8 @@ impl RawConfig {
                 .map(|seconds| Duration::from_secs(seconds as u64)),
             chat_template: self.chat_template,
             tokenizer: self.tokenizer,
+            cost: up_to("cost", self.cost, f64::INFINITY)?,
+            quality: up_to("quality", self.quality, 1.0)?,
         };
         if !settings.block_size.is_multiple_of(16) {
             return Err(ConfigError::value(

@@ -30,6 +30,24 @@ pub(super) fn within(
     }
 }
 
+/// The number, where one is given and it is in `0..=max`.
+pub(super) fn up_to(
+    name: &'static str,
+    value: Option<f64>,
+    max: f64,
+) -> Result<Option<f64>, ConfigError> {
+    match value {
+        Some(value) if !(value.is_finite() && (0.0..=max).contains(&value)) => {
+            let message = match max.is_finite() {
+                true => format!("{value} is not in 0..={max}"),
+                false => format!("{value} is no number from 0 on"),
+            };
+            Err(ConfigError::value(name, message))
+        }
+        value => Ok(value),
+    }
+}
+
 /// Above zero, up to the whole.
 pub(super) fn part(name: &'static str, value: f64) -> Result<f64, ConfigError> {
     match value > 0.0 && value <= 1.0 {

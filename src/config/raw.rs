@@ -150,6 +150,12 @@ pub struct RawConfig {
     /// A folder with tokenizer.json (and tokenizer_config.json) to use in place of the model's tokenizer
     #[arg(long, env = "FLAMBEAU_TOKENIZER", value_name = "DIR")]
     pub tokenizer: Option<PathBuf>,
+    /// See [`ModelSettings::cost`](super::ModelSettings::cost); said in `[[models]]` alone
+    #[arg(skip)]
+    pub cost: Option<f64>,
+    /// See [`ModelSettings::quality`](super::ModelSettings::quality); said in `[[models]]` alone
+    #[arg(skip)]
+    pub quality: Option<f64>,
     /// Seconds that open requests may take after the signal to stop [default: 30]
     #[arg(long, env = "FLAMBEAU_SHUTDOWN_TIMEOUT", value_name = "SECONDS")]
     pub shutdown_timeout: Option<u64>,

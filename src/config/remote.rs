@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::model_settings::RESERVED;
-use super::range::{milliseconds, within};
+use super::range::{milliseconds, up_to, within};
 use super::secret::one_or_many;
 use super::{ConfigError, NamedKey, Secret};
 
@@ -24,6 +24,8 @@ pub(super) struct RawRemote {
     first_token_timeout_ms: Option<usize>,
     idle_timeout_ms: Option<usize>,
     max_retries: Option<usize>,
+    cost: Option<f64>,
+    quality: Option<f64>,
 }
 
 /// How a model of another server is reached, and what it is called here.
@@ -47,6 +49,10 @@ pub struct RemoteSettings {
     pub idle_timeout: Duration,
     /// How often it is asked again where nothing came.
     pub max_retries: u32,
+    /// What a million of its tokens cost, in whatever the operator counts.
+    pub cost: Option<f64>,
+    /// How good its answers are by the operator's own measure, in 0..=1.
+    pub quality: Option<f64>,
 }
 
 /// Whether a model's source is another server.
@@ -114,6 +120,8 @@ impl RawRemote {
             )?,
             idle_timeout: timeout("idle_timeout_ms", self.idle_timeout_ms, 60)?,
             max_retries: within("max_retries", self.max_retries.unwrap_or(2), 0, 10)? as u32,
+            cost: up_to("cost", self.cost, f64::INFINITY)?,
+            quality: up_to("quality", self.quality, 1.0)?,
         })
     }
 }

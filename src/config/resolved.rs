@@ -11,7 +11,7 @@ use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
     Class, ConfigError, Draft, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings,
-    Tenant, Tiers, tenants,
+    Routing, Tenant, Tiers, tenants,
 };
 
 /// Who sends requests without a key.
@@ -28,6 +28,8 @@ pub struct Config {
     pub drafts: Vec<Draft>,
     /// Who answers instead of it.
     pub tiers: Option<Tiers>,
+    /// Which of them answers requests that leave it open.
+    pub routing: Option<Routing>,
     /// Whose requests may have what.
     pub tenants: Vec<Tenant>,
     /// What a tenant may have that is none of them.
@@ -119,6 +121,8 @@ impl Typed {
             (None, Some(_)) => Some(Tiers::of_two(&models[0])),
             (None, None) => None,
         };
+        let routing = self.routing.map(|raw| raw.resolve(&models, &remotes));
+        let routing = routing.transpose()?;
         if tiers.is_none()
             && let Some(tenant) = tenants.iter().find(|t| t.fallback || t.may_be_static)
         {
@@ -149,6 +153,7 @@ impl Typed {
             remotes,
             drafts,
             tiers,
+            routing,
             tenants,
             default_tenant,
             embeddings: Embeddings::named(first.embedding_model),

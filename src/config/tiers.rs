@@ -68,6 +68,17 @@ impl Tiers {
     }
 }
 
+/// The place of the model that settings call `name`: among those that are served here or, after all of them, those of other servers.
+pub(super) fn place(
+    name: &str,
+    models: &[ModelSettings],
+    remotes: &[RemoteSettings],
+) -> Option<usize> {
+    let here = models.iter().position(|model| model.is_called(name));
+    let elsewhere = remotes.iter().position(|model| model.name == name);
+    here.or(elsewhere.map(|i| models.len() + i))
+}
+
 impl RawTiers {
     pub(super) fn resolve(
         self,
@@ -83,9 +94,7 @@ impl RawTiers {
         }
         let mut chain = Vec::new();
         for name in names {
-            let here = models.iter().position(|model| model.is_called(name));
-            let elsewhere = remotes.iter().position(|model| model.name == *name);
-            match here.or(elsewhere.map(|i| models.len() + i)) {
+            match place(name, models, remotes) {
                 Some(model) => chain.push(model),
                 None if name == CACHE => {
                     return chain_error("\"cache\": there is no semantic cache yet".into());

@@ -1,9 +1,16 @@
-//! Policy on requests, beside the engine: who may have what, and who answers when the model asked for would not. No HTTP, no tensors.
+//! Policy on requests, beside the engine: who may have what, which model a request needs, and who answers when the model asked for would
+//! not. No HTTP, no tensors.
 
 mod breaker;
+mod features;
+mod language;
+mod routing;
 mod static_text;
 mod tenants;
 
 pub use breaker::{Breaker, Verdict};
+pub use features::Features;
+pub use language::Language;
+pub use routing::{Conditions, Pick, Router, Rule};
 pub use static_text::{StaticText, StaticTexts};
 pub use tenants::{Policy, Tenants};

@@ -165,6 +165,7 @@ fn form(kind: Kind, rng: &mut Rng, tokenizer: &Arc<Tokenizer>) -> Form {
             ..Framing::default()
         },
         request_id: "r".into(),
+        route: (rng.below(2) == 0).then(|| "r".into()),
         model: "m\n\"".into(),
         tokenizer: Arc::clone(tokenizer),
         has_logprobs: rng.below(2) == 0,

@@ -9,10 +9,11 @@ use tokio::sync::{Mutex, Semaphore};
 use super::auth::ApiKey;
 use super::embedder::EmbeddingModel;
 use super::error::ApiError;
-use super::models::{Models, Target, is_called};
+use super::models::{Chosen, Models, Target, is_called};
 use super::request::sampling::SamplingDefaults;
 use super::request::urgency::Standing;
 use super::routes::adapters::Adapters;
+use super::routing::Routing;
 use super::tiers::Tiers;
 use crate::engine::{EngineHandle, EventStream, SubmitError};
 use crate::gateway::Tenants;
@@ -115,6 +116,8 @@ pub struct AppState {
     pub models: Models,
     /// Who answers instead of one of them.
     pub tiers: Option<Arc<Tiers>>,
+    /// Which of them answers requests that leave it open.
+    pub routing: Option<Arc<Routing>>,
     /// What requests may have, by whose they are.
     pub tenants: Arc<Tenants>,
     /// The model behind `/v1/embeddings`, if there is one.
@@ -139,6 +142,18 @@ impl AppState {
                 Ok(())
             }
             room => room,
+        }
+    }
+
+    /// As [`Models::choose`]. For what leaves the model open that is the default one where it is served here, else the first.
+    pub(super) fn choose(&self, name: Option<String>) -> Result<Chosen, ApiError> {
+        let routing = self.routing.as_ref();
+        match routing.filter(|routing| name.as_deref() == Some(routing.name())) {
+            Some(routing) => {
+                let default = self.models.choose(Some(routing.default_model().to_owned()));
+                Ok(default.unwrap_or_else(|_| Chosen::of(self.models.first())))
+            }
+            None => self.models.choose(name),
         }
     }
 

@@ -4,10 +4,12 @@ mod gpu;
 mod log;
 mod metrics;
 mod request_log;
+mod routing;
 mod tier;
 
 pub use gpu::{GpuGauges, GpuMetrics};
 pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};
 pub use request_log::{RequestLog, RequestRecord};
+pub use routing::{RouteMetrics, RoutingSum, ShadowRoute};
 pub use tier::{Cause, CircuitMetrics, FallbackMetrics, Tier};

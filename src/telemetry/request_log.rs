@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::log_line;
+use super::{ShadowRoute, log_line};
 
 /// The fields of a line. What is not known, or filled by no part of the server yet, is `null`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -25,6 +25,8 @@ pub struct RequestRecord {
     pub model_version: Option<String>,
     pub tier: Option<&'static str>,
     pub fallback_cause: Option<&'static str>,
+    pub route: Option<String>,
+    pub route_shadow: Option<ShadowRoute>,
     pub prompt_version: Option<String>,
     pub prompt_tokens: usize,
     pub cached_tokens: usize,
@@ -72,7 +74,8 @@ impl RequestLog {
         }
     }
 
-    fn to(mut out: impl Write + Send + 'static) -> std::io::Result<Self> {
+    /// To `out`, from a thread of its own.
+    pub fn to(mut out: impl Write + Send + 'static) -> std::io::Result<Self> {
         let (writer, messages) = mpsc::sync_channel(MAX_WAITING_LINES);
         let num_dropped = Arc::new(AtomicU64::new(0));
         let dropped = Arc::clone(&num_dropped);

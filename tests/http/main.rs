@@ -34,6 +34,7 @@ mod prefix_cache;
 mod redact;
 mod remote_client;
 mod remote_models;
+mod routing;
 mod server;
 mod structured;
 mod tiers;

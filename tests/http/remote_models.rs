@@ -14,7 +14,7 @@ use super::server::{CHAT, COMPLETIONS, Server, Setup};
 const RESPONSES: &str = "/v1/responses";
 const MESSAGES: &str = "/v1/messages";
 
-fn at(server: &Server) -> RemoteConfig {
+pub fn at(server: &Server) -> RemoteConfig {
     RemoteConfig {
         url: format!("http://{}/v1", server.addr),
         model: None,

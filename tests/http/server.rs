@@ -12,7 +12,7 @@ use flambeau::gateway::{Policy, StaticTexts, Tenants};
 use flambeau::remote::{RemoteConfig, RemoteModel};
 use flambeau::scheduler::{PromptLookup, SchedulerConfig};
 use flambeau::server::{
-    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
+    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed, Routing,
     SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
@@ -43,6 +43,9 @@ enum Model {
     Fake { vocab_size: u32 },
 }
 
+/// Makes what picks a model, with metrics of the server's.
+pub type MakeRouting = dyn FnOnce(&Telemetry) -> Routing + Send;
+
 /// A server to be.
 pub struct Setup {
     pub engine: EngineConfig,
@@ -61,6 +64,8 @@ pub struct Setup {
     pub echo_too: Option<&'static str>,
     /// Has that one, and then these texts, answer instead of the first, where its first token would not come in this time.
     pub tiers: Option<(Duration, StaticTexts)>,
+    /// Picks among them.
+    pub routing: Option<Box<MakeRouting>>,
     /// Serves the model of this server, too, called `remote`; in the place of the second one where there are tiers.
     pub remote: Option<RemoteConfig>,
     /// What requests may have.
@@ -98,6 +103,7 @@ impl Setup {
             on_demand: None,
             echo_too: None,
             tiers: None,
+            routing: None,
             remote: None,
             policy: Policy::default(),
         }
@@ -162,6 +168,7 @@ impl Setup {
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let (default_deadline, echo_too) = (self.default_deadline, self.echo_too);
         let (policy, tiers) = (self.policy, self.tiers.take());
+        let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
             Arc::new(RemoteServed {
                 name: "remote".into(),
@@ -186,7 +193,7 @@ impl Setup {
             }
         }
         .unwrap();
-        let served = |name: &str, engine: &EngineHandle| {
+        let served = |name: &str, engine: &EngineHandle, max_model_len: usize| {
             Arc::new(ServedModel {
                 name: name.into(),
                 aliases: vec![format!("{name}-alias")],
@@ -196,7 +203,7 @@ impl Setup {
                 chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
                 defaults: SamplingDefaults::default(),
                 default_deadline,
-                max_model_len: config.scheduler.max_model_len,
+                max_model_len,
                 adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
                     true => Ok(Arc::new(())),
                     false => Err(format!("{} is no folder", folder.display())),
@@ -206,15 +213,17 @@ impl Setup {
                 probe: Default::default(),
             })
         };
+        let max_model_len = config.scheduler.max_model_len;
         let (mut others, mut engines_ended) = (Vec::new(), vec![engine_ended]);
         if let Some(name) = echo_too {
             let echo = move || Ok(Box::new(Echo::new(config.block_size, VOCAB_SIZE)) as _);
             let spawned = EngineHandle::spawn(config, Box::new(echo), telemetry.engine(name));
             let (engine, ended) = spawned.unwrap();
-            others.push(served(name, &engine));
+            // A token less tells it apart.
+            others.push(served(name, &engine, max_model_len - 1));
             engines_ended.push(ended);
         }
-        let first = served("test", &engine);
+        let first = served("test", &engine, max_model_len);
         let tiers = tiers.map(|(slo_ttft, texts)| {
             let first = Served::Here(Arc::clone(&first));
             let others = match &remote {
@@ -227,6 +236,7 @@ impl Setup {
         let state = AppState {
             models,
             tiers,
+            routing,
             tenants: Arc::new(Tenants::new(HashMap::new(), policy)),
             embeddings,
             options,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::remote::RemoteUsage;
 use crate::request::{DEFAULT_TENANT, Timing};
 use crate::server::request::caller::Caller;
+use crate::server::routing::Routed;
 use crate::server::state::AppState;
 use crate::telemetry::{Cause, Outcome, RequestMetrics, RequestRecord, Tier};
 
@@ -25,6 +26,8 @@ pub(crate) struct Received {
     pub tenant: OnceLock<String>,
     /// What answers it, once that is known.
     model: OnceLock<String>,
+    /// How its model was picked, where it leaves that open.
+    route: OnceLock<Routed>,
     is_booked: AtomicBool,
 }
 
@@ -37,6 +40,7 @@ impl Received {
             languages,
             tenant: OnceLock::new(),
             model: OnceLock::new(),
+            route: OnceLock::new(),
             is_booked: AtomicBool::new(false),
         }
     }
@@ -52,6 +56,16 @@ impl Received {
         let _ = self.model.set(name.to_owned());
     }
 
+    /// Notes how its model was picked.
+    pub fn routed(&self, routed: Routed) {
+        let _ = self.route.set(routed);
+    }
+
+    /// What led to the model that answers it, where it leaves that open.
+    pub fn route(&self) -> Option<&str> {
+        self.route.get().map(Routed::name)
+    }
+
     /// What answers it.
     pub fn model<'a>(&'a self, state: &'a AppState) -> &'a str {
         self.model.get().unwrap_or(&state.models.first().name)
@@ -64,6 +78,8 @@ impl Received {
             tenant: self.tenant.get().cloned(),
             session: self.session.clone(),
             model: self.model(state).to_owned(),
+            route: self.route().map(str::to_owned),
+            route_shadow: self.route.get().and_then(Routed::shadow),
             ..RequestRecord::default()
         }
     }
@@ -227,6 +243,11 @@ impl Account {
         }
     }
 
+    /// [`Received::route`].
+    pub fn route(&self) -> Option<&str> {
+        self.received.route()
+    }
+
     /// [`Usage::cache`], from the first token on.
     pub fn cache(&self) -> Option<&'static str> {
         self.record.cache
@@ -326,6 +347,17 @@ impl Account {
             .zip(self.last_tokens.iter().flatten().max().copied());
         let decode = decode.map(|(first, last)| last.saturating_duration_since(first));
         self.metrics.ended(outcome, e2e, decode);
+        // Of another model's answer, or a text, nothing was routed.
+        let routed = self.received.route.get();
+        if let Some(routed) = routed.filter(|_| self.tier == Tier::Primary) {
+            // Before its first token a prompt may not have been computed.
+            let num_tokens = match self.record.completion_tokens {
+                0 => 0,
+                completion => self.record.prompt_tokens + completion,
+            };
+            let is_whole = matches!(outcome, Outcome::Stop | Outcome::Length);
+            routed.answered(num_tokens, is_whole);
+        }
         self.record.finish_reason = Some(outcome.as_str());
         self.record.status = status;
         self.record.latency_ms = ms(e2e);

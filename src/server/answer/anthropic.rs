@@ -112,7 +112,7 @@ impl Wire for Anthropic {
         }
         let end = self.end_of(whole.finish, whole.stopped.as_deref());
         let mut body = self.message(content.into(), &end, usage);
-        body["flambeau"] = flambeau(usage, Some(timings));
+        body["flambeau"] = flambeau(&self.form, usage, Some(timings));
         body
     }
 
@@ -127,7 +127,7 @@ impl Wire for Anthropic {
                 ..usage
             };
             let mut message = self.message(json!([]), &Value::Null, none);
-            message["flambeau"] = flambeau(usage, None);
+            message["flambeau"] = flambeau(&self.form, usage, None);
             named_event(frame, &json!({"type": "message_start", "message": message}));
         }
         for step in steps {
@@ -144,7 +144,7 @@ impl Wire for Anthropic {
     fn end(&mut self, usage: Usage, timings: Timings, frame: &mut Vec<u8>) {
         let mut event =
             json!({"type": "message_delta", "delta": self.end, "usage": usage_json(usage)});
-        event["flambeau"] = flambeau(usage, Some(timings));
+        event["flambeau"] = flambeau(&self.form, usage, Some(timings));
         named_event(frame, &event);
         named_event(frame, &json!({"type": "message_stop"}));
     }

@@ -136,6 +136,11 @@ impl Generation {
         self.account.usage()
     }
 
+    /// What led to the model that was asked, where the request leaves that open.
+    pub fn route(&self) -> Option<&str> {
+        self.account.route()
+    }
+
     /// What the caches had, once that is known.
     pub fn cache(&self) -> Option<&'static str> {
         self.account.cache()

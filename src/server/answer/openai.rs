@@ -223,7 +223,7 @@ impl Wire for OpenAi {
             let ids = &self.form.prompts[0].token_ids;
             body["prompt_logprobs"] = logprobs::prompt(ids, &choices[0].prompt_logprobs, spelling);
         }
-        body["flambeau"] = flambeau(usage, Some(timings));
+        body["flambeau"] = flambeau(&self.form, usage, Some(timings));
         body
     }
 
@@ -265,7 +265,7 @@ impl Wire for OpenAi {
             }
             let mut body = self.chunk_of(json!([choice]));
             if std::mem::take(&mut self.is_first) {
-                body["flambeau"] = flambeau(usage, None);
+                body["flambeau"] = flambeau(&self.form, usage, None);
             }
             self.add_usage(&mut body, usage);
             event(frame, &body);
@@ -276,7 +276,7 @@ impl Wire for OpenAi {
         if self.form.framing.include_usage {
             let mut body = self.chunk_of(json!([]));
             body["usage"] = usage_json(usage);
-            body["flambeau"] = flambeau(usage, Some(timings));
+            body["flambeau"] = flambeau(&self.form, usage, Some(timings));
             event(frame, &body);
         }
         frame.extend_from_slice(DONE);
@@ -298,9 +298,12 @@ fn usage_json(usage: Usage) -> Value {
     })
 }
 
-/// Who answered, and how long it took.
-pub(super) fn flambeau(usage: Usage, timings: Option<Timings>) -> Value {
+/// Who answered, what led there, and how long it took.
+pub(super) fn flambeau(form: &Form, usage: Usage, timings: Option<Timings>) -> Value {
     let mut object = json!({"tier": usage.tier.as_str(), "cache": usage.cache()});
+    if let Some(route) = &form.route {
+        object["route"] = route.as_str().into();
+    }
     if let Some(Timings {
         queue_ms,
         prefill_ms,

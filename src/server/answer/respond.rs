@@ -84,17 +84,26 @@ fn whole(mut answering: Answering, choices: &[Whole]) -> Response {
     let generation = &answering.generation;
     let (timings, usage) = (generation.timings(), generation.usage());
     let json = answering.wire.whole(choices, usage, timings);
-    let headers = provenance(Some(usage.tier), generation.cache(), Some(timings));
+    let headers = provenance(
+        generation.route(),
+        Some(usage.tier),
+        generation.cache(),
+        Some(timings),
+    );
     (headers, Json(json)).into_response()
 }
 
-/// The headers that say who answered and, when known, what the caches had and how long it took.
+/// The headers that say what led to the model and who answered and, when known, what the caches had and how long it took.
 pub(crate) fn provenance(
+    route: Option<&str>,
     tier: Option<Tier>,
     cache: Option<&'static str>,
     timings: Option<Timings>,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    if let Some(Ok(route)) = route.map(HeaderValue::from_str) {
+        headers.insert(HeaderName::from_static("x-flambeau-route"), route);
+    }
     if let Some(tier) = tier {
         headers.insert(
             HeaderName::from_static("x-flambeau-tier"),

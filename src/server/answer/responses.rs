@@ -228,7 +228,7 @@ impl Wire for Responses {
             self.output.push(item);
         }
         let mut body = self.response(self.status(), &self.output, Some(usage));
-        body["flambeau"] = flambeau(usage, Some(timings));
+        body["flambeau"] = flambeau(&self.form, usage, Some(timings));
         body
     }
 
@@ -261,7 +261,7 @@ impl Wire for Responses {
     fn end(&mut self, usage: Usage, timings: Timings, frame: &mut Vec<u8>) {
         let status = self.status();
         let mut response = self.response(status, &self.output, Some(usage));
-        response["flambeau"] = flambeau(usage, Some(timings));
+        response["flambeau"] = flambeau(&self.form, usage, Some(timings));
         self.event(frame, status, json!({"response": response}));
     }
 

@@ -49,7 +49,7 @@ pub(crate) async fn respond(
     };
     let generation = &answering.generation;
     let tier = answering.is_settled().then(|| generation.usage().tier);
-    let mut headers = provenance(tier, generation.cache(), None);
+    let mut headers = provenance(generation.route(), tier, generation.cache(), None);
     let stream = Stream {
         answering,
         keep_alive,

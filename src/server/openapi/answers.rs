@@ -14,6 +14,7 @@ const MS: Form = Form::Number(0.0, f64::INFINITY);
 const FLAMBEAU: &[Field] = &[
     ("tier", Always(Word(&["primary", "fallback", "static"]))),
     ("cache", Always(Word(&["miss", "prefix"]))),
+    ("route", Maybe(Text)),
     ("queue_ms", Maybe(MS)),
     ("prefill_ms", Maybe(MS)),
     ("ttft_ms", Maybe(MS)),

@@ -90,6 +90,11 @@ impl Fields {
         self.map.get(name)
     }
 
+    /// Puts a field in the place of what it holds.
+    pub fn set(&mut self, name: &str, value: Value) {
+        self.map.insert(name.into(), value);
+    }
+
     /// Takes an optional field; a wrong type is a 400 that names it.
     pub fn opt<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
         self.map

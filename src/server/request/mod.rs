@@ -5,6 +5,7 @@ pub(super) mod caller;
 pub(super) mod chat_prompt;
 pub(super) mod conversation;
 pub(super) mod embeddings;
+pub(super) mod features;
 pub(super) mod fields;
 #[cfg(test)]
 mod fields_doc;

@@ -57,6 +57,9 @@ const STRUCTURED_OUTPUTS: &[Field] = &[
     ("whitespace_pattern", NEVER),
 ];
 
+/// What `structured_outputs` takes one of.
+const KEYS: [&str; 5] = ["json", "json_object", "regex", "choice", "grammar"];
+
 /// A rule and the field that it came from.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
@@ -95,6 +98,20 @@ pub(crate) fn take(fields: &mut Fields) -> Result<Option<Asked>, ApiError> {
         return Err(ApiError::field(&second.param, message));
     }
     Ok(all.pop())
+}
+
+/// Whether any of them asks for something, as far as it has the form that it should have.
+pub(crate) fn is_asked(fields: &Fields) -> bool {
+    let format = fields.look("response_format").map(|format| &format["type"]);
+    let outputs = fields.look("structured_outputs");
+    let asks = |key: &str| {
+        let output = outputs.and_then(|outputs| outputs.get(key));
+        output.is_some_and(|value| *value != false && !value.is_null())
+    };
+    let is_guided = |key: &str| fields.look(&format!("guided_{key}")).is_some();
+    format.is_some_and(|kind| *kind == "json_object" || *kind == "json_schema")
+        || KEYS.into_iter().any(asks)
+        || KEYS.into_iter().any(is_guided)
 }
 
 fn response_format(map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
@@ -136,7 +153,7 @@ fn response_format(map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
 fn structured_outputs(mut map: Map<String, Value>) -> Result<Option<Asked>, ApiError> {
     check_keys(&map, &[STRUCTURED_OUTPUTS], "structured_outputs.")?;
     let mut all = Vec::new();
-    for key in ["json", "json_object", "regex", "choice", "grammar"] {
+    for key in KEYS {
         if let Some(value) = map.remove(key).filter(|value| *value != false) {
             all.push(asked(key, format!("structured_outputs.{key}"), value)?);
         }

@@ -63,6 +63,13 @@ impl Tools {
     }
 }
 
+/// Whether there are tools that may be called, as far as the fields have the form that they should have.
+pub(crate) fn are_brought(fields: &Fields) -> bool {
+    let list = fields.look("tools").and_then(Value::as_array);
+    let is_none = |choice: &Value| *choice == "none";
+    list.is_some_and(|list| !list.is_empty()) && !fields.look("tool_choice").is_some_and(is_none)
+}
+
 /// Takes the fields of this file; `None` where no tool may be called.
 pub(crate) fn take(fields: &mut Fields) -> Result<Option<Tools>, ApiError> {
     let list: Vec<Value> = fields.opt("tools")?.unwrap_or_default();

@@ -133,8 +133,9 @@ pub(crate) async fn load(
     let replaces = fields.opt("load_inplace")?.unwrap_or(false);
     let is_embedder = (state.embeddings.as_ref()).is_some_and(|model| model.name == name);
     let is_model = state.models.has(&name);
-    if name.is_empty() || is_model || is_embedder {
-        let message = "lora_name must be a name of its own, neither empty nor a model's";
+    let is_routed = (state.routing.as_ref()).is_some_and(|routing| routing.name() == name);
+    if name.is_empty() || is_model || is_embedder || is_routed {
+        let message = "lora_name must be a name of its own, neither empty nor a model's, nor the one that is routed";
         return Err(ApiError::field("lora_name", message));
     }
     if !replaces && state.models.of_adapter(&name).is_some() {

@@ -25,6 +25,7 @@ use crate::server::request::form::at_least;
 use crate::server::request::generate::{Generate, MAX_LOGPROBS, SHARED};
 use crate::server::request::urgency::Standing;
 use crate::server::request::{output_format, thinking, tools};
+use crate::server::routing::route;
 use crate::server::state::AppState;
 
 /// This endpoint's own fields.
@@ -72,24 +73,25 @@ pub(crate) async fn handle(
     state.check_room(received.tenant())?;
     let fields = Fields::parse(&body, TABLES)?;
     let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
-    let ask = ask(fields, ROUTE, &state, &received, wire)?;
+    let ask = ask(fields, ROUTE, &state, &received, wire).await?;
     respond(state, received, ask).await
 }
 
 /// Makes what `fields` of this endpoint ask for, whoever spells the answer.
-pub(crate) fn ask(
-    fields: Fields,
-    route: &'static str,
+pub(crate) async fn ask(
+    mut fields: Fields,
+    path: &'static str,
     state: &AppState,
     received: &Arc<Received>,
     wire: impl Fn(Form) -> Box<dyn Wire> + Clone + Send + Sync + 'static,
 ) -> Result<Ask, ApiError> {
+    route(&mut fields, state, received).await;
     let (asked_by, spelt) = (Arc::clone(received), wire.clone());
     let prepare = move |fields, chosen, standing| -> BoxFuture<'static, _> {
         let (received, wire) = (Arc::clone(&asked_by), spelt.clone());
         Box::pin(async move { prepare(fields, chosen, standing, &received, wire).await })
     };
-    Ask::new(fields, (route, Kind::Chat), state, received, wire, prepare)
+    Ask::new(fields, (path, Kind::Chat), state, received, wire, prepare)
 }
 
 async fn prepare(

@@ -26,6 +26,7 @@ use crate::server::request::generate::{Generate, MAX_CHOICES, MAX_LOGPROBS, SHAR
 use crate::server::request::output_format;
 use crate::server::request::sampling::check_token_ids;
 use crate::server::request::urgency::Standing;
+use crate::server::routing::route;
 use crate::server::state::{AppState, ServedModel};
 
 /// This endpoint's own fields.
@@ -54,8 +55,9 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     state.check_room(received.tenant())?;
-    let fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
+    let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
     fields.must_have("prompt")?;
+    route(&mut fields, &state, &received).await;
     let asked_by = Arc::clone(&received);
     let prepare = move |fields, chosen, standing| -> BoxFuture<'static, _> {
         let received = Arc::clone(&asked_by);

@@ -106,7 +106,7 @@ pub(crate) async fn handle(
         ApiError::internal("writing the answer panicked")
     })?;
     account.close(Outcome::Stop, 200);
-    let mut headers = provenance(Some(Tier::Primary), Some("miss"), Some(timings));
+    let mut headers = provenance(None, Some(Tier::Primary), Some("miss"), Some(timings));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok((headers, written).into_response())
 }

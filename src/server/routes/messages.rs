@@ -29,12 +29,14 @@ pub(crate) async fn handle(
     state.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[PROMPT, GENERATE])?;
     fields.must_have("max_tokens")?;
-    let ask = || {
+    let ask = async {
         let wire = |form| Box::new(Anthropic::new(form)) as Box<_>;
         let chat = Fields::of(to_chat(fields)?, chat::TABLES);
-        chat::ask(chat, ROUTE, &state, &received, wire)
+        chat::ask(chat, ROUTE, &state, &received, wire).await
     };
-    let ask = ask().map_err(|error: ApiError| error.renamed(original))?;
+    let ask = ask
+        .await
+        .map_err(|error: ApiError| error.renamed(original))?;
     respond(state, received, ask.renaming(original)).await
 }
 
@@ -45,7 +47,7 @@ pub(crate) async fn count_tokens(
     let fields = Fields::parse(&body, &[PROMPT])?;
     let count = async {
         let mut fields = Fields::of(to_chat(fields)?, chat::TABLES);
-        let model = state.models.choose(fields.opt("model")?)?.model;
+        let model = state.choose(fields.opt("model")?)?.model;
         let chat = ChatPrompt::take(&mut fields, &model)?;
         chat.encode(&model).await
     };

@@ -106,6 +106,7 @@ pub(crate) async fn models(State(state): State<AppState>) -> Json<Value> {
         }));
     }
     data.extend(state.models.remotes().map(|model| bare(&model.name)));
+    data.extend((state.routing.iter()).map(|routing| bare(routing.name())));
     data.extend(state.embeddings.iter().map(|model| {
         let mut entry = bare(&model.name);
         entry["state"] = model.presence().as_str().into();

@@ -25,7 +25,7 @@ pub(crate) async fn handle(
 ) -> Result<Response, ApiError> {
     state.check_room(received.tenant())?;
     let fields = Fields::parse(&body, &[FIELDS])?;
-    let ask = || {
+    let ask = async {
         let Translated { chat, echo } = to_chat(fields)?;
         let wire = move |form| Box::new(Responses::new(form, echo.clone())) as Box<_>;
         chat::ask(
@@ -35,7 +35,10 @@ pub(crate) async fn handle(
             &received,
             wire,
         )
+        .await
     };
-    let ask = ask().map_err(|error: ApiError| error.renamed(original))?;
+    let ask = ask
+        .await
+        .map_err(|error: ApiError| error.renamed(original))?;
     respond(state, received, ask.renaming(original)).await
 }

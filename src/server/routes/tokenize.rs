@@ -42,7 +42,7 @@ pub(crate) async fn tokenize(
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, TABLES)?;
-    let model = &state.models.choose(fields.opt("model")?)?.model;
+    let model = &state.choose(fields.opt("model")?)?.model;
     let prompt = fields.opt::<String>("prompt")?;
     let add_special_tokens = fields.opt::<bool>("add_special_tokens")?;
     let with_strings = fields.opt("return_token_strs")?.unwrap_or(false);
@@ -98,7 +98,7 @@ pub(crate) async fn detokenize(
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&body, &[DETOKENIZE])?;
-    let model = &state.models.choose(fields.opt("model")?)?.model;
+    let model = &state.choose(fields.opt("model")?)?.model;
     fields.must_have("tokens")?;
     let ids = token_ids(&mut fields, "tokens", model)?;
     let tokenizer = Arc::clone(&model.tokenizer);
