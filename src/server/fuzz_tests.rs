@@ -167,6 +167,7 @@ fn form(kind: Kind, rng: &mut Rng, tokenizer: &Arc<Tokenizer>) -> Form {
         request_id: "r".into(),
         route: (rng.below(2) == 0).then(|| "r".into()),
         model: "m\n\"".into(),
+        continued_by: (rng.below(4) == 0).then(|| "o".into()),
         tokenizer: Arc::clone(tokenizer),
         has_logprobs: rng.below(2) == 0,
         has_prompt_logprobs: false,

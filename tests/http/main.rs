@@ -15,6 +15,7 @@ mod chat;
 mod choices;
 mod client;
 mod completions;
+mod continuing;
 mod crowd;
 mod deadlines;
 mod described;

@@ -16,7 +16,7 @@ use flambeau::server::{
     SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
-use flambeau::text::ChatTemplate;
+use flambeau::text::{ChatTemplate, Tokenizer};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -62,6 +62,8 @@ pub struct Setup {
     pub on_demand: Option<Loads>,
     /// Serves a second model as well, called so, which answers with the prompt.
     pub echo_too: Option<&'static str>,
+    /// That one computes as the first does instead, ungated, in these tokens.
+    pub twin: Option<fn() -> Tokenizer>,
     /// Has that one, and then these texts, answer instead of the first, where its first token would not come in this time.
     pub tiers: Option<(Duration, StaticTexts)>,
     /// Picks among them.
@@ -102,6 +104,7 @@ impl Setup {
             max_builds: usize::MAX,
             on_demand: None,
             echo_too: None,
+            twin: None,
             tiers: None,
             routing: None,
             remote: None,
@@ -166,7 +169,7 @@ impl Setup {
             Arc::new(EmbeddingModel::new("embedder".into(), metrics, loader))
         });
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
-        let (default_deadline, echo_too) = (self.default_deadline, self.echo_too);
+        let (default_deadline, echo_too, twin) = (self.default_deadline, self.echo_too, self.twin);
         let (policy, tiers) = (self.policy, self.tiers.take());
         let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
@@ -193,37 +196,49 @@ impl Setup {
             }
         }
         .unwrap();
-        let served = |name: &str, engine: &EngineHandle, max_model_len: usize| {
-            Arc::new(ServedModel {
-                name: name.into(),
-                aliases: vec![format!("{name}-alias")],
-                tokenizer: Arc::new(byte_vocabulary::tokenizer()),
-                grammars: OnceLock::new(),
-                compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
-                chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
-                defaults: SamplingDefaults::default(),
-                default_deadline,
-                max_model_len,
-                adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
-                    true => Ok(Arc::new(())),
-                    false => Err(format!("{} is no folder", folder.display())),
-                })),
-                engine: engine.clone(),
-                metrics: telemetry.requests(name, Tier::Primary),
-                probe: Default::default(),
-            })
-        };
+        let served =
+            |name: &str, engine: &EngineHandle, max_model_len, tokens: fn() -> Tokenizer| {
+                Arc::new(ServedModel {
+                    name: name.into(),
+                    aliases: vec![format!("{name}-alias")],
+                    tokenizer: Arc::new(tokens()),
+                    grammars: OnceLock::new(),
+                    compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
+                    chat_template: Ok(ChatTemplate::new(Some(CHATML), None, None).unwrap()),
+                    defaults: SamplingDefaults::default(),
+                    default_deadline,
+                    max_model_len,
+                    adapters: Adapters::new(Box::new(|folder| match folder.is_dir() {
+                        true => Ok(Arc::new(())),
+                        false => Err(format!("{} is no folder", folder.display())),
+                    })),
+                    engine: engine.clone(),
+                    metrics: telemetry.requests(name, Tier::Primary),
+                    probe: Default::default(),
+                })
+            };
         let max_model_len = config.scheduler.max_model_len;
         let (mut others, mut engines_ended) = (Vec::new(), vec![engine_ended]);
         if let Some(name) = echo_too {
-            let echo = move || Ok(Box::new(Echo::new(config.block_size, VOCAB_SIZE)) as _);
-            let spawned = EngineHandle::spawn(config, Box::new(echo), telemetry.engine(name));
+            let EngineConfig {
+                num_blocks,
+                block_size,
+                ..
+            } = config;
+            let build = move || {
+                Ok(match twin {
+                    None => Box::new(Echo::new(block_size, VOCAB_SIZE)) as Box<dyn Executor>,
+                    Some(_) => Box::new(FakeExecutor::new(num_blocks, block_size, 128)),
+                })
+            };
+            let spawned = EngineHandle::spawn(config, Box::new(build), telemetry.engine(name));
             let (engine, ended) = spawned.unwrap();
             // A token less tells it apart.
-            others.push(served(name, &engine, max_model_len - 1));
+            let tokens = twin.unwrap_or(byte_vocabulary::tokenizer);
+            others.push(served(name, &engine, max_model_len - 1, tokens));
             engines_ended.push(ended);
         }
-        let first = served("test", &engine, max_model_len);
+        let first = served("test", &engine, max_model_len, byte_vocabulary::tokenizer);
         let tiers = tiers.map(|(slo_ttft, texts)| {
             let first = Served::Here(Arc::clone(&first));
             let others = match &remote {

@@ -232,6 +232,12 @@ impl Account {
         (self.tier, self.metrics) = (answerer.tier, answerer.metrics);
     }
 
+    /// `answerer` goes on with what has begun.
+    pub fn goes_on_by(&mut self, answerer: Answerer) {
+        let prompt_lens = std::mem::take(&mut self.prompt_lens);
+        self.answered_by(answerer, &prompt_lens);
+    }
+
     /// Tokens of the prompt, and those received.
     pub fn usage(&self) -> Usage {
         Usage {

@@ -1,5 +1,6 @@
 //! One request on its way from a tier that takes it to the end of its answer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -9,6 +10,7 @@ use super::account::Account;
 use super::begun::Begun;
 use super::chain::Chain;
 use super::choice::Delta;
+use super::continuing::Continuing;
 use super::failure::Failure;
 use super::generation::Generation;
 use super::wire::Wire;
@@ -23,6 +25,8 @@ pub(crate) struct Answering {
     pub generation: Generation,
     pub wire: Box<dyn Wire>,
     rest: Rest,
+    /// Who goes on with it when it fails after its first token, where somebody may.
+    continuing: Option<Continuing>,
 }
 
 /// What is left to try.
@@ -51,6 +55,7 @@ impl Answering {
             generation: Generation::new(begun.source, account),
             wire: begun.wire,
             rest: Rest::Behind(Box::new(chain)),
+            continuing: None,
         }
     }
 
@@ -58,7 +63,10 @@ impl Answering {
     pub async fn next(&mut self) -> Option<Result<(usize, Delta), Failure>> {
         loop {
             match &mut self.rest {
-                Rest::None => return self.generation.next().await,
+                Rest::None => match self.generation.next().await {
+                    Some(Err(failure)) if self.goes_on(&failure) => {}
+                    next => return next,
+                },
                 Rest::Ahead(asked) => {
                     let (chain, begun) = asked.await;
                     self.rest = Rest::None;
@@ -68,14 +76,14 @@ impl Answering {
                     }
                 }
                 Rest::Behind(chain) => {
-                    let next = first(&mut self.generation, chain).await;
+                    let next = first(&mut self.generation, chain.patience()).await;
                     let Rest::Behind(mut chain) = std::mem::replace(&mut self.rest, Rest::None)
                     else {
                         unreachable!("it was behind: this is a bug")
                     };
                     match next {
                         First::Token(next) => {
-                            chain.succeeds();
+                            self.continuing = chain.succeeds();
                             return Some(Ok(next));
                         }
                         First::Over => return None,
@@ -87,6 +95,20 @@ impl Answering {
                 }
             }
         }
+    }
+
+    /// Whether somebody else goes on with what has failed after its first token.
+    fn goes_on(&mut self, failure: &Failure) -> bool {
+        let continuing = self.continuing.as_mut();
+        let Some((continuing, (i, tokens))) = continuing.zip(self.generation.failed()) else {
+            return false;
+        };
+        let Some((events, answerer)) = continuing.go_on(i, tokens, failure) else {
+            return false;
+        };
+        self.wire.continued_by(&answerer.name);
+        self.generation.goes_on(i, events, answerer);
+        true
     }
 
     /// Whether it is known which tier answers.
@@ -114,13 +136,17 @@ enum First {
     Over,
 }
 
-async fn first(generation: &mut Generation, chain: &Chain) -> First {
-    let next = match chain.patience() {
+/// What comes first, of a model that may compute nothing since then for so long.
+async fn first(
+    generation: &mut Generation,
+    patience: Option<(Arc<ServedModel>, Instant, Duration)>,
+) -> First {
+    let next = match patience {
         None => generation.next().await,
         Some((model, since, patience)) => tokio::select! {
             biased;
             next = generation.next() => next,
-            () = hung(model, since, patience) => return First::Failed(Failure::hung()),
+            () = hung(&model, since, patience) => return First::Failed(Failure::hung()),
         },
     };
     match next {

@@ -149,6 +149,10 @@ impl Wire for Anthropic {
         named_event(frame, &json!({"type": "message_stop"}));
     }
 
+    fn continued_by(&mut self, name: &str) {
+        self.form.continued_by = Some(name.to_owned());
+    }
+
     fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>) {
         named_event(frame, &error.anthropic_body());
     }

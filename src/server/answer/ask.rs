@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 
 use super::account::Received;
 use super::form::{Form, Kind};
@@ -12,7 +13,7 @@ use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Target};
 use crate::server::request::fields::Fields;
 use crate::server::request::forward::{Forwarded, names_tokens};
-use crate::server::request::generate::Generate;
+use crate::server::request::generate::{CONTINUE, Generate};
 use crate::server::request::urgency::Standing;
 use crate::server::state::AppState;
 
@@ -51,6 +52,8 @@ pub(crate) struct Ask {
     pub kind: Kind,
     /// Whether it may be answered by others.
     pub may_fall_back: bool,
+    /// Whether another may go on with what one has begun.
+    pub may_continue: bool,
     pub prepare: Prepare,
     pub forward: Forward,
 }
@@ -73,7 +76,8 @@ impl Ask {
     ) -> Result<Self, ApiError> {
         let target = state.models.target(fields.opt("model")?)?;
         received.answers_as(target.name());
-        let may_fall_back = fields.opt("fallback")?.unwrap_or(true) && !names_tokens(&fields);
+        let fallback = fields.opt("fallback")?.unwrap_or(Value::Bool(true));
+        let may_fall_back = fallback != false && !names_tokens(&fields);
         let standing = state.standing(received.tenant(), &target);
         let fields = Arc::new(fields);
         let forward = {
@@ -94,6 +98,7 @@ impl Ask {
             route,
             kind,
             may_fall_back,
+            may_continue: fallback == CONTINUE,
             prepare: Box::new(prepare),
             forward: Box::new(forward),
         })

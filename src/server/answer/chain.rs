@@ -9,19 +9,22 @@ use super::account::{Answerer, Received};
 use super::ask::Ask;
 use super::begun::Begun;
 use super::choice::Choice;
+use super::continuing::Continuing;
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
 use super::form::Kind;
 use super::generation::Source;
-use super::put::put;
+use super::put::{each_choice, put};
 use crate::engine::SubmitError;
 use crate::gateway::Policy;
+use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Served, Target};
 use crate::server::remote::RemoteServed;
 use crate::server::state::{AppState, ServedModel};
 use crate::server::tiers::{STATIC, TierModel, Tiers};
 use crate::telemetry::{Cause, Tier};
+use crate::text::Tokenizer;
 
 /// Where a request is on its way.
 pub(crate) struct Chain {
@@ -45,6 +48,8 @@ pub(crate) struct Chain {
     refusal: Option<(Failure, Cause)>,
     /// Deadlines count from now, not from when the request came.
     begins_anew: bool,
+    /// What was put to the model of this process that has it, and its tokens; where the client wants it to be gone on with.
+    put: Option<(Arc<Tokenizer>, Vec<GenerateRequest>)>,
     /// The tier that has it, and since when.
     taken_by: Option<(Arc<TierModel>, Instant)>,
 }
@@ -66,6 +71,7 @@ impl Chain {
             is_bound: false,
             refusal: None,
             begins_anew: false,
+            put: None,
             taken_by: None,
         }
     }
@@ -144,14 +150,18 @@ impl Chain {
         Arc::clone(&self.received)
     }
 
-    /// The first token has come.
-    pub fn succeeds(&self) {
+    /// The first token has come. Gives who goes on if it fails from now on, where that is wanted.
+    pub fn succeeds(self) -> Option<Continuing> {
         if let Some((tier, _)) = &self.taken_by {
             tier.succeeded();
         }
         if let (Some(tiers), Some((i, cause))) = (&self.tiers, self.fallen) {
             tiers.count(i, cause);
         }
+        let may_continue = self.may_go_on() && self.policy.fallback;
+        let (tokenizer, requests) = self.put.filter(|_| may_continue)?;
+        let place = self.fallen.map_or(0, |(i, _)| i);
+        Some(Continuing::new(self.tiers?, place, requests, tokenizer))
     }
 
     /// Whether no other tier will answer than the one that has it.
@@ -160,7 +170,7 @@ impl Chain {
     }
 
     /// The model of this process that has it, since when, and how long it may compute nothing; `None` where nobody else would answer.
-    pub fn patience(&self) -> Option<(&ServedModel, Instant, Duration)> {
+    pub fn patience(&self) -> Option<(Arc<ServedModel>, Instant, Duration)> {
         let is_waited_for = self.may_go_on() || self.is_last_resort;
         let (tier, since) = self.taken_by.as_ref().filter(|_| is_waited_for)?;
         let patience = self
@@ -169,7 +179,7 @@ impl Chain {
             .slo_ttft
             .max(self.state.options.ready_within);
         match &tier.served {
-            Served::Here(model) => Some((model, *since, patience)),
+            Served::Here(model) => Some((Arc::clone(model), *since, patience)),
             Served::Elsewhere(_) => None,
         }
     }
@@ -305,11 +315,16 @@ impl Chain {
             true => Duration::ZERO,
             false => self.received.at.elapsed(),
         };
-        let choices = put(&call, &model, elapsed).await?;
+        let requests = each_choice(&call, elapsed);
+        if self.ask.may_continue {
+            self.put = Some((Arc::clone(&model.tokenizer), requests.clone()));
+        }
+        let choices = put(&call, &model, requests).await?;
         Ok(call.begun(self.primary(name), Source::Choices(choices)))
     }
 
     fn put_elsewhere(&mut self, remote: &RemoteServed, is_first: bool) -> Result<Begun, Failure> {
+        self.put = None;
         if self.is_draining() {
             return Err(SubmitError::Draining.into());
         }

@@ -74,6 +74,21 @@ impl Choice {
         }
     }
 
+    /// The tokens that came so far, of a choice that a model draws.
+    pub fn tokens(&self) -> Option<&[u32]> {
+        match self {
+            Self::Drawn(drawn) => Some(&drawn.tokens),
+            Self::Said(_) => None,
+        }
+    }
+
+    /// After a failure: what comes next, `events` bring.
+    pub fn goes_on(&mut self, events: EventStream) {
+        if let Self::Drawn(drawn) = self {
+            (drawn.events, drawn.is_done, drawn.has_failed) = (events, false, false);
+        }
+    }
+
     /// The next delta, of a token or of the whole text; `None` after the last. Safe to cancel: nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
         match self {
@@ -96,7 +111,8 @@ pub(crate) struct Drawn {
     reading: Reading,
     detokeniser: Detokeniser,
     prompt_logprobs: Vec<TokenLogprobs>,
-    num_tokens: usize,
+    /// Those that came.
+    tokens: Vec<u32>,
     is_done: bool,
     has_failed: bool,
 }
@@ -109,7 +125,7 @@ impl Drawn {
             reading,
             detokeniser,
             prompt_logprobs: Vec::new(),
-            num_tokens: 0,
+            tokens: Vec::new(),
             is_done: false,
             has_failed: false,
         }
@@ -139,7 +155,7 @@ impl Drawn {
         timing: Option<Timing>,
         finish: Option<FinishReason>,
     ) -> Delta {
-        self.num_tokens += 1;
+        self.tokens.push(token.token_id);
         let (text, finish, stopped) = self.read(token.token_id, finish);
         let mut pieces = Vec::new();
         let is_thought = self.reading.splitter.is_in_thoughts();
@@ -182,7 +198,7 @@ impl Drawn {
             false => reading.tokenizer.token_bytes(id),
         };
         let text = self.detokeniser.push(bytes);
-        if self.num_tokens < reading.min_tokens && finish.is_none() {
+        if self.tokens.len() < reading.min_tokens && finish.is_none() {
             return (text.to_owned(), None, None);
         }
         let mut emit = reading.stops.push(text);

@@ -31,6 +31,8 @@ pub(crate) struct Form {
     /// What led to the model, where the request leaves that open.
     pub route: Option<String>,
     pub model: String,
+    /// Who went on with what that one has begun.
+    pub continued_by: Option<String>,
     pub tokenizer: Arc<Tokenizer>,
     pub has_logprobs: bool,
     pub has_prompt_logprobs: bool,
@@ -56,6 +58,7 @@ impl Form {
             request_id: received.request_id.clone(),
             route: received.route().map(str::to_owned),
             model: chosen.name.clone(),
+            continued_by: None,
             tokenizer: Arc::clone(&chosen.model.tokenizer),
             has_logprobs: generate.sampling.logprobs.is_some(),
             has_prompt_logprobs: generate.prompt_logprobs.is_some(),
@@ -85,6 +88,7 @@ impl Form {
             request_id: received.request_id.clone(),
             route: received.route().map(str::to_owned),
             model: name.to_owned(),
+            continued_by: None,
             tokenizer: Arc::clone(tokenizer),
             has_logprobs: false,
             has_prompt_logprobs: false,

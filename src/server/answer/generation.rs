@@ -6,7 +6,7 @@ use super::account::{Account, Answerer, Timings, Usage};
 use super::choice::{Choice, Delta};
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
-use crate::engine::{EngineError, Refusal};
+use crate::engine::{EngineError, EventStream, Refusal};
 use crate::request::FinishReason;
 use crate::server::error::ApiError;
 use crate::telemetry::Outcome;
@@ -26,6 +26,8 @@ pub(crate) struct Generation {
     /// How the first choice ended, which stands for all in the books.
     first_finish: Option<FinishReason>,
     has_tokens: bool,
+    /// The choice that failed last.
+    failed: usize,
 }
 
 impl Generation {
@@ -35,7 +37,27 @@ impl Generation {
             account,
             first_finish: None,
             has_tokens: false,
+            failed: 0,
         }
+    }
+
+    /// The choice that has failed, and the tokens of it that came; `None` where it has none of ours.
+    pub fn failed(&self) -> Option<(usize, &[u32])> {
+        match &self.source {
+            Source::Choices(choices) => {
+                let tokens = choices.get(self.failed)?.tokens()?;
+                Some((self.failed, tokens))
+            }
+            Source::Elsewhere(_) => None,
+        }
+    }
+
+    /// `answerer` goes on with choice `i`, after it failed: what comes next of it, `events` bring.
+    pub fn goes_on(&mut self, i: usize, events: EventStream, answerer: Answerer) {
+        if let Source::Choices(choices) = &mut self.source {
+            choices[i].goes_on(events);
+        }
+        self.account.goes_on_by(answerer);
     }
 
     /// Before any token has come, `answerer` takes it over from this source, of prompts that are so long; what came from the one before is cancelled.
@@ -58,7 +80,11 @@ impl Generation {
                         };
                         Ok((i, late))
                     }
-                    next => next.map(|delta| (i, delta)).map_err(Failure::from),
+                    Err(error) => {
+                        self.failed = i;
+                        Err(error.into())
+                    }
+                    Ok(delta) => Ok((i, delta)),
                 }
             }
             Source::Elsewhere(elsewhere) => {

@@ -8,6 +8,7 @@ mod begun;
 mod blocks;
 mod chain;
 pub(super) mod choice;
+mod continuing;
 mod elsewhere;
 mod failure;
 pub(super) mod form;

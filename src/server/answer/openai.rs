@@ -282,6 +282,12 @@ impl Wire for OpenAi {
         frame.extend_from_slice(DONE);
     }
 
+    fn continued_by(&mut self, name: &str) {
+        self.form.continued_by = Some(name.to_owned());
+        // The next chunk says so.
+        self.is_first = true;
+    }
+
     fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>) {
         event(frame, &error.body());
         frame.extend_from_slice(DONE);
@@ -303,6 +309,9 @@ pub(super) fn flambeau(form: &Form, usage: Usage, timings: Option<Timings>) -> V
     let mut object = json!({"tier": usage.tier.as_str(), "cache": usage.cache()});
     if let Some(route) = &form.route {
         object["route"] = route.as_str().into();
+    }
+    if let Some(name) = &form.continued_by {
+        object["continued_by"] = name.as_str().into();
     }
     if let Some(Timings {
         queue_ms,

@@ -13,13 +13,12 @@ use crate::server::request::generate::Generate;
 use crate::server::state::ServedModel;
 use crate::text::Splitter;
 
-/// Puts a call to the model: each choice of each prompt. Of their deadlines `elapsed` has passed.
+/// Puts `all` choices of a call to the model.
 pub(super) fn put(
     call: &Call,
     model: &Arc<ServedModel>,
-    elapsed: Duration,
+    all: Vec<GenerateRequest>,
 ) -> impl Future<Output = Result<Vec<Choice>, Failure>> + Send + use<> {
-    let all = each_choice(call, elapsed);
     let reading = reading(&call.generate, model);
     let model = Arc::clone(model);
     async move {
@@ -35,7 +34,8 @@ pub(super) fn put(
     }
 }
 
-fn each_choice(call: &Call, elapsed: Duration) -> Vec<GenerateRequest> {
+/// Each choice of each prompt. Of their deadlines `elapsed` has passed.
+pub(super) fn each_choice(call: &Call, elapsed: Duration) -> Vec<GenerateRequest> {
     let generate = &call.generate;
     let mut all = Vec::new();
     for request in &call.requests {

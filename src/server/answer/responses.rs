@@ -265,6 +265,10 @@ impl Wire for Responses {
         self.event(frame, status, json!({"response": response}));
     }
 
+    fn continued_by(&mut self, name: &str) {
+        self.form.continued_by = Some(name.to_owned());
+    }
+
     fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>) {
         let mut response = self.response("failed", &self.output, None);
         let error = error.body()["error"].take();

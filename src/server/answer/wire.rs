@@ -21,6 +21,9 @@ pub(crate) trait Wire: Send {
     /// Frames what comes after the last delta.
     fn end(&mut self, usage: Usage, timings: Timings, frame: &mut Vec<u8>);
 
+    /// From here on the model `name` goes on with what another has begun.
+    fn continued_by(&mut self, name: &str);
+
     /// Frames a failure, which ends the stream.
     fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>);
 }

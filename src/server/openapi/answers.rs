@@ -15,6 +15,7 @@ const FLAMBEAU: &[Field] = &[
     ("tier", Always(Word(&["primary", "fallback", "static"]))),
     ("cache", Always(Word(&["miss", "prefix"]))),
     ("route", Maybe(Text)),
+    ("continued_by", Maybe(Text)),
     ("queue_ms", Maybe(MS)),
     ("prefill_ms", Maybe(MS)),
     ("ttft_ms", Maybe(MS)),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::caller::{Caller, caller};
 use super::chat_prompt::ChatPrompt;
 use super::fields::{Field, Fields, NEVER, Support::Honoured, Support::Only, typed};
-use super::form::Form::{Bool, Either, Integer, Number, Table, Text};
+use super::form::Form::{Bool, Either, Integer, Number, Table, Text, Word};
 use super::form::{Form, STRINGS, TEXTS, TOKEN_IDS, at_least};
 use super::framing::{self, Framing};
 use super::output_format;
@@ -85,8 +85,10 @@ pub(crate) const SHARED: &[Field] = &[
     ("vllm_xargs", NEVER),
 ];
 
-/// Whether others than the model asked for may answer.
-pub(crate) const FALLBACK: Field = ("fallback", Honoured(Bool));
+/// Whether others than the model asked for may answer; and go on with what it has begun.
+pub(crate) const FALLBACK: Field = ("fallback", Honoured(Either(&[Bool, Word(&[CONTINUE])])));
+/// See [`FALLBACK`].
+pub(crate) const CONTINUE: &str = "continue";
 
 /// A validated request without its prompt.
 pub(crate) struct Generate {
