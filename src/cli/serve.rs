@@ -69,7 +69,7 @@ impl ServeCommand {
             &Hub::new(HubConfig::from_env()?),
         )?;
         let drafts = DraftPlans::new(&config.drafts, &plans)?;
-        let do_fit = plans.fit() && drafts.fit(&plans);
+        let do_fit = plans.fit() && drafts.fit();
         match listener {
             None => {
                 println!("{plans}{drafts}");
@@ -115,7 +115,7 @@ async fn run(
     let threads = config.models[0].threads;
     let embeddings = embedding_model(&config.embeddings, threads, &names, &telemetry)?;
     names.extend(embeddings.iter().map(|model| model.name.clone()));
-    let mut machine = Machine::new(&models, drafts.0, config.num_tenants() > 1);
+    let mut machine = Machine::new(&models, drafts.plans, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     for (i, model) in models.into_iter().enumerate() {
         devices.push(model.device.clone());
