@@ -38,11 +38,14 @@ pub(super) struct DraftPlan {
     kv_dtype: KvDtype,
     /// Of the host's memory, for its KV cache; the weights are its engine's.
     bytes: u64,
-    available: Option<u64>,
 }
 
 /// All of them.
-pub(super) struct DraftPlans(pub Vec<DraftPlan>);
+pub(super) struct DraftPlans {
+    pub plans: Vec<DraftPlan>,
+    /// What all models and drafts take of the host's memory, and what there is, where that is less.
+    shortage: Option<(ByteSize, ByteSize)>,
+}
 
 impl DraftPlans {
     /// Checks that each can draft for whom it is to.
@@ -51,25 +54,27 @@ impl DraftPlans {
             let (of, model) = (&models[draft.of], &models[draft.model]);
             DraftPlan::new(of, model, draft.threads).with_context(|| of.name.clone())
         };
-        drafts.iter().map(plan).collect::<Result<_, _>>().map(Self)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.iter().map(|draft| draft.bytes).sum()
+        let plans = (drafts.iter().map(plan)).collect::<anyhow::Result<Vec<_>>>()?;
+        let of_models = models.iter().map(|model| model.plan.host_bytes());
+        let of_drafts = plans.iter().map(|draft| draft.bytes);
+        let needed: u64 = of_models.chain(of_drafts).sum();
+        let available = system::available_memory().filter(|_| !plans.is_empty());
+        let available = available.filter(|&available| needed > available);
+        Ok(Self {
+            plans,
+            shortage: available.map(|available| (ByteSize(needed), ByteSize(available))),
+        })
     }
 
     /// Whether the host has room for them beside the models, as far as that is known.
-    pub fn fit(&self, models: &Plans) -> bool {
-        let of_models = models.0.iter().map(|model| model.plan.host_bytes());
-        let needed = of_models.sum::<u64>() + self.bytes();
-        let mut available = self.0.iter().filter_map(|draft| draft.available);
-        available.all(|available| needed <= available)
+    pub fn fit(&self) -> bool {
+        self.shortage.is_none()
     }
 }
 
 impl fmt::Display for DraftPlans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for draft in &self.0 {
+        for draft in &self.plans {
             write!(
                 f,
                 "\ndrafts         of {} for {}: KV cache {} for {} sequences of {} tokens, {} threads",
@@ -81,7 +86,13 @@ impl fmt::Display for DraftPlans {
                 draft.threads,
             )?;
         }
-        Ok(())
+        let Some((needed, available)) = self.shortage else {
+            return Ok(());
+        };
+        write!(
+            f,
+            "\ndoes NOT fit   {needed} of the host's memory are needed together, {available} are available: lower the draft model's max_model_len, or kv_cache_memory"
+        )
     }
 }
 
@@ -140,7 +151,6 @@ impl DraftPlan {
             limits,
             kv_dtype,
             bytes: (num_tokens * kv_bytes_per_token) as u64,
-            available: system::available_memory(),
         })
     }
 

@@ -70,7 +70,7 @@ impl ServeCommand {
             &Hub::new(HubConfig::from_env()?),
         )?;
         let drafts = DraftPlans::new(&config.drafts, &plans)?;
-        let do_fit = plans.fit() && drafts.fit(&plans);
+        let do_fit = plans.fit() && drafts.fit();
         match listener {
             None => {
                 println!("{plans}{drafts}");
@@ -127,7 +127,7 @@ async fn run(
         });
     let routing = routing.transpose()?.map(Arc::new);
     names.extend(config.routing.iter().map(|routing| routing.name.clone()));
-    let mut machine = Machine::new(&models, drafts.0, config.num_tenants() > 1);
+    let mut machine = Machine::new(&models, drafts.plans, config.num_tenants() > 1);
     let (mut served, mut engines_ended, mut devices) = (Vec::new(), Vec::new(), Vec::new());
     let mut card_watches = Vec::new();
     for (i, model) in models.into_iter().enumerate() {
