@@ -45,8 +45,10 @@ impl Continuing {
         failure: &Failure,
     ) -> Option<(EventStream, Answerer)> {
         let cause = failure.cause.filter(|cause| *cause == Cause::Failed)?;
+        let is_known = self.places.iter().any(|place| *place > self.places[i]);
         let place = &mut self.places[i];
-        if let Some(failed) = self.tiers.model(*place) {
+        // What ended its siblings, too, is one failure.
+        if let Some(failed) = self.tiers.model(*place).filter(|_| !is_known) {
             failed.failed(failure.error.message(), failure.is_certain);
         }
         loop {
