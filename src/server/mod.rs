@@ -13,6 +13,7 @@ mod error;
 #[cfg(test)]
 mod fuzz_tests;
 mod models;
+mod open_elsewhere;
 mod openapi;
 mod probe;
 mod remote;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::error::ApiError;
+use super::open_elsewhere::OpenElsewhere;
 use super::remote::RemoteServed;
 use super::state::ServedModel;
 use crate::engine::{ExecutorError, SubmitError};
@@ -20,6 +21,8 @@ pub struct Models {
     first: Arc<ServedModel>,
     others: Arc<[Arc<ServedModel>]>,
     remotes: Arc<[Arc<RemoteServed>]>,
+    /// Requests to `remotes`.
+    pub(super) open_elsewhere: OpenElsewhere,
 }
 
 /// A model, wherever it is served.
@@ -102,6 +105,7 @@ impl Models {
             first,
             others: others.into(),
             remotes: remotes.into(),
+            open_elsewhere: OpenElsewhere::default(),
         }
     }
 

@@ -43,7 +43,15 @@ pub async fn serve(
     let engines: Vec<EngineHandle> = (state.models.iter())
         .map(|model| model.engine.clone())
         .collect();
-    let num_open = || engines.iter().map(EngineHandle::num_open).sum::<usize>();
+    let elsewhere = state.models.open_elsewhere.clone();
+    let num_open = || {
+        let here: usize = engines.iter().map(EngineHandle::num_open).sum();
+        here + elsewhere.num_open()
+    };
+    let drained = async {
+        join_all(engines.iter().map(EngineHandle::drained)).await;
+        elsewhere.drained().await;
+    };
     let shutdown_timeout = state.options.shutdown_timeout;
     let prometheus = state.prometheus.clone();
     let upkeep = tokio::spawn(async move {
@@ -74,7 +82,7 @@ pub async fn serve(
             engines.iter().for_each(EngineHandle::drain);
             log_line(&format!("draining: {} requests are open", num_open()));
             let ended = tokio::select! {
-                drained = timeout_at(deadline, join_all(engines.iter().map(EngineHandle::drained))) => {
+                drained = timeout_at(deadline, drained) => {
                     if drained.is_err() {
                         let num_open = num_open();
                         log_line(&format!("{num_open} requests were still open after {shutdown_timeout:?}"));
@@ -90,6 +98,7 @@ pub async fn serve(
     };
     // What is still open is told so, also of engines beside one that failed.
     engines.iter().for_each(EngineHandle::stop);
+    elsewhere.stop();
     // Nobody listens any more when every connection is closed already.
     let _ = close.send(true);
     if !serving.is_finished() && timeout(closing_time, &mut serving).await.is_err() {

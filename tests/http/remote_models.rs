@@ -214,3 +214,42 @@ async fn a_failure_there_is_an_error_here_and_in_a_chain_the_next_tiers_request(
     drop(gate);
     held.reply().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stream_of_another_server_is_waited_for_when_this_one_stops_and_told_when_the_time_is_over()
+ {
+    let (setup, mut gate) = Setup::gated();
+    let upstream = setup.start().await;
+    for is_in_time in [true, false] {
+        let mut setup = Setup::fake(64);
+        setup.remote = Some(at(&upstream));
+        setup.options.shutdown_timeout = match is_in_time {
+            true => Duration::from_secs(20),
+            false => Duration::from_millis(20),
+        };
+        let server = setup.start().await;
+        let body = completion(json!({"stream": true, "max_tokens": 3})).to_string();
+        let mut client = server.send("POST", COMPLETIONS, &body).await;
+        gate.pass().await;
+        assert_eq!(client.head().await.unwrap().status, 200);
+        client.event().await.unwrap().unwrap();
+        gate.begun().await;
+        let engine = server.engine.clone();
+        let serving = server.shut_down();
+        while !engine.is_draining() {
+            tokio::task::yield_now().await;
+        }
+        if is_in_time {
+            gate.decide(Act::Go);
+            gate.pass().await;
+        }
+        let events = client.events().await.unwrap();
+        let is_told = events.iter().any(|event| event.contains("shut down"));
+        assert_eq!(is_told, !is_in_time, "{events:?}");
+        assert_eq!(events.last().unwrap(), "data: [DONE]");
+        within(serving).await.unwrap().unwrap();
+    }
+    // What was not finished is cancelled there.
+    drop(gate);
+    within(upstream.engine.drained()).await;
+}

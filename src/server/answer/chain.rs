@@ -344,7 +344,8 @@ impl Chain {
         };
         let deadline = call.forwarded.deadline.map(|deadline| from + deadline);
         let num_choices = call.forwarded.num_prompts * call.forwarded.num_choices;
-        let elsewhere = Elsewhere::new(asked.boxed(), num_choices, deadline);
+        let open = self.state.models.open_elsewhere.open();
+        let elsewhere = Elsewhere::new(asked.boxed(), num_choices, deadline, open);
         let source = Source::Elsewhere(Box::new(elsewhere));
         Ok(call.begun(self.primary(remote.name.clone()), source))
     }

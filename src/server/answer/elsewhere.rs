@@ -11,6 +11,7 @@ use super::failure::Failure;
 use crate::engine::{EngineError, Refusal};
 use crate::remote::{RemoteDelta, RemoteError, RemoteFinish, RemoteStream, RemoteUsage};
 use crate::request::FinishReason;
+use crate::server::open_elsewhere::Open;
 
 /// Dropping it closes the connection, which cancels the request there.
 pub(crate) struct Elsewhere {
@@ -21,6 +22,7 @@ pub(crate) struct Elsewhere {
     /// Ends of choices, held back until the usage has come that is told with the last of them.
     ends: VecDeque<(usize, Delta)>,
     usage: Option<RemoteUsage>,
+    open: Open,
 }
 
 enum From {
@@ -31,13 +33,15 @@ enum From {
 }
 
 impl Elsewhere {
-    /// What `asked` brings, of so many choices.
+    /// What `asked` brings, of so many choices, counted as `open`.
     pub fn new(
         asked: BoxFuture<'static, Result<RemoteStream, RemoteError>>,
         num_choices: usize,
         deadline: Option<Instant>,
+        open: Open,
     ) -> Self {
         Self {
+            open,
             from: From::Asked(asked),
             deadline,
             is_finished: vec![false; num_choices],
@@ -65,21 +69,25 @@ impl Elsewhere {
     /// The next delta of a choice; `None` after the last. Safe to cancel.
     pub async fn next(&mut self) -> Option<Result<(usize, Delta), Failure>> {
         loop {
+            let stopped = self.open.stopped();
             match &mut self.from {
                 From::Asked(asked) => {
-                    let began = match self.deadline {
-                        None => asked.await,
-                        Some(deadline) => match timeout_at(deadline.into(), asked).await {
-                            Ok(began) => began,
-                            Err(_) => return Some(Err(self.late())),
-                        },
+                    let began = tokio::select! {
+                        biased;
+                        began = in_time(asked, self.deadline) => began,
+                        () = stopped => return Some(Err(self.ended(EngineError::ShutDown))),
                     };
                     match began {
-                        Ok(stream) => self.from = From::Stream(Box::new(stream)),
-                        Err(error) => return Some(Err(self.failed(&error))),
+                        None => return Some(Err(self.ended(EngineError::Refused(Refusal::Late)))),
+                        Some(Ok(stream)) => self.from = From::Stream(Box::new(stream)),
+                        Some(Err(error)) => return Some(Err(self.failed(&error))),
                     }
                 }
-                From::Stream(stream) => match stream.next().await {
+                From::Stream(stream) => match tokio::select! {
+                    biased;
+                    next = stream.next() => next,
+                    () = stopped => return Some(Err(self.ended(EngineError::ShutDown))),
+                } {
                     Some(Ok(delta)) => {
                         if let Some(next) = self.take(delta) {
                             return Some(Ok(next));
@@ -103,9 +111,10 @@ impl Elsewhere {
         error.into()
     }
 
-    fn late(&mut self) -> Failure {
+    fn ended(&mut self, error: EngineError) -> Failure {
         self.from = From::Over;
-        EngineError::Refused(Refusal::Late).into()
+        self.ends.clear();
+        error.into()
     }
 
     /// A delta of what came, unless that is to be told later.
@@ -132,5 +141,13 @@ impl Elsewhere {
                 (!is_silent).then_some((delta.choice, own))
             }
         }
+    }
+}
+
+/// What comes by the deadline.
+async fn in_time<T>(future: impl Future<Output = T>, deadline: Option<Instant>) -> Option<T> {
+    match deadline {
+        None => Some(future.await),
+        Some(deadline) => timeout_at(deadline.into(), future).await.ok(),
     }
 }
