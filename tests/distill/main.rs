@@ -206,6 +206,21 @@ fn what_cannot_be_done_is_refused_by_flag_before_anything_is() {
         assert!(error.contains(flag), "{error}");
         assert!(!Path::new(&output).exists());
     }
+    // Another run that writes there, or what is left of one that nobody knows.
+    let training = Path::new(&output).join(".training");
+    std::fs::create_dir_all(&training).unwrap();
+    let lock = std::fs::File::create(training.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let begin = [&base[..], &["--layers", "2"]].concat();
+    let error = error_of(&begin);
+    assert!(
+        error.contains("--output: another run writes to "),
+        "{error}"
+    );
+    drop(lock);
+    std::fs::write(training.join("state.safetensors"), "x").unwrap();
+    let error = error_of(&begin);
+    assert!(error.contains("not what the run was begun with"), "{error}");
 }
 
 #[test]

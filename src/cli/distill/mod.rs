@@ -8,7 +8,7 @@ mod report;
 mod teacher_text;
 mod text;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -91,9 +91,16 @@ impl DistillCommand {
         use_threads(cpu.num_threads())?;
         let folder = self.output.join(TRAINING);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let _lock = self.locked(&folder)?;
+        let mut record = Record::open(&folder.join("run.json"))?;
+        if record.is_new() && self.state().exists() {
+            bail!(
+                "--output: {} has a run's state, but not what the run was begun with: take another folder, or remove it",
+                folder.display()
+            );
+        }
         let weights = Arc::new(opened.weights(Activations::Int8.into(), &cpu)?);
         let tokenizer = opened.tokenizer()?;
-        let mut record = Record::open(&folder.join("run.json"))?;
         let text = self.tokens(&opened, &tokenizer, &weights, &mut record, &cpu)?;
         let bos = tokenizer.bos_id().filter(|_| tokenizer.adds_bos());
         let Some(split) = Split::new(&text, self.sequence_length, bos) else {
@@ -163,6 +170,25 @@ impl DistillCommand {
         self.layers.check(opened.config.layers.len())?;
         check_supported(&opened.config)?;
         self.check_output()
+    }
+
+    /// How far the training is, for a run that goes on.
+    fn state(&self) -> PathBuf {
+        self.output.join(TRAINING).join("state.safetensors")
+    }
+
+    /// Keeps `folder` from other runs as long as it is held.
+    fn locked(&self, folder: &Path) -> anyhow::Result<File> {
+        let path = folder.join("lock");
+        let lock = File::create(&path).with_context(|| path.display().to_string())?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => bail!(
+                "--output: another run writes to {}: wait for it, or take another folder",
+                self.output.display()
+            ),
+            Err(TryLockError::Error(error)) => Err(error).context(path.display().to_string()),
+        }
     }
 
     /// A folder that is not there, or has nothing in it, or a run that is to go on: nobody's files are replaced.
@@ -284,7 +310,7 @@ impl DistillCommand {
             Some(before) => before,
             None => record.set_before(measured(&trainer, split)?)?,
         };
-        let state = self.output.join(TRAINING).join("state.safetensors");
+        let state = self.state();
         if state.exists() {
             load_state(&mut trainer, &state)?;
             let (done, all) = trainer.progress();

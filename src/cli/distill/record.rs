@@ -39,10 +39,15 @@ impl Record {
         })
     }
 
+    /// Whether nothing was begun yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.json.settings.is_empty()
+    }
+
     /// Takes the settings of a run that begins, which the next change saves; refuses others than those of one that goes on, naming the
     /// flag.
     pub(super) fn check(&mut self, settings: &[(&str, String)]) -> anyhow::Result<()> {
-        if self.json.settings.is_empty() {
+        if self.is_new() {
             let owned = settings
                 .iter()
                 .map(|(flag, value)| ((*flag).to_owned(), value.clone()));
