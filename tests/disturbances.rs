@@ -138,7 +138,7 @@ fn drafts_of(model: &LoadedModel) -> Box<dyn Drafter> {
         let runner = runner.take().ok_or(ExecutorError("one is enough".into()))?;
         Ok(Box::new(runner) as Box<dyn Executor>)
     };
-    worker.spawn(Box::new(factory)).unwrap();
+    worker.spawn("draft", Box::new(factory)).unwrap();
     Box::new(LookupFirst(drafter))
 }
 

@@ -172,7 +172,9 @@ impl DraftPlan {
             Ok(Box::new(weights.runner_on(&cpu, &limits)?))
         });
         let (drafter, worker) = ModelDrafter::new(self.limits);
-        worker.spawn(factory).context("the thread for drafts")?;
+        worker
+            .spawn(&self.model, factory)
+            .context("the thread for drafts")?;
         log_line(&format!("{}: drafts come from {}", self.of, self.model));
         Ok(drafter)
     }

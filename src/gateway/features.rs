@@ -18,6 +18,9 @@ pub struct Features {
 }
 
 impl Features {
+    /// Tokens of a prompt from which on it is as complex as a longer one.
+    pub const LONGEST: usize = 64 * 63;
+
     /// How much there is to take into account, in 0..=1:
     ///
     /// `0.5 · min(1, log2(1 + prompt_tokens / 64) / 6) + 0.2 · structured + 0.2 · tools + 0.1 · min(1, (turns − 1) / 4)`

@@ -63,11 +63,14 @@ impl Conditions {
             && (self.max_complexity).is_none_or(|max| features.complexity() <= max)
     }
 
-    fn read_tokens(&self) -> bool {
-        self.min_prompt_tokens.is_some()
-            || self.max_prompt_tokens.is_some()
-            || self.min_complexity.is_some()
-            || self.max_complexity.is_some()
+    /// From how many tokens of a prompt on it makes no difference how many they are.
+    fn most_tokens(&self) -> usize {
+        let of_complexity = self.min_complexity.or(self.max_complexity);
+        let of_complexity = of_complexity.map_or(0, |_| Features::LONGEST);
+        let beyond = |max: usize| max.saturating_add(1);
+        (self.min_prompt_tokens.unwrap_or(0))
+            .max(self.max_prompt_tokens.map_or(0, beyond))
+            .max(of_complexity)
     }
 }
 
@@ -96,9 +99,10 @@ impl Router {
         }
     }
 
-    /// Whether any rule asks how long a prompt is: counting its tokens takes time.
-    pub fn reads_tokens(&self) -> bool {
-        self.rules.iter().any(|rule| rule.when.read_tokens())
+    /// From how many tokens of a prompt on it makes no difference how many they are, so that nobody need count on; 0 where no rule asks.
+    pub fn most_tokens(&self) -> usize {
+        let rules = self.rules.iter();
+        rules.map(|rule| rule.when.most_tokens()).max().unwrap_or(0)
     }
 
     /// Whether any rule asks for the language, which takes time, too.
@@ -183,9 +187,7 @@ mod tests {
         #[test]
         fn what_no_rule_reads_changes_no_pick(router in router(), features in features()) {
             let mut blind = features;
-            if !router.reads_tokens() {
-                blind.prompt_tokens = 0;
-            }
+            blind.prompt_tokens = blind.prompt_tokens.min(router.most_tokens());
             if !router.reads_languages() {
                 blind.language = None;
             }

@@ -83,7 +83,7 @@ impl Default for Admission {
 impl Admission {
     /// Learns from a sequence that is over; `has_stopped` is false where it was as long as it might be.
     pub fn ended(&mut self, num_outputs: usize, has_stopped: bool) {
-        // One that left before it was given anything says nothing.
+        // One that left before it was given anything says nothing; what another engine had begun of it is too seldom to tell apart.
         if num_outputs > 0 {
             let keep = (-(num_outputs as f64) / MEMORY).exp();
             self.num_tokens = self.num_tokens * keep + num_outputs as f64;

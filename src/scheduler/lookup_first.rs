@@ -14,6 +14,9 @@ impl<D: Drafter> Drafter for LookupFirst<D> {
         limit: usize,
         draft: &mut Vec<u32>,
     ) -> DraftSource {
+        if limit == 0 {
+            return DraftSource::Lookup;
+        }
         let num_before = draft.len();
         let source = PromptLookup.draft(id, tokens, limit, draft);
         match draft.len() > num_before {

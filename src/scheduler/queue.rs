@@ -225,6 +225,9 @@ impl Scheduler {
             "who is preempted has no rows in flight: this is a bug"
         );
         let mut victim = self.running.remove(i);
+        if let Some(speculation) = &mut self.speculation {
+            speculation.forget(victim.id);
+        }
         victim.release_blocks(&mut self.pool);
         self.num_preemptions += 1;
         self.waiting.put_back(victim, now);

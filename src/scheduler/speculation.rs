@@ -195,7 +195,13 @@ impl Speculation {
                 draft.source = (self.drafter).draft(id, tokens, limit, &mut draft.tokens);
             }
             let goes_on = draft.tokens.len() > 1;
-            if goes_on && budget.is_draft_worth(draft.accept_rate(), num_known, cost) {
+            let rate = draft.accept_rate();
+            let chance = match draft.source {
+                DraftSource::Lookup => rate,
+                // A model has nothing to offer where the token being drawn is another than it foresaw.
+                DraftSource::Model => rate * rate,
+            };
+            if goes_on && budget.is_draft_worth(chance, num_known, cost) {
                 return true;
             }
         }

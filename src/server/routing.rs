@@ -116,7 +116,7 @@ impl Routing {
             false => {
                 let features = features(
                     fields,
-                    self.router.reads_tokens(),
+                    self.router.most_tokens(),
                     self.router.reads_languages(),
                     tokenizer,
                 );

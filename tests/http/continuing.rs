@@ -10,6 +10,7 @@ use super::byte_vocabulary;
 use super::client::within;
 use super::gate::{Act, Gate};
 use super::redact::data;
+use super::routing::logged;
 use super::server::{CHAT, COMPLETIONS, Server, Setup};
 
 const OTHER: &str = "other";
@@ -101,7 +102,8 @@ async fn failing_after(
 #[tokio::test]
 async fn an_answer_that_fails_goes_on_as_it_would_have_where_the_client_asked_for_that() {
     for (how, num_steps) in [(Act::Fail, 1), (Act::Panic, 5), (Act::Fail, NUM_TOKENS - 1)] {
-        let (setup, mut gate) = setup();
+        let (mut setup, mut gate) = setup();
+        let mut log = logged(&mut setup);
         let server = setup.start().await;
         let body = completion(json!({"fallback": "continue"}));
         let events = failing_after(&server, &mut gate, &body, num_steps, how).await;
@@ -137,6 +139,10 @@ async fn an_answer_that_fails_goes_on_as_it_would_have_where_the_client_asked_fo
             chunks.last().unwrap()["usage"]["completion_tokens"],
             NUM_TOKENS
         );
+        let line = within(log.recv()).await.unwrap();
+        let said = ["model", "tier", "fallback_cause"].map(|key| line[key].as_str().unwrap());
+        assert_eq!(said, [OTHER, "fallback", "failed"]);
+        assert_eq!(line["completion_tokens"], NUM_TOKENS);
         assert_eq!(server.metric(&fallbacks()).await, 1.0);
         drop(gate);
         within(server.engine.drained()).await;
@@ -151,6 +157,8 @@ async fn choices_go_on_one_by_one_and_whole_answers_do_as_well() {
     let events = failing_after(&server, &mut gate, &body, 4, Act::Fail).await;
     assert_eq!(texts(&chunks(&events), 3), undisturbed(&body, 3).await);
     assert_eq!(ends(&chunks(&events)).len(), 3);
+    // One request, whatever it asks for.
+    assert_eq!(server.metric(&fallbacks()).await, 1.0);
     let chat = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 6, "ignore_eos": true,
         "temperature": 0, "fallback": "continue"});
     let mut client = server.send("POST", CHAT, &chat.to_string()).await;

@@ -87,7 +87,8 @@ impl Write for Lines {
     }
 }
 
-fn logged(setup: &mut Setup) -> UnboundedReceiver<Value> {
+/// What the request log says, line by line.
+pub fn logged(setup: &mut Setup) -> UnboundedReceiver<Value> {
     let (sender, lines) = unbounded_channel();
     setup.options.request_log = RequestLog::to(Lines(sender)).unwrap();
     lines

@@ -29,8 +29,6 @@ struct Slot {
     num_known: usize,
     /// How many of `tokens` have their keys and values in the cache.
     num_computed: usize,
-    /// Whether a token is known that the draft model does not have.
-    is_foreign: bool,
 }
 
 /// Rows of a slot to compute.
@@ -54,23 +52,30 @@ impl Slots {
         }
     }
 
-    /// Takes in what is new of a sequence; gives what is guessed to follow, where it has a slot.
+    /// Takes in what is new of a sequence; gives what is guessed to follow, where it has a slot. One that is too long, or has a token that
+    /// the draft model does not know, has none.
     pub fn note(&mut self, id: SequenceId, tokens: &[u32]) -> Option<&[u32]> {
         let its = self.slots.iter().position(|slot| slot.id == Some(id));
-        if self.is_closed || tokens.len() >= self.limits.max_len {
-            if let Some(i) = its {
-                self.slots[i].vacate();
+        let i = its.or_else(|| self.slots.iter().position(|slot| slot.id.is_none()))?;
+        let slot = &mut self.slots[i];
+        let new = &tokens[slot.num_known..];
+        let is_out = self.is_closed || tokens.len() >= self.limits.max_len;
+        if is_out
+            || new
+                .iter()
+                .any(|&token| token as usize >= self.limits.vocab_size)
+        {
+            if its.is_some() {
+                slot.vacate();
             }
             return None;
         }
-        let i = its.or_else(|| self.slots.iter().position(|slot| slot.id.is_none()))?;
-        let slot = &mut self.slots[i];
         slot.id = Some(id);
-        slot.note(&tokens[slot.num_known..], self.limits.vocab_size);
+        slot.note(new);
         Some(&slot.tokens[slot.num_known..])
     }
 
-    /// A sequence has ended.
+    /// A sequence has ended, or waits.
     pub fn forget(&mut self, id: SequenceId) {
         let its = self.slots.iter_mut().find(|slot| slot.id == Some(id));
         if let Some(slot) = its {
@@ -145,7 +150,7 @@ impl Slot {
     }
 
     /// Takes in tokens that have become known.
-    fn note(&mut self, new: &[u32], vocab_size: usize) {
+    fn note(&mut self, new: &[u32]) {
         let guessed = &self.tokens[self.num_known..];
         let num_right = (guessed.iter().zip(new))
             .take_while(|(guess, token)| guess == token)
@@ -157,14 +162,13 @@ impl Slot {
             self.num_computed = self.num_computed.min(self.num_known);
             self.tokens.extend(wrong);
             self.num_known += wrong.len();
-            self.is_foreign |= wrong.iter().any(|&token| token as usize >= vocab_size);
         }
     }
 
     /// Rows that are to be computed.
     fn num_wanted(&self, max_len: usize) -> usize {
         let is_ahead = self.tokens.len() - self.num_known >= MAX_AHEAD;
-        match self.is_foreign || is_ahead || self.tokens.len() > max_len {
+        match is_ahead || self.tokens.len() > max_len {
             true => 0,
             // None where all is computed: then nothing could be drawn.
             false => self.tokens.len() - self.num_computed,

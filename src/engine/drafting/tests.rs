@@ -209,7 +209,7 @@ fn the_thread_guesses_and_ends_with_its_drafter() {
         let model = model.take().ok_or(ExecutorError("one is enough".into()))?;
         Ok(Box::new(model) as Box<dyn Executor>)
     };
-    worker.spawn(Box::new(factory)).unwrap();
+    worker.spawn("draft", Box::new(factory)).unwrap();
     let draft = ask(&mut drafter, |_, draft| draft.len() == 3);
     assert_follows(&[1, 2, 3], &draft);
     drop(drafter);
@@ -229,7 +229,7 @@ fn a_draft_model_that_fails_or_panics_drafts_nothing_any_more() {
             let model = executor().with_hook(Box::new(hook));
             Ok(Box::new(model) as Box<dyn Executor>)
         };
-        worker.spawn(Box::new(factory)).unwrap();
+        worker.spawn("draft", Box::new(factory)).unwrap();
         let is_closed = |drafter: &ModelDrafter| drafter.shared.lock().is_closed();
         let draft = ask(&mut drafter, |drafter, _| is_closed(drafter));
         assert_eq!(draft, [0; 0]);

@@ -32,19 +32,20 @@ impl DraftWorker {
     }
 
     /// Computes on a thread of its own with what `factory` builds there. Where that fails or panics there are no more drafts, which the
-    /// log says, and nothing else is different.
+    /// log says by `name`, and nothing else is different.
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn spawn(mut self, mut factory: ExecutorFactory) -> std::io::Result<()> {
-        let thread = std::thread::Builder::new().name("draft".into());
+    pub fn spawn(mut self, name: &str, mut factory: ExecutorFactory) -> std::io::Result<()> {
+        let (name, thread) = (name.to_owned(), std::thread::Builder::new());
+        let thread = thread.name("draft".into());
         thread.spawn(move || {
             let run = || factory().and_then(|mut executor| self.run(&mut *executor));
             let ended = catch_unwind(AssertUnwindSafe(run));
             let ended = ended.unwrap_or_else(|panic| Err(ExecutorError(message(&*panic))));
             if let Err(error) = ended {
                 log_line(&format!(
-                    "the draft model has failed, and answers go on without it: {error}"
+                    "{name} drafts no more, and answers go on without: {error}"
                 ));
             }
             self.shared.close();

@@ -14,7 +14,7 @@ use super::elsewhere::Elsewhere;
 use super::failure::Failure;
 use super::form::Kind;
 use super::generation::Source;
-use super::put::{each_choice, put};
+use super::put::put;
 use crate::engine::SubmitError;
 use crate::gateway::Policy;
 use crate::request::GenerateRequest;
@@ -48,8 +48,9 @@ pub(crate) struct Chain {
     refusal: Option<(Failure, Cause)>,
     /// Deadlines count from now, not from when the request came.
     begins_anew: bool,
-    /// What was put to the model of this process that has it, and its tokens; where the client wants it to be gone on with.
-    put: Option<(Arc<Tokenizer>, Vec<GenerateRequest>)>,
+    /// What was put to the model of this process that has it, in its tokens: a request for each prompt, and how many choices of each; where
+    /// another may go on with it.
+    put: Option<(Arc<Tokenizer>, Vec<GenerateRequest>, usize)>,
     /// The tier that has it, and since when.
     taken_by: Option<(Arc<TierModel>, Instant)>,
 }
@@ -158,10 +159,10 @@ impl Chain {
         if let (Some(tiers), Some((i, cause))) = (&self.tiers, self.fallen) {
             tiers.count(i, cause);
         }
-        let may_continue = self.may_go_on() && self.policy.fallback;
-        let (tokenizer, requests) = self.put.filter(|_| may_continue)?;
+        let (tokenizer, requests, choices) = self.put?;
         let place = self.fallen.map_or(0, |(i, _)| i);
-        Some(Continuing::new(self.tiers?, place, requests, tokenizer))
+        let continuing = Continuing::new(self.tiers?, place, requests, choices, tokenizer);
+        Some(continuing)
     }
 
     /// Whether no other tier will answer than the one that has it.
@@ -276,7 +277,7 @@ impl Chain {
                 call.begun(answerer, say(num_choices))
             }
         };
-        self.taken_by = None;
+        (self.taken_by, self.put) = (None, None);
         let prompt_lens = vec![0; begun.prompt_lens.len()];
         Some(Begun {
             prompt_lens,
@@ -315,11 +316,13 @@ impl Chain {
             true => Duration::ZERO,
             false => self.received.at.elapsed(),
         };
-        let requests = each_choice(&call, elapsed);
-        if self.ask.may_continue {
-            self.put = Some((Arc::clone(&model.tokenizer), requests.clone()));
-        }
-        let choices = put(&call, &model, requests).await?;
+        let may_continue = self.ask.may_continue && self.policy.fallback && self.may_go_on();
+        self.put = may_continue.then(|| {
+            let tokenizer = Arc::clone(&model.tokenizer);
+            let choices_a_prompt = call.generate.num_candidates;
+            (tokenizer, call.requests.clone(), choices_a_prompt)
+        });
+        let choices = put(&call, &model, elapsed).await?;
         Ok(call.begun(self.primary(name), Source::Choices(choices)))
     }
 

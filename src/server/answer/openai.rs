@@ -22,6 +22,8 @@ pub(crate) struct OpenAi {
     created: u64,
     choices: Vec<ChoiceState>,
     is_first: bool,
+    /// The next chunk with content says who answers.
+    says_who: bool,
 }
 
 /// How far a choice has come.
@@ -55,6 +57,7 @@ impl OpenAi {
                 .as_secs(),
             choices: vec![ChoiceState::default(); form.prompts.len() * form.num_choices],
             is_first: true,
+            says_who: true,
             form,
         }
     }
@@ -264,7 +267,8 @@ impl Wire for OpenAi {
                 choice["delta"] = message;
             }
             let mut body = self.chunk_of(json!([choice]));
-            if std::mem::take(&mut self.is_first) {
+            self.is_first = false;
+            if std::mem::take(&mut self.says_who) {
                 body["flambeau"] = flambeau(&self.form, usage, None);
             }
             self.add_usage(&mut body, usage);
@@ -284,8 +288,7 @@ impl Wire for OpenAi {
 
     fn continued_by(&mut self, name: &str) {
         self.form.continued_by = Some(name.to_owned());
-        // The next chunk says so.
-        self.is_first = true;
+        self.says_who = true;
     }
 
     fn fail(&mut self, error: &ApiError, frame: &mut Vec<u8>) {

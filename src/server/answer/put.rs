@@ -13,12 +13,13 @@ use crate::server::request::generate::Generate;
 use crate::server::state::ServedModel;
 use crate::text::Splitter;
 
-/// Puts `all` choices of a call to the model.
+/// Puts a call to the model: each choice of each prompt. Of their deadlines `elapsed` has passed.
 pub(super) fn put(
     call: &Call,
     model: &Arc<ServedModel>,
-    all: Vec<GenerateRequest>,
+    elapsed: Duration,
 ) -> impl Future<Output = Result<Vec<Choice>, Failure>> + Send + use<> {
+    let all = each_choice(call, elapsed);
     let reading = reading(&call.generate, model);
     let model = Arc::clone(model);
     async move {
@@ -34,8 +35,7 @@ pub(super) fn put(
     }
 }
 
-/// Each choice of each prompt. Of their deadlines `elapsed` has passed.
-pub(super) fn each_choice(call: &Call, elapsed: Duration) -> Vec<GenerateRequest> {
+fn each_choice(call: &Call, elapsed: Duration) -> Vec<GenerateRequest> {
     let generate = &call.generate;
     let mut all = Vec::new();
     for request in &call.requests {

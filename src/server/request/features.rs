@@ -10,10 +10,10 @@ use super::{output_format, tools};
 use crate::gateway::{Features, Language};
 use crate::text::{Specials, Tokenizer};
 
-/// The features of a request; tokens and the language, which take time, only where they are asked for.
+/// The features of a request; tokens, up to so many, and the language only where they are asked for: they take time.
 pub(crate) async fn features(
     fields: &Fields,
-    counts_tokens: bool,
+    most_tokens: usize,
     tells_language: bool,
     tokenizer: &Arc<Tokenizer>,
 ) -> Features {
@@ -24,6 +24,7 @@ pub(crate) async fn features(
         has_tools: tools::are_brought(fields),
         ..Features::default()
     };
+    let counts_tokens = most_tokens > 0;
     if !counts_tokens && !tells_language {
         return features;
     }
@@ -33,11 +34,7 @@ pub(crate) async fn features(
     let tokenizer = Arc::clone(tokenizer);
     // Long texts take milliseconds.
     let measure = move || {
-        let num_tokens = |text: &String| {
-            let ids = tokenizer.encode(text, Specials::Plain);
-            ids.map_or(0, |ids| ids.len())
-        };
-        let prompt_tokens = all.iter().map(num_tokens).sum();
+        let prompt_tokens = count(&all, most_tokens, &tokenizer);
         (prompt_tokens, Language::of_text(&last.join("\n")))
     };
     let measured = tokio::task::spawn_blocking(measure).await;
@@ -47,6 +44,23 @@ pub(crate) async fn features(
         language,
         ..features
     }
+}
+
+/// Tokens of the texts, as far as `most`.
+fn count(texts: &[String], most: usize, tokenizer: &Tokenizer) -> usize {
+    let mut num_tokens = 0;
+    for text in texts {
+        // A text has so many at least, whatever they are.
+        let at_least = text.len() / tokenizer.max_token_bytes().max(1);
+        num_tokens += match at_least >= most {
+            true => most,
+            false => (tokenizer.encode(text, Specials::Plain)).map_or(0, |ids| ids.len()),
+        };
+        if num_tokens >= most {
+            return most;
+        }
+    }
+    num_tokens
 }
 
 /// All texts, those that the user wrote last, and how many messages are the user's.
