@@ -191,13 +191,17 @@ impl EngineLoop {
     fn unload_idle(&mut self) {
         let now = self.status.started.elapsed();
         let unused = now.saturating_sub(self.last_used);
-        if let Some(supply) = &self.supply
-            && supply.unload_after.is_some_and(|after| unused >= after)
-            && !self.scheduler.awaits_return(now)
-        {
-            let name = &supply.name;
-            log_line(&format!("{name} is unloaded, idle for {unused:.1?}"));
-            self.unload();
+        let unload_after = self.supply.as_ref().and_then(|supply| supply.unload_after);
+        let is_due = unload_after.is_some_and(|after| unused >= after);
+        if !is_due || self.scheduler.awaits_return(now) {
+            return;
+        }
+        self.unload();
+        if let Some(supply) = &self.supply {
+            log_line(&format!(
+                "{} is unloaded, idle for {unused:.1?}",
+                supply.name
+            ));
         }
     }
 
