@@ -140,6 +140,7 @@ async fn start(
     let telemetry = Telemetry::new()?;
     let (engine, ended) = EngineHandle::spawn(config, Box::new(factory), telemetry.engine("fake"))?;
     let state = AppState {
+        answers: None,
         embeddings: None,
         models: Models::new(
             Arc::new(ServedModel {

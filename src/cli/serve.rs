@@ -21,7 +21,7 @@ use crate::config::{self, Config, RawConfig, RemoteSettings, Typed};
 use crate::gateway::{Router, StaticTexts};
 use crate::hub::{Hub, HubConfig};
 use crate::server::{
-    ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
+    AnswerCache, ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 
@@ -181,12 +181,23 @@ async fn run(
         let (others, slo) = (chain.collect(), tiers.slo_ttft);
         Arc::new(Tiers::new(first, others, slo, texts, &telemetry))
     });
+    let answers = config.exact_cache.map(|cache| {
+        let names = served.iter().map(|model| &*model.name);
+        let max_bytes = usize::try_from(cache.memory.0).unwrap_or(usize::MAX);
+        Arc::new(AnswerCache::new(
+            names,
+            max_bytes,
+            cache.max_age,
+            &telemetry,
+        ))
+    });
     let first = served.remove(0);
     let state = AppState {
         models: Models::new(first, served, remotes),
         tiers,
         routing,
         tenants: Arc::new(policy::tenants(&config.tenants, &config.default_tenant)),
+        answers,
         embeddings,
         options: Arc::new(options),
         prometheus: telemetry.handle(),

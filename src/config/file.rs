@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::cache::RawCache;
 use super::remote::{RawRemote, is_url};
 use super::routing::RawRouting;
 use super::tenants::RawTenant;
@@ -26,6 +27,7 @@ pub struct Typed {
     pub(super) tiers: Option<RawTiers>,
     pub(super) routing: Option<RawRouting>,
     pub(super) tenants: Vec<RawTenant>,
+    pub(super) cache: RawCache,
 }
 
 /// What belongs to the server as a whole.
@@ -114,18 +116,20 @@ impl RawConfig {
             remotes,
             tiers: file.remove("tiers").map(typed).transpose()?,
             routing: file.remove("routing").map(RawRouting::typed).transpose()?,
+            cache: match file.remove("cache") {
+                Some(cache) => typed(cache)?,
+                None => RawCache::default(),
+            },
             tenants: match file.remove("tenants") {
                 Some(tenants) => typed(tenants)?,
                 None => Vec::new(),
             },
         };
-        if file.contains_key("cache") {
-            return Err(ConfigError::value("cache", "is not supported yet"));
-        }
         match file.keys().next() {
             None => Ok(typed),
             Some(key) => {
-                let known = ["server", "models", "tiers", "routing", "tenants"].into_iter();
+                let known =
+                    ["server", "models", "tiers", "routing", "tenants", "cache"].into_iter();
                 Err(ConfigError::unknown_key("the configuration", key, known))
             }
         }

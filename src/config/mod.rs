@@ -2,6 +2,7 @@
 //! checked once, every default filled in).
 
 mod batch_invariant;
+mod cache;
 mod device;
 mod draft;
 mod embeddings;
@@ -22,6 +23,7 @@ mod tenants;
 mod threads;
 mod tiers;
 
+pub use cache::ExactCache;
 pub use device::DeviceChoice;
 pub use draft::Draft;
 pub use embeddings::{DEFAULT_EMBEDDING_MODEL, Embeddings};

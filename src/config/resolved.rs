@@ -10,8 +10,8 @@ use super::draft::RawDraft;
 use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
-    Class, ConfigError, Draft, Embeddings, ModelSettings, NamedKey, RawConfig, RemoteSettings,
-    Routing, Tenant, Tiers, tenants,
+    Class, ConfigError, Draft, Embeddings, ExactCache, ModelSettings, NamedKey, RawConfig,
+    RemoteSettings, Routing, Tenant, Tiers, tenants,
 };
 
 /// Who sends requests without a key.
@@ -30,6 +30,8 @@ pub struct Config {
     pub tiers: Option<Tiers>,
     /// Which of them answers requests that leave it open.
     pub routing: Option<Routing>,
+    /// Which answers are kept, to be given again.
+    pub exact_cache: Option<ExactCache>,
     /// Whose requests may have what.
     pub tenants: Vec<Tenant>,
     /// What a tenant may have that is none of them.
@@ -156,6 +158,7 @@ impl Typed {
             routing,
             tenants,
             default_tenant,
+            exact_cache: self.cache.resolve()?,
             embeddings: Embeddings::named(first.embedding_model),
             address,
             api_keys,

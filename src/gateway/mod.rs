@@ -1,6 +1,7 @@
 //! Policy on requests, beside the engine: who may have what, which model a request needs, and who answers when the model asked for would
 //! not. No HTTP, no tensors.
 
+mod answers;
 mod breaker;
 mod features;
 mod language;
@@ -8,6 +9,7 @@ mod routing;
 mod static_text;
 mod tenants;
 
+pub use answers::{Answer, Answers, AskedKey, GivenChoice, Partition};
 pub use breaker::{Breaker, Verdict};
 pub use features::Features;
 pub use language::Language;

@@ -7,6 +7,7 @@
 
 mod accept;
 mod answer;
+mod answer_cache;
 mod auth;
 mod embedder;
 mod error;
@@ -25,6 +26,7 @@ mod run;
 mod state;
 mod tiers;
 
+pub use answer_cache::AnswerCache;
 pub use auth::ApiKey;
 pub use embedder::{EmbeddingModel, EncoderLoader, LoadedEncoder};
 pub use models::{EngineEnd, Models, Served};

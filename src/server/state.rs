@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::answer_cache::AnswerCache;
 use super::auth::ApiKey;
 use super::embedder::EmbeddingModel;
 use super::error::ApiError;
@@ -120,6 +121,8 @@ pub struct AppState {
     pub routing: Option<Arc<Routing>>,
     /// What requests may have, by whose they are.
     pub tenants: Arc<Tenants>,
+    /// What was answered before, where that is kept.
+    pub answers: Option<Arc<AnswerCache>>,
     /// The model behind `/v1/embeddings`, if there is one.
     pub embeddings: Option<Arc<EmbeddingModel>>,
     /// The options.
@@ -134,6 +137,10 @@ impl AppState {
     /// Refuses a request of `tenant`, before the work of reading it, where nobody would answer it whatever it asks.
     pub(super) fn check_room(&self, tenant: &str) -> Result<(), SubmitError> {
         let room = self.models.check_room(tenant);
+        // It may have been answered before.
+        if self.answers.is_some() && matches!(room, Err(SubmitError::QueueFull { .. })) {
+            return Ok(());
+        }
         let has_texts = self.tiers.as_ref().is_some_and(|tiers| tiers.has_texts());
         match room {
             Err(SubmitError::QueueFull { .. })

@@ -1,5 +1,6 @@
 //! What operators see: metrics, the request log, and lines for people on stderr. Depends on no other layer.
 
+mod answer_cache;
 mod gpu;
 mod log;
 mod metrics;
@@ -7,6 +8,7 @@ mod request_log;
 mod routing;
 mod tier;
 
+pub use answer_cache::{AnswerCacheGauges, AnswerCacheMetrics};
 pub use gpu::{GpuGauges, GpuMetrics};
 pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};

@@ -12,6 +12,8 @@ pub enum Tier {
     Primary,
     /// Another model.
     Fallback,
+    /// What the model answered before.
+    Cache,
     /// A text that no model wrote.
     Static,
 }
@@ -22,6 +24,7 @@ impl Tier {
         match self {
             Self::Primary => "primary",
             Self::Fallback => "fallback",
+            Self::Cache => "cache",
             Self::Static => "static",
         }
     }

@@ -23,6 +23,7 @@ mod disconnect;
 mod drain;
 mod echo;
 mod embeddings;
+mod exact_cache;
 mod failure;
 mod gate;
 mod keys;

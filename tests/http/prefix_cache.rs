@@ -81,7 +81,7 @@ async fn a_reset_forgets_everything_and_needs_a_key() {
         let reply = client.reply().await.unwrap();
         assert_eq!(
             (reply.status(), reply.json()),
-            (200, json!({"num_blocks": num_blocks}))
+            (200, json!({"num_blocks": num_blocks, "num_answers": 0}))
         );
     }
     assert_eq!(num_cached(&ask(&server, "key-1", PROMPT).await), 0);

@@ -12,8 +12,8 @@ use flambeau::gateway::{Policy, StaticTexts, Tenants};
 use flambeau::remote::{RemoteConfig, RemoteModel};
 use flambeau::scheduler::{PromptLookup, SchedulerConfig};
 use flambeau::server::{
-    Adapters, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed, Routing,
-    SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
+    Adapters, AnswerCache, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
+    Routing, SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
 use flambeau::text::{ChatTemplate, Tokenizer};
@@ -70,6 +70,8 @@ pub struct Setup {
     pub routing: Option<Box<MakeRouting>>,
     /// Serves the model of this server, too, called `remote`; in the place of the second one where there are tiers.
     pub remote: Option<RemoteConfig>,
+    /// Keeps answers.
+    pub keeps_answers: bool,
     /// What requests may have.
     pub policy: Policy,
 }
@@ -108,6 +110,7 @@ impl Setup {
             tiers: None,
             routing: None,
             remote: None,
+            keeps_answers: false,
             policy: Policy::default(),
         }
     }
@@ -171,6 +174,7 @@ impl Setup {
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let (default_deadline, echo_too, twin) = (self.default_deadline, self.echo_too, self.twin);
         let (policy, tiers) = (self.policy, self.tiers.take());
+        let keeps_answers = self.keeps_answers;
         let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
             Arc::new(RemoteServed {
@@ -247,12 +251,19 @@ impl Setup {
             };
             Arc::new(Tiers::new(first, others, slo_ttft, texts, &telemetry))
         });
+        let answers = keeps_answers.then(|| {
+            let names = std::iter::once(&first).chain(&others);
+            let names = names.map(|model| &*model.name);
+            let age = Duration::from_secs(3600);
+            Arc::new(AnswerCache::new(names, 1 << 20, age, &telemetry))
+        });
         let models = Models::new(first, others, remote.into_iter().collect());
         let state = AppState {
             models,
             tiers,
             routing,
             tenants: Arc::new(Tenants::new(HashMap::new(), policy)),
+            answers,
             embeddings,
             options,
             prometheus: telemetry.handle(),

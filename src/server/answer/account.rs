@@ -142,6 +142,7 @@ impl Usage {
     /// What the caches had, as the `flambeau` object and `x-flambeau-cache` say it.
     pub fn cache(self) -> &'static str {
         match self.cached {
+            _ if self.tier == Tier::Cache => "exact",
             0 => "miss",
             _ => "prefix",
         }
@@ -265,16 +266,20 @@ impl Account {
         let metrics = &self.metrics;
         self.record.completion_tokens += 1;
         self.num_thoughts += usize::from(is_thought);
-        metrics.generated(1);
+        let is_computed = self.tier != Tier::Cache;
+        metrics.generated(u64::from(is_computed));
         if let Some(timing) = timing {
             let is_lead = i.is_multiple_of(self.choices_a_prompt);
             if is_lead {
                 let num_tokens = self.prompt_lens[i / self.choices_a_prompt];
                 self.record.cached_tokens += timing.num_cached_tokens;
-                metrics.prompt_computed(num_tokens as u64, timing.num_cached_tokens as u64);
+                if is_computed {
+                    metrics.prompt_computed(num_tokens as u64, timing.num_cached_tokens as u64);
+                }
             }
             if is_lead || self.record.cache.is_none() {
                 self.record.cache = Some(self.usage().cache());
+                self.record.cache_hit = !is_computed;
             }
             if self.first_content.is_none() {
                 self.engine_timing = timing;

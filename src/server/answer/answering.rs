@@ -52,7 +52,7 @@ impl Answering {
             begun.prompt_chars,
         );
         Self {
-            generation: Generation::new(begun.source, account),
+            generation: Generation::new(begun.source, account, begun.keeping),
             wire: begun.wire,
             rest: Rest::Behind(Box::new(chain)),
             continuing: None,
@@ -122,8 +122,8 @@ impl Answering {
 
     fn taken_over(&mut self, chain: Chain, begun: Begun) {
         self.wire = begun.wire;
-        self.generation
-            .answered_by(begun.answerer, begun.source, &begun.prompt_lens);
+        let (source, prompt_lens) = (begun.source, &begun.prompt_lens);
+        (self.generation).answered_by(begun.answerer, source, prompt_lens, begun.keeping);
         self.rest = Rest::Behind(Box::new(chain));
     }
 }

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::account::Received;
+use super::again::Repeatable;
 use super::form::{Form, Kind};
 use super::wire::Wire;
 use crate::request::GenerateRequest;
@@ -54,6 +55,8 @@ pub(crate) struct Ask {
     pub may_fall_back: bool,
     /// Whether another may go on with what one has begun.
     pub may_continue: bool,
+    /// Whether its answer may be one that was given before.
+    pub repeatable: Option<Repeatable>,
     pub prepare: Prepare,
     pub forward: Forward,
 }
@@ -78,6 +81,8 @@ impl Ask {
         received.answers_as(target.name());
         let fallback = fields.opt("fallback")?.unwrap_or(Value::Bool(true));
         let may_fall_back = fallback != false && !names_tokens(&fields);
+        let repeatable = Repeatable::take(&mut fields, kind)?;
+        let repeatable = repeatable.filter(|_| state.answers.is_some());
         let standing = state.standing(received.tenant(), &target);
         let fields = Arc::new(fields);
         let forward = {
@@ -99,6 +104,7 @@ impl Ask {
             kind,
             may_fall_back,
             may_continue: fallback == CONTINUE,
+            repeatable,
             prepare: Box::new(prepare),
             forward: Box::new(forward),
         })

@@ -301,16 +301,32 @@ impl Chain {
             tier.failed(failure.error.message(), failure.is_certain);
         }
         let begun = begun?;
-        self.taken_by = tier.map(|tier| (tier, Instant::now()));
+        let is_asked = begun.answerer.tier != Tier::Cache;
+        self.taken_by = tier.filter(|_| is_asked).map(|tier| (tier, Instant::now()));
         Ok(begun)
     }
 
     async fn put_here(&mut self, chosen: Chosen, is_first: bool) -> Result<Begun, Failure> {
         let (model, name) = (Arc::clone(&chosen.model), chosen.name.clone());
+        let answers = self.state.answers.clone();
+        let repeatable = self.ask.repeatable.zip(answers);
         // Before the work of preparing what would be refused.
-        model.engine.check_room(self.received.tenant())?;
+        if repeatable.is_none() {
+            model.engine.check_room(self.received.tenant())?;
+        }
+        let adapter = chosen.adapter.clone();
         let call = (self.ask.prepare)(chosen).await?;
         self.check_bound(call.generate.is_bound(), is_first)?;
+        let keeping = repeatable.and_then(|(repeatable, answers)| {
+            let tenant = self.received.tenant();
+            repeatable.keeping(&answers, tenant, &call, &model, adapter.as_ref())
+        });
+        if let Some((answer, metrics)) = keeping
+            .as_ref()
+            .and_then(|keeping| keeping.find(&model.name))
+        {
+            return Ok(call.given_again(&answer, &model, name, metrics));
+        }
         // The client counts from when it asked.
         let elapsed = match self.begins_anew {
             true => Duration::ZERO,
@@ -323,7 +339,8 @@ impl Chain {
             (tokenizer, call.requests.clone(), choices_a_prompt)
         });
         let choices = put(&call, &model, elapsed).await?;
-        Ok(call.begun(self.primary(name), Source::Choices(choices)))
+        let begun = call.begun(self.primary(name), Source::Choices(choices));
+        Ok(Begun { keeping, ..begun })
     }
 
     fn put_elsewhere(&mut self, remote: &RemoteServed, is_first: bool) -> Result<Begun, Failure> {

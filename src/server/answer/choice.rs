@@ -1,8 +1,10 @@
 //! One choice of an answer: engine events in, certain text out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{EngineError, Event, EventStream};
+use crate::gateway::GivenChoice;
 use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
 use crate::text::{Detokeniser, Piece, Splitter, StopMatcher, Tokenizer};
 
@@ -55,7 +57,36 @@ pub(crate) enum Choice {
 impl Choice {
     /// What `events` bring.
     pub fn drawn(events: EventStream, reading: Reading) -> Self {
-        Self::Drawn(Box::new(Drawn::new(events, reading)))
+        Self::Drawn(Box::new(Drawn::new(Events::Drawn(events), reading)))
+    }
+
+    /// What was given before, to a prompt of so many tokens.
+    pub fn given_again(given: &GivenChoice, prompt_len: usize, reading: Reading) -> Self {
+        let last = given.tokens.len().saturating_sub(1);
+        let event = |(i, &token_id): (usize, &u32)| Event::Token {
+            token: SampledToken {
+                token_id,
+                logprobs: None,
+            },
+            timing: (i == 0).then(|| Timing {
+                num_cached_tokens: prompt_len,
+                ..Timing::default()
+            }),
+            finish: (i == last && given.has_end).then_some(FinishReason::Stop),
+        };
+        let events: VecDeque<Event> = given.tokens.iter().enumerate().map(event).collect();
+        Self::Drawn(Box::new(Drawn::new(Events::Kept(events), reading)))
+    }
+
+    /// What is to be kept of it; `None` where it did not end by itself.
+    pub fn given(&self) -> Option<GivenChoice> {
+        match self {
+            Self::Drawn(drawn) if drawn.finish == Some(FinishReason::Stop) => Some(GivenChoice {
+                tokens: drawn.tokens.clone(),
+                has_end: drawn.has_end,
+            }),
+            _ => None,
+        }
     }
 
     /// Whether nothing more comes.
@@ -85,7 +116,8 @@ impl Choice {
     /// After a failure: what comes next, `events` bring.
     pub fn goes_on(&mut self, events: EventStream) {
         if let Self::Drawn(drawn) = self {
-            (drawn.events, drawn.is_done, drawn.has_failed) = (events, false, false);
+            drawn.events = Events::Drawn(events);
+            (drawn.is_done, drawn.has_failed) = (false, false);
         }
     }
 
@@ -105,20 +137,47 @@ impl Choice {
     }
 }
 
-/// A choice whose tokens the engine sends.
+/// Where tokens come from.
+enum Events {
+    /// The engine.
+    Drawn(EventStream),
+    /// What it has sent before.
+    Kept(VecDeque<Event>),
+}
+
+impl Events {
+    async fn recv(&mut self) -> Option<Event> {
+        match self {
+            Self::Drawn(events) => events.recv().await,
+            Self::Kept(events) => events.pop_front(),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Self::Drawn(events) => events.finish(),
+            Self::Kept(events) => events.clear(),
+        }
+    }
+}
+
+/// A choice whose tokens the engine sends, or has sent before.
 pub(crate) struct Drawn {
-    events: EventStream,
+    events: Events,
     reading: Reading,
     detokeniser: Detokeniser,
     prompt_logprobs: Vec<TokenLogprobs>,
     /// Those that came.
     tokens: Vec<u32>,
+    /// How it has ended, and whether with a token that ends answers.
+    finish: Option<FinishReason>,
+    has_end: bool,
     is_done: bool,
     has_failed: bool,
 }
 
 impl Drawn {
-    fn new(events: EventStream, reading: Reading) -> Self {
+    fn new(events: Events, reading: Reading) -> Self {
         let detokeniser = reading.tokenizer.detokeniser();
         Self {
             events,
@@ -126,6 +185,8 @@ impl Drawn {
             detokeniser,
             prompt_logprobs: Vec::new(),
             tokens: Vec::new(),
+            finish: None,
+            has_end: false,
             is_done: false,
             has_failed: false,
         }
@@ -156,7 +217,9 @@ impl Drawn {
         finish: Option<FinishReason>,
     ) -> Delta {
         self.tokens.push(token.token_id);
+        self.has_end = finish == Some(FinishReason::Stop);
         let (text, finish, stopped) = self.read(token.token_id, finish);
+        self.finish = finish;
         let mut pieces = Vec::new();
         let is_thought = self.reading.splitter.is_in_thoughts();
         self.reading.splitter.push(&text, &mut pieces);

@@ -3,6 +3,7 @@
 use futures_util::future::select_all;
 
 use super::account::{Account, Answerer, Timings, Usage};
+use super::again::Keeping;
 use super::choice::{Choice, Delta};
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
@@ -28,16 +29,19 @@ pub(crate) struct Generation {
     has_tokens: bool,
     /// The choice that failed last.
     failed: usize,
+    /// Where it is kept once it has ended, if it is.
+    keeping: Option<Keeping>,
 }
 
 impl Generation {
-    pub fn new(source: Source, account: Account) -> Self {
+    pub fn new(source: Source, account: Account, keeping: Option<Keeping>) -> Self {
         Self {
             source,
             account,
             first_finish: None,
             has_tokens: false,
             failed: 0,
+            keeping,
         }
     }
 
@@ -57,12 +61,20 @@ impl Generation {
         if let Source::Choices(choices) = &mut self.source {
             choices[i].goes_on(events);
         }
+        // What two models wrote is the answer of neither.
+        self.keeping = None;
         self.account.goes_on_by(answerer);
     }
 
     /// Before any token has come, `answerer` takes it over from this source, of prompts that are so long; what came from the one before is cancelled.
-    pub fn answered_by(&mut self, answerer: Answerer, source: Source, prompt_lens: &[usize]) {
-        self.source = source;
+    pub fn answered_by(
+        &mut self,
+        answerer: Answerer,
+        source: Source,
+        prompt_lens: &[usize],
+        keeping: Option<Keeping>,
+    ) {
+        (self.source, self.keeping) = (source, keeping);
         self.account.answered_by(answerer, prompt_lens);
     }
 
@@ -137,8 +149,13 @@ impl Generation {
         self.account.content(delta.text.chars().count());
     }
 
-    /// Books the end.
+    /// Books the end, and keeps the answer where it may be given again.
     pub fn close(&mut self) {
+        if let (Some(keeping), Source::Choices(choices)) = (self.keeping.take(), &self.source)
+            && let Some(given) = choices.iter().map(Choice::given).collect()
+        {
+            keeping.keep(given);
+        }
         let outcome = match self.first_finish {
             Some(FinishReason::Length) => Outcome::Length,
             Some(FinishReason::Deadline) => Outcome::Deadline,

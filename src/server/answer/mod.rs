@@ -1,6 +1,7 @@
 //! From the engine's events to bytes: text that is certain, the books, the JSON, the stream.
 
 pub(super) mod account;
+mod again;
 mod answering;
 pub(super) mod anthropic;
 pub(super) mod ask;

@@ -67,7 +67,7 @@ async fn submit(
     submitted.map_err(|_| ApiError::internal("submitting the request panicked"))
 }
 
-fn reading(generate: &Generate, model: &ServedModel) -> Reading {
+pub(super) fn reading(generate: &Generate, model: &ServedModel) -> Reading {
     Reading {
         tokenizer: Arc::clone(&model.tokenizer),
         stops: generate.stops.clone(),

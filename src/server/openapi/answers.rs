@@ -12,8 +12,11 @@ const NUMBERS: Form = List(&NUMBER);
 const MS: Form = Form::Number(0.0, f64::INFINITY);
 
 const FLAMBEAU: &[Field] = &[
-    ("tier", Always(Word(&["primary", "fallback", "static"]))),
-    ("cache", Always(Word(&["miss", "prefix"]))),
+    (
+        "tier",
+        Always(Word(&["primary", "fallback", "cache", "static"])),
+    ),
+    ("cache", Always(Word(&["miss", "prefix", "exact"]))),
     ("route", Maybe(Text)),
     ("continued_by", Maybe(Text)),
     ("queue_ms", Maybe(MS)),
@@ -372,6 +375,9 @@ pub(super) const MODELS: Form = Table(&[
 ]);
 pub(super) const VERSION: Form = Table(&[("version", Always(Text))]);
 pub(super) const HEALTH: Form = Table(&[("status", Always(Text))]);
-pub(super) const RESET: Form = Table(&[("num_blocks", Always(COUNT))]);
+pub(super) const RESET: Form = Table(&[
+    ("num_blocks", Always(COUNT)),
+    ("num_answers", Always(COUNT)),
+]);
 /// This very description.
 pub(super) const DESCRIPTION: Form = Map(&Any);

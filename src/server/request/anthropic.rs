@@ -8,7 +8,7 @@ use super::fields::{
 };
 use super::form::Form::{Any, Bool, Either, Integer, List, Number, Table, Text, Word};
 use super::form::{Form, OBJECT, TEXTS, at_least};
-use super::generate::FALLBACK;
+use super::generate::{FALLBACK, GIVEN_AGAIN};
 use super::output_format::SCHEMA;
 use super::thinking;
 use super::translate::{move_fields, move_tools, string};
@@ -44,6 +44,7 @@ pub(crate) const GENERATE: &[Field] = &[
     ("metadata", Honoured(Table(METADATA))),
     ("output_config", Honoured(Table(OUTPUT_CONFIG))),
     FALLBACK,
+    GIVEN_AGAIN,
     ("service_tier", Only(&["\"auto\"", "\"standard_only\""])),
     ("container", NEVER),
     ("diagnostics", NEVER),
@@ -139,6 +140,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Map<String, Value>, ApiError
         ("stream", "stream"),
         ("temperature", "temperature"),
         ("fallback", "fallback"),
+        ("cache", "cache"),
         ("top_p", "top_p"),
         ("top_k", "top_k"),
     ];

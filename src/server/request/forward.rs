@@ -17,6 +17,7 @@ const OWN: &[&str] = &[
     "stream",
     "stream_options",
     "fallback",
+    "cache",
     "priority",
     "deadline_ms",
     "service_tier",

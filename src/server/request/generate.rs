@@ -59,6 +59,7 @@ pub(crate) const SHARED: &[Field] = &[
     ("priority", Honoured(urgency::PRIORITY)),
     ("deadline_ms", Honoured(urgency::DEADLINE_MS)),
     FALLBACK,
+    GIVEN_AGAIN,
     // Accepted where they ask for nothing.
     ("use_beam_search", Only(&["false"])),
     ("length_penalty", Only(&["1", "1.0"])),
@@ -87,6 +88,8 @@ pub(crate) const SHARED: &[Field] = &[
 
 /// Whether others than the model asked for may answer; and go on with what it has begun.
 pub(crate) const FALLBACK: Field = ("fallback", Honoured(Either(&[Bool, Word(&[CONTINUE])])));
+/// Whether an answer that was given before is wanted, also where tokens are drawn at random.
+pub(crate) const GIVEN_AGAIN: Field = ("cache", Honoured(Bool));
 /// See [`FALLBACK`].
 pub(crate) const CONTINUE: &str = "continue";
 

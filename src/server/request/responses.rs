@@ -8,7 +8,7 @@ use super::fields::{
 };
 use super::form::Form::{Bool, Either, List, Number, Table, Text, Word};
 use super::form::{FUNCTION_TYPE, Form, OBJECT, STRINGS, at_least};
-use super::generate::FALLBACK;
+use super::generate::{FALLBACK, GIVEN_AGAIN};
 use super::output_format::SCHEMA;
 use super::translate::{move_fields, move_tools, string};
 use super::{thinking, urgency};
@@ -42,6 +42,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ("safety_identifier", Honoured(Text)),
     ("metadata", Honoured(STRINGS)),
     FALLBACK,
+    GIVEN_AGAIN,
     ("service_tier", Honoured(urgency::SERVICE_TIER)),
     ("store", Only(&["false"])),
     ("background", Only(&["false"])),
@@ -189,6 +190,7 @@ pub(crate) fn to_chat(mut fields: Fields) -> Result<Translated, ApiError> {
         ("max_output_tokens", "max_completion_tokens"),
         ("temperature", "temperature"),
         ("fallback", "fallback"),
+        ("cache", "cache"),
         ("top_p", "top_p"),
         ("parallel_tool_calls", "parallel_tool_calls"),
         ("stream", "stream"),
