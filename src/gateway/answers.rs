@@ -18,8 +18,14 @@ pub struct GivenChoice {
     pub has_end: bool,
 }
 
-/// An answer: its choices.
-pub type Answer = Arc<[GivenChoice]>;
+/// An answer to prompts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// A digest of the prompts' tokens. They may differ where requests are the same: a template may say what day it is.
+    pub prompts: [u8; 32],
+    /// The choices of each, one prompt after the other.
+    pub choices: Vec<GivenChoice>,
+}
 
 /// All answers.
 #[derive(Debug)]
@@ -32,11 +38,12 @@ pub struct Answers {
     num_bytes: usize,
     max_bytes: usize,
     max_age: Duration,
+    era: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    answer: Answer,
+    answer: Arc<Answer>,
     given: Instant,
     place: u64,
 }
@@ -49,7 +56,7 @@ pub struct Partition<'a> {
 }
 
 /// What an entry takes beside its tokens: itself, its key twice, and what maps need.
-const ENTRY_BYTES: usize = 4 * size_of::<(AskedKey, Entry)>();
+const ENTRY_BYTES: usize = 4 * size_of::<(AskedKey, Entry)>() + size_of::<Answer>();
 
 impl Answers {
     /// None yet, of at most `max_bytes` together; older ones than `max_age` count for nothing.
@@ -61,6 +68,7 @@ impl Answers {
             num_bytes: 0,
             max_bytes,
             max_age,
+            era: 0,
         }
     }
 
@@ -87,9 +95,15 @@ impl Answers {
         self.num_bytes
     }
 
+    /// How often all were forgotten.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
     /// Forgets all, and says how many those were.
     pub fn clear(&mut self) -> usize {
         let len = self.len();
+        self.era += 1;
         (self.tenants, self.order, self.num_bytes) = Default::default();
         len
     }
@@ -104,13 +118,15 @@ impl Answers {
         }
         if own.is_empty() {
             self.tenants.remove(tenant);
+        } else if own.len() < own.capacity() / 4 {
+            own.shrink_to(2 * own.len());
         }
     }
 }
 
 impl Partition<'_> {
     /// The answer to this, where one was given that is not too old.
-    pub fn find(&mut self, key: AskedKey, now: Instant) -> Option<Answer> {
+    pub fn find(&mut self, key: AskedKey, now: Instant) -> Option<Arc<Answer>> {
         let answers = &mut *self.answers;
         let entry = answers.tenants.get_mut(self.tenant)?.get_mut(&key)?;
         if now.saturating_duration_since(entry.given) > answers.max_age {
@@ -124,8 +140,14 @@ impl Partition<'_> {
         Some(Arc::clone(&entry.answer))
     }
 
+    /// Whether there may be an answer to this.
+    pub fn has(&self, key: AskedKey) -> bool {
+        let own = self.answers.tenants.get(self.tenant);
+        own.is_some_and(|own| own.contains_key(&key))
+    }
+
     /// Keeps an answer, in the place of those that were not asked for the longest; one that is larger than all may be is not kept.
-    pub fn keep(&mut self, key: AskedKey, answer: Vec<GivenChoice>, now: Instant) {
+    pub fn keep(&mut self, key: AskedKey, answer: Answer, now: Instant) {
         let answers = &mut *self.answers;
         answers.remove(self.tenant, key);
         let num_new = num_bytes(&answer);
@@ -139,9 +161,10 @@ impl Partition<'_> {
             answers.remove(&tenant, key);
         }
         answers.newest += 1;
-        let tenant: Arc<str> = self.tenant.into();
+        let known = answers.tenants.get_key_value(self.tenant);
+        let tenant = known.map_or_else(|| self.tenant.into(), |(name, _)| Arc::clone(name));
         let entry = Entry {
-            answer: answer.into(),
+            answer: Arc::new(answer),
             given: now,
             place: answers.newest,
         };
@@ -152,9 +175,12 @@ impl Partition<'_> {
     }
 }
 
-fn num_bytes(answer: &[GivenChoice]) -> usize {
-    let tokens = answer.iter().map(|choice| size_of_val(&choice.tokens[..]));
-    ENTRY_BYTES + tokens.sum::<usize>() + size_of_val(answer)
+fn num_bytes(answer: &Answer) -> usize {
+    let tokens = answer
+        .choices
+        .iter()
+        .map(|choice| size_of_val(&choice.tokens[..]));
+    ENTRY_BYTES + tokens.sum::<usize>() + size_of_val(&answer.choices[..])
 }
 
 #[cfg(test)]
@@ -165,11 +191,14 @@ mod tests {
 
     const AGE: Duration = Duration::from_secs(100);
 
-    fn answer(len: usize) -> Vec<GivenChoice> {
-        vec![GivenChoice {
-            tokens: vec![7; len],
-            has_end: true,
-        }]
+    fn answer(len: usize) -> Answer {
+        Answer {
+            prompts: [0; 32],
+            choices: vec![GivenChoice {
+                tokens: vec![7; len],
+                has_end: true,
+            }],
+        }
     }
 
     fn key(n: u8) -> AskedKey {
@@ -223,7 +252,7 @@ mod tests {
                     answers.of(name).keep(key(n), answer(len), now);
                     kept.insert((tenant, n), len);
                 } else if let Some(found) = answers.of(name).find(key(n), now) {
-                    prop_assert_eq!(Some(&found[0].tokens.len()), kept.get(&(tenant, n)));
+                    prop_assert_eq!(Some(&found.choices[0].tokens.len()), kept.get(&(tenant, n)));
                 }
                 prop_assert!(answers.num_bytes() <= max);
                 let entries = answers.tenants.values().flat_map(HashMap::values);

@@ -1,7 +1,7 @@
 //! Answers that were given before, shared by all requests.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::gateway::{Answer, Answers, AskedKey, GivenChoice};
@@ -49,24 +49,44 @@ impl AnswerCache {
         num
     }
 
-    /// The answer of `model` that `tenant` was given to this, and the metrics of who is given it again.
+    /// How often all were forgotten.
+    pub(super) fn era(&self) -> u64 {
+        self.answers().era()
+    }
+
+    /// Whether `tenant` may have been given an answer to this.
+    pub(super) fn has(&self, tenant: &str, key: AskedKey) -> bool {
+        self.answers().of(tenant).has(key)
+    }
+
+    /// The answer of `model` to these prompts that `tenant` was given to this, and the metrics of who is given it again.
     pub(super) fn find(
         &self,
         tenant: &str,
         model: &str,
         key: AskedKey,
-    ) -> Option<(Answer, RequestMetrics)> {
+        prompts: [u8; 32],
+    ) -> Option<(Arc<Answer>, RequestMetrics)> {
         let of_model = self.models.get(model)?;
-        let found = self.answers().of(tenant).find(key, Instant::now());
-        let num_tokens = |answer: &Answer| answer.iter().map(|choice| choice.tokens.len()).sum();
+        let found = {
+            let mut answers = self.answers();
+            let found = answers.of(tenant).find(key, Instant::now());
+            self.publish(&answers);
+            found.filter(|answer| answer.prompts == prompts)
+        };
+        let num_tokens = |choice: &GivenChoice| choice.tokens.len();
+        let num_tokens = |answer: &Arc<Answer>| answer.choices.iter().map(num_tokens).sum();
         of_model.metrics.looked_up(found.as_ref().map(num_tokens));
         Some((found?, of_model.requests.clone()))
     }
 
-    pub(super) fn keep(&self, tenant: &str, key: AskedKey, answer: Vec<GivenChoice>) {
+    /// Keeps an answer that was begun in `era`, unless all were forgotten since.
+    pub(super) fn keep(&self, tenant: &str, key: AskedKey, answer: Answer, era: u64) {
         let mut answers = self.answers();
-        answers.of(tenant).keep(key, answer, Instant::now());
-        self.publish(&answers);
+        if answers.era() == era {
+            answers.of(tenant).keep(key, answer, Instant::now());
+            self.publish(&answers);
+        }
     }
 
     fn publish(&self, answers: &Answers) {

@@ -313,6 +313,11 @@ impl RequestMetrics {
         self.prefill.record(prefill);
     }
 
+    /// The first content of an answer that was given before was handed to the socket.
+    pub fn given_again(&self, ttft: Duration) {
+        self.ttft.record(ttft);
+    }
+
     /// A later token came this long after the one before.
     pub fn next_token(&self, itl: Duration) {
         self.itl.record(itl);

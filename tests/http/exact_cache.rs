@@ -1,9 +1,12 @@
 //! Answers that are given again to exactly the same request: at the wire.
 
+use std::time::Duration;
+
+use flambeau::gateway::StaticTexts;
 use flambeau::server::ApiKey;
 use serde_json::{Value, json};
 
-use super::client::Reply;
+use super::client::{Reply, within};
 use super::gate::Act;
 use super::redact::data;
 use super::server::{CHAT, COMPLETIONS, IM_END, Server, Setup};
@@ -221,11 +224,20 @@ async fn what_is_kept_is_given_when_there_is_no_room_and_what_failed_is_not_kept
     gate.begun().await;
     gate.decide(Act::Fail);
     assert_eq!(client.reply().await.unwrap().status(), 500);
+    within(server.engine.drained()).await;
     let text = first_text(&server, &mut gate).await;
+    within(server.engine.drained()).await;
     let stopped = json!({"prompt": "abc", "max_tokens": 8, "temperature": 0, "stop": [text]});
     let mut client = server.send("POST", COMPLETIONS, &stopped.to_string()).await;
     gate.pass().await;
     assert_eq!(tier(&client.reply().await.unwrap()), "primary");
+    // A step may have begun before it was known that nobody waits for it.
+    loop {
+        tokio::select! {
+            () = server.engine.drained() => break,
+            _ = gate.begun() => gate.decide(Act::Go),
+        }
+    }
     let long = json!({"prompt": "b", "max_tokens": 200}).to_string();
     let _held = server.send("POST", COMPLETIONS, &long).await;
     gate.begun().await;
@@ -237,6 +249,35 @@ async fn what_is_kept_is_given_when_there_is_no_room_and_what_failed_is_not_kept
         429
     );
     assert_eq!(tier(&server.post(COMPLETIONS, &stopped).await), "cache");
+}
+
+#[tokio::test]
+async fn what_another_tier_has_kept_it_gives_again_and_its_books_say_so() {
+    let (mut setup, mut gate) = Setup::gated();
+    (setup.keeps_answers, setup.echo_too) = (true, Some("other"));
+    setup.tiers = Some((Duration::from_secs(20), StaticTexts::default()));
+    setup.policy.fallback = true;
+    (
+        setup.engine.scheduler.max_num_seqs,
+        setup.engine.max_waiting,
+    ) = (1, 0);
+    let server = setup.start().await;
+    let long = json!({"prompt": "b", "max_tokens": 200, "fallback": false}).to_string();
+    let _held = server.send("POST", COMPLETIONS, &long).await;
+    gate.begun().await;
+    let body = json!({"prompt": "abcXY", "temperature": 0, "stop": ["XY"]});
+    assert_eq!(tier(&server.post(COMPLETIONS, &body).await), "fallback");
+    let queries = r#"flambeau_prefix_cache_queries_total{model="other"}"#;
+    let before = server.metric(queries).await;
+    let again = server.post(COMPLETIONS, &body).await;
+    assert_eq!(tier(&again), "cache");
+    let said = again.json();
+    assert_eq!(
+        (&said["model"], &said["choices"][0]["text"]),
+        (&json!("other"), &json!("abc"))
+    );
+    assert_eq!(again.head.header("x-flambeau-cache"), Some("exact"));
+    assert_eq!(server.metric(queries).await, before);
 }
 
 /// What the model says first of "abc".

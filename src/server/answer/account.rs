@@ -286,7 +286,9 @@ impl Account {
             }
         }
         let now = Instant::now();
-        if let Some(last) = self.last_tokens[i].replace(now) {
+        let last = self.last_tokens[i].replace(now);
+        // What is there at once says nothing of how fast tokens come.
+        if let Some(last) = last.filter(|_| is_computed) {
             metrics.next_token(now - last);
         }
     }
@@ -317,7 +319,10 @@ impl Account {
             let now = Instant::now();
             self.first_content = Some(now);
             let (engine, ttft) = (self.engine_timing, now - self.received.at);
-            self.metrics.first_token(ttft, engine.queue, engine.prefill);
+            match self.tier {
+                Tier::Cache => self.metrics.given_again(ttft),
+                _ => (self.metrics).first_token(ttft, engine.queue, engine.prefill),
+            }
             self.time(engine.queue, engine.prefill, ttft);
             self.record.expected_ttft_ms = engine.expected_ttft.map(ms);
         }
@@ -357,6 +362,7 @@ impl Account {
             .first_content
             .zip(self.last_tokens.iter().flatten().max().copied());
         let decode = decode.map(|(first, last)| last.saturating_duration_since(first));
+        let decode = decode.filter(|_| self.tier != Tier::Cache);
         self.metrics.ended(outcome, e2e, decode);
         // Of another model's answer, or a text, nothing was routed.
         let routed = self.received.route.get();

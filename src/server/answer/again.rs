@@ -14,9 +14,9 @@ use super::form::Kind;
 use super::generation::Source;
 use super::put::reading;
 use crate::gateway::{Answer, AskedKey, GivenChoice};
-use crate::request::Adapter;
 use crate::server::answer_cache::AnswerCache;
 use crate::server::error::ApiError;
+use crate::server::models::Chosen;
 use crate::server::request::fields::Fields;
 use crate::server::state::ServedModel;
 use crate::telemetry::{RequestMetrics, Tier};
@@ -41,77 +41,102 @@ const INDIFFERENT: &[&str] = &[
 #[derive(Clone, Copy)]
 pub(crate) struct Repeatable {
     digest: [u8; 32],
-    /// Whether the same answer is wanted though tokens are drawn at random.
-    is_forced: bool,
+    /// Whether it is the same answer every time though tokens are drawn at random, or one that was drawn is wanted.
     is_seeded: bool,
 }
 
-/// Where an answer is kept, and may be found.
+/// Where the answer to a request is kept, and may be found.
 #[derive(Clone)]
 pub(crate) struct Keeping {
     cache: Arc<AnswerCache>,
     tenant: Arc<str>,
     key: AskedKey,
+    era: u64,
+    is_seeded: bool,
+    /// [`Answer::prompts`], once they are known.
+    prompts: [u8; 32],
 }
 
 impl Repeatable {
-    /// Takes the field `cache`; `None` where the client wants an answer of its own.
-    pub fn take(fields: &mut Fields, kind: Kind) -> Result<Option<Self>, ApiError> {
+    /// Takes the field `cache`; `None` where the client wants an answer of its own, or another time would be given another, or nothing is
+    /// kept.
+    pub fn take(fields: &mut Fields, kind: Kind, is_kept: bool) -> Result<Option<Self>, ApiError> {
         let wanted: Option<bool> = fields.opt("cache")?;
-        if wanted == Some(false) {
+        let has_seed = fields.look("seed").is_some() || wanted == Some(true);
+        let temperature = fields.look("temperature").and_then(Value::as_f64);
+        let is_drawn = temperature.is_some_and(|temperature| temperature > 0.01) && !has_seed;
+        if !is_kept || wanted == Some(false) || is_drawn {
             return Ok(None);
         }
-        let rest = fields.rest();
-        let asked: BTreeMap<&str, &Value> = (rest.iter())
-            .filter(|(name, _)| !INDIFFERENT.contains(&name.as_str()))
-            .map(|(name, value)| (name.as_str(), value))
+        let asked: BTreeMap<&str, &Value> = fields
+            .iter()
+            .filter(|(name, _)| !INDIFFERENT.contains(name))
             .collect();
-        let mut hasher = Sha256::new_with_prefix([kind as u8]);
-        // Numbers and texts that say the same are spelt the same.
         let spelt = serde_json::to_vec(&asked);
+        let mut hasher = Sha256::new_with_prefix([kind as u8]);
         hasher.update(spelt.map_err(|error| ApiError::internal(error.to_string()))?);
         Ok(Some(Self {
             digest: hasher.finalize().into(),
-            is_forced: wanted == Some(true),
-            is_seeded: asked.contains_key("seed"),
+            is_seeded: has_seed,
         }))
     }
 
-    /// Where the answer of `model` to `call` is kept; `None` where another time it would be another one, or says what is not kept.
-    pub fn keeping(
-        self,
-        cache: &Arc<AnswerCache>,
-        tenant: &str,
-        call: &Call,
-        model: &ServedModel,
-        adapter: Option<&Adapter>,
-    ) -> Option<Keeping> {
-        let generate = &call.generate;
-        let is_same = generate.sampling.temperature == 0.0 || self.is_seeded || self.is_forced;
-        let is_whole = !generate.shows_tokens() && generate.num_candidates == generate.num_choices;
-        if !is_same || !is_whole {
-            return None;
-        }
+    /// Where the answer of `chosen` is kept.
+    pub fn keeping(self, cache: Arc<AnswerCache>, tenant: &str, chosen: &Chosen) -> Keeping {
         let mut hasher = Sha256::new_with_prefix(self.digest);
+        let adapter = chosen.adapter.as_ref();
         hasher.update(adapter.map_or(0, |adapter| adapter.id).to_le_bytes());
-        hasher.update(&model.name);
-        Some(Keeping {
-            cache: Arc::clone(cache),
-            tenant: tenant.into(),
+        hasher.update(&chosen.model.name);
+        Keeping {
             key: AskedKey(hasher.finalize().into()),
-        })
+            tenant: tenant.into(),
+            era: cache.era(),
+            cache,
+            is_seeded: self.is_seeded,
+            prompts: [0; 32],
+        }
     }
 }
 
 impl Keeping {
+    /// Whether there may be an answer.
+    pub fn has_any(&self) -> bool {
+        self.cache.has(&self.tenant, self.key)
+    }
+
+    /// Of the request as it is put to the model; `None` where another time it would be answered otherwise, or says what is not kept.
+    pub fn of(self, call: &Call) -> Option<Self> {
+        let generate = &call.generate;
+        let is_same = generate.sampling.temperature == 0.0 || self.is_seeded;
+        let is_whole = !generate.shows_tokens() && generate.num_candidates == generate.num_choices;
+        if !is_same || !is_whole {
+            return None;
+        }
+        let mut hasher = Sha256::new();
+        for request in &call.requests {
+            hasher.update((request.prompt.len() as u64).to_le_bytes());
+            for token in &request.prompt {
+                hasher.update(token.to_le_bytes());
+            }
+        }
+        Some(Self {
+            prompts: hasher.finalize().into(),
+            ..self
+        })
+    }
+
     /// What was answered before.
-    pub fn find(&self, model: &str) -> Option<(Answer, RequestMetrics)> {
-        self.cache.find(&self.tenant, model, self.key)
+    pub fn find(&self, model: &str) -> Option<(Arc<Answer>, RequestMetrics)> {
+        self.cache.find(&self.tenant, model, self.key, self.prompts)
     }
 
     /// Keeps the answer.
-    pub fn keep(&self, answer: Vec<GivenChoice>) {
-        self.cache.keep(&self.tenant, self.key, answer);
+    pub fn keep(&self, choices: Vec<GivenChoice>) {
+        let answer = Answer {
+            prompts: self.prompts,
+            choices,
+        };
+        self.cache.keep(&self.tenant, self.key, answer, self.era);
     }
 }
 
@@ -119,15 +144,15 @@ impl Call {
     /// Of what `model`, as `name`, has answered before.
     pub fn given_again(
         self,
-        answer: &[GivenChoice],
+        answer: &Arc<Answer>,
         model: &ServedModel,
         name: String,
         metrics: RequestMetrics,
     ) -> Begun {
         let reading = reading(&self.generate, model);
-        let choices = answer.iter().enumerate().map(|(i, given)| {
+        let choices = (0..answer.choices.len()).map(|i| {
             let prompt = &self.requests[i / self.generate.num_candidates].prompt;
-            Choice::given_again(given, prompt.len(), reading.clone())
+            Choice::given_again(Arc::clone(answer), i, prompt.len(), reading.clone())
         });
         let source = Source::Choices(choices.collect());
         let answerer = Answerer {

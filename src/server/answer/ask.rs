@@ -81,8 +81,7 @@ impl Ask {
         received.answers_as(target.name());
         let fallback = fields.opt("fallback")?.unwrap_or(Value::Bool(true));
         let may_fall_back = fallback != false && !names_tokens(&fields);
-        let repeatable = Repeatable::take(&mut fields, kind)?;
-        let repeatable = repeatable.filter(|_| state.answers.is_some());
+        let repeatable = Repeatable::take(&mut fields, kind, state.answers.is_some())?;
         let standing = state.standing(received.tenant(), &target);
         let fields = Arc::new(fields);
         let forward = {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 
 use super::account::{Answerer, Received};
+use super::again::Keeping;
 use super::ask::Ask;
 use super::begun::Begun;
 use super::choice::Choice;
@@ -228,11 +229,17 @@ impl Chain {
         // The first has taken it for a good request: where this model cannot answer it, others may.
         let mut begun = begun.map_err(|failure| Failure::because(failure.error, cause))?;
         self.fallen = Some((i, cause));
-        begun.answerer = Answerer {
-            name: tier.served.name().to_owned(),
-            tier: Tier::Fallback,
-            cause: Some(cause),
-            metrics: tier.metrics.clone(),
+        begun.answerer = match begun.answerer.tier {
+            Tier::Cache => Answerer {
+                cause: Some(cause),
+                ..begun.answerer
+            },
+            _ => Answerer {
+                name: tier.served.name().to_owned(),
+                tier: Tier::Fallback,
+                cause: Some(cause),
+                metrics: tier.metrics.clone(),
+            },
         };
         Ok(begun)
     }
@@ -309,22 +316,22 @@ impl Chain {
     async fn put_here(&mut self, chosen: Chosen, is_first: bool) -> Result<Begun, Failure> {
         let (model, name) = (Arc::clone(&chosen.model), chosen.name.clone());
         let answers = self.state.answers.clone();
-        let repeatable = self.ask.repeatable.zip(answers);
+        let keeping = self
+            .ask
+            .repeatable
+            .zip(answers)
+            .map(|(asked, answers)| asked.keeping(answers, self.received.tenant(), &chosen));
         // Before the work of preparing what would be refused.
-        if repeatable.is_none() {
+        if !keeping.as_ref().is_some_and(Keeping::has_any) {
             model.engine.check_room(self.received.tenant())?;
         }
-        let adapter = chosen.adapter.clone();
         let call = (self.ask.prepare)(chosen).await?;
         self.check_bound(call.generate.is_bound(), is_first)?;
-        let keeping = repeatable.and_then(|(repeatable, answers)| {
-            let tenant = self.received.tenant();
-            repeatable.keeping(&answers, tenant, &call, &model, adapter.as_ref())
-        });
-        if let Some((answer, metrics)) = keeping
+        let keeping = keeping.and_then(|keeping| keeping.of(&call));
+        let found = keeping
             .as_ref()
-            .and_then(|keeping| keeping.find(&model.name))
-        {
+            .and_then(|keeping| keeping.find(&model.name));
+        if let Some((answer, metrics)) = found {
             return Ok(call.given_again(&answer, &model, name, metrics));
         }
         // The client counts from when it asked.

@@ -1,10 +1,9 @@
 //! One choice of an answer: engine events in, certain text out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{EngineError, Event, EventStream};
-use crate::gateway::GivenChoice;
+use crate::gateway::{Answer, GivenChoice};
 use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
 use crate::text::{Detokeniser, Piece, Splitter, StopMatcher, Tokenizer};
 
@@ -60,32 +59,22 @@ impl Choice {
         Self::Drawn(Box::new(Drawn::new(Events::Drawn(events), reading)))
     }
 
-    /// What was given before, to a prompt of so many tokens.
-    pub fn given_again(given: &GivenChoice, prompt_len: usize, reading: Reading) -> Self {
-        let last = given.tokens.len().saturating_sub(1);
-        let event = |(i, &token_id): (usize, &u32)| Event::Token {
-            token: SampledToken {
-                token_id,
-                logprobs: None,
-            },
-            timing: (i == 0).then(|| Timing {
-                num_cached_tokens: prompt_len,
-                ..Timing::default()
-            }),
-            finish: (i == last && given.has_end).then_some(FinishReason::Stop),
+    /// Choice `i` of what was given before, to a prompt of so many tokens.
+    pub fn given_again(answer: Arc<Answer>, i: usize, prompt_len: usize, reading: Reading) -> Self {
+        let events = Events::Kept {
+            answer,
+            i,
+            next: 0,
+            prompt_len,
         };
-        let events: VecDeque<Event> = given.tokens.iter().enumerate().map(event).collect();
-        Self::Drawn(Box::new(Drawn::new(Events::Kept(events), reading)))
+        Self::Drawn(Box::new(Drawn::new(events, reading)))
     }
 
     /// What is to be kept of it; `None` where it did not end by itself.
     pub fn given(&self) -> Option<GivenChoice> {
         match self {
-            Self::Drawn(drawn) if drawn.finish == Some(FinishReason::Stop) => Some(GivenChoice {
-                tokens: drawn.tokens.clone(),
-                has_end: drawn.has_end,
-            }),
-            _ => None,
+            Self::Drawn(drawn) => drawn.given(),
+            Self::Said(_) => None,
         }
     }
 
@@ -141,22 +130,50 @@ impl Choice {
 enum Events {
     /// The engine.
     Drawn(EventStream),
-    /// What it has sent before.
-    Kept(VecDeque<Event>),
+    /// What it has sent before: the `i`th choice, from its `next` token on.
+    Kept {
+        answer: Arc<Answer>,
+        i: usize,
+        next: usize,
+        prompt_len: usize,
+    },
 }
 
 impl Events {
     async fn recv(&mut self) -> Option<Event> {
         match self {
             Self::Drawn(events) => events.recv().await,
-            Self::Kept(events) => events.pop_front(),
+            Self::Kept {
+                answer,
+                i,
+                next,
+                prompt_len,
+            } => {
+                // It is there at once, and others want the thread, too.
+                tokio::task::consume_budget().await;
+                let given = &answer.choices[*i];
+                let token_id = *given.tokens.get(*next)?;
+                *next += 1;
+                let is_last = *next == given.tokens.len();
+                Some(Event::Token {
+                    token: SampledToken {
+                        token_id,
+                        logprobs: None,
+                    },
+                    timing: (*next == 1).then(|| Timing {
+                        num_cached_tokens: *prompt_len,
+                        ..Timing::default()
+                    }),
+                    finish: (is_last && given.has_end).then_some(FinishReason::Stop),
+                })
+            }
         }
     }
 
     fn finish(&mut self) {
         match self {
             Self::Drawn(events) => events.finish(),
-            Self::Kept(events) => events.clear(),
+            Self::Kept { .. } => {}
         }
     }
 }
@@ -169,9 +186,9 @@ pub(crate) struct Drawn {
     prompt_logprobs: Vec<TokenLogprobs>,
     /// Those that came.
     tokens: Vec<u32>,
-    /// How it has ended, and whether with a token that ends answers.
+    /// How it has ended, and how the engine has ended it.
     finish: Option<FinishReason>,
-    has_end: bool,
+    engine_finish: Option<FinishReason>,
     is_done: bool,
     has_failed: bool,
 }
@@ -186,10 +203,20 @@ impl Drawn {
             prompt_logprobs: Vec::new(),
             tokens: Vec::new(),
             finish: None,
-            has_end: false,
+            engine_finish: None,
             is_done: false,
             has_failed: false,
         }
+    }
+
+    /// What is to be kept; nothing where it was cut off, also where what was left of it then held a stop string.
+    fn given(&self) -> Option<GivenChoice> {
+        let is_cut = matches!(self.engine_finish, Some(finish) if finish != FinishReason::Stop);
+        let is_whole = self.finish == Some(FinishReason::Stop) && !is_cut;
+        is_whole.then(|| GivenChoice {
+            tokens: self.tokens.clone(),
+            has_end: self.engine_finish.is_some(),
+        })
     }
 
     async fn next(&mut self) -> Option<Result<Delta, EngineError>> {
@@ -217,7 +244,7 @@ impl Drawn {
         finish: Option<FinishReason>,
     ) -> Delta {
         self.tokens.push(token.token_id);
-        self.has_end = finish == Some(FinishReason::Stop);
+        self.engine_finish = finish;
         let (text, finish, stopped) = self.read(token.token_id, finish);
         self.finish = finish;
         let mut pieces = Vec::new();

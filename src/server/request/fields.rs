@@ -85,6 +85,11 @@ impl Fields {
         self.map.clone()
     }
 
+    /// All that has not been taken, left where it is.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.map.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// A field, left where it is.
     pub fn look(&self, name: &str) -> Option<&Value> {
         self.map.get(name)
