@@ -179,7 +179,11 @@ async fn run(
         let first = chain.next().expect("a chain has a first: this is a bug");
         let texts = StaticTexts::new(tiers.texts.into_iter().map(policy::text).collect());
         let (others, slo) = (chain.collect(), tiers.slo_ttft);
-        Arc::new(Tiers::new(first, others, slo, texts, &telemetry))
+        let all = Tiers::new(first, others, slo, texts, &telemetry);
+        Arc::new(match tiers.recalls {
+            true => all.recalling(),
+            false => all,
+        })
     });
     let answers = config.exact_cache.map(|cache| {
         let names = served.iter().map(|model| &*model.name);

@@ -118,8 +118,12 @@ impl Typed {
             let message = "no tenant may be answered by another model: say fallback = true in its [[tenants]]";
             return Err(ConfigError::value("fallback_model", message));
         }
+        let exact_cache = self.cache.resolve()?;
         let tiers = match (self.tiers, &fallback) {
-            (Some(tiers), _) => Some(tiers.resolve(&models, &remotes, &tenants)?),
+            (Some(tiers), _) => {
+                let keeps_answers = exact_cache.is_some();
+                Some(tiers.resolve(&models, &remotes, &tenants, keeps_answers)?)
+            }
             (None, Some(_)) => Some(Tiers::of_two(&models[0])),
             (None, None) => None,
         };
@@ -158,7 +162,7 @@ impl Typed {
             routing,
             tenants,
             default_tenant,
-            exact_cache: self.cache.resolve()?,
+            exact_cache,
             embeddings: Embeddings::named(first.embedding_model),
             address,
             api_keys,

@@ -26,6 +26,8 @@ pub struct Tiers {
     pub chain: Vec<usize>,
     /// In which time the first token is to come.
     pub slo_ttft: Duration,
+    /// Whether what the first one has answered before is given again when no model answers.
+    pub recalls: bool,
     /// What is said when no model answers; empty where that is an error.
     pub texts: Vec<StaticText>,
 }
@@ -45,7 +47,7 @@ pub struct StaticText {
 
 /// The name in a chain that stands for [`Tiers::texts`].
 pub(super) const STATIC: &str = "static";
-/// The name that stands for the semantic cache.
+/// The name that stands for answers that were given before.
 pub(super) const CACHE: &str = "cache";
 /// Where nothing else is said.
 const DEFAULT_SLO: Duration = Duration::from_secs(2);
@@ -63,6 +65,7 @@ impl Tiers {
         Self {
             chain: vec![0, 1],
             slo_ttft: first.default_deadline.unwrap_or(DEFAULT_SLO),
+            recalls: false,
             texts: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl RawTiers {
         models: &[ModelSettings],
         remotes: &[RemoteSettings],
         tenants: &[Tenant],
+        keeps_answers: bool,
     ) -> Result<Tiers, ConfigError> {
         let chain_error = |message: String| Err(ConfigError::value("tiers.chain", message));
         let mut names = self.chain.as_slice();
@@ -92,12 +96,21 @@ impl RawTiers {
         if has_texts {
             names = &names[..names.len() - 1];
         }
+        let recalls = names.last().is_some_and(|name| name == CACHE);
+        if recalls {
+            names = &names[..names.len() - 1];
+        }
+        if recalls && !keeps_answers {
+            return chain_error("\"cache\": nothing is kept without [cache.exact]".into());
+        }
         let mut chain = Vec::new();
         for name in names {
             match place(name, models, remotes) {
                 Some(model) => chain.push(model),
                 None if name == CACHE => {
-                    return chain_error("\"cache\": there is no semantic cache yet".into());
+                    return chain_error(
+                        "\"cache\" comes after the models, and before \"static\"".into(),
+                    );
                 }
                 None if name == STATIC => {
                     return chain_error("\"static\" is the end: nothing comes after it".into());
@@ -107,9 +120,10 @@ impl RawTiers {
                 }
             }
         }
-        if chain.len() + usize::from(has_texts) < 2 || chain.is_empty() {
+        let num_others = usize::from(has_texts) + usize::from(recalls);
+        if chain.len() + num_others < 2 || chain.is_empty() {
             return chain_error(
-                "takes a model, and then at least another model or \"static\"".into(),
+                "takes a model, and then at least another model, \"cache\" or \"static\"".into(),
             );
         }
         if chain.iter().collect::<HashSet<_>>().len() < chain.len() {
@@ -147,6 +161,7 @@ impl RawTiers {
         Ok(Tiers {
             chain,
             slo_ttft: slo.or(deadline).unwrap_or(DEFAULT_SLO),
+            recalls,
             texts: self.texts,
         })
     }
@@ -210,7 +225,8 @@ mod tests {
             (OPEN, "['a', 'c']", "", "no name of [[models]]"),
             (OPEN, "['a', 'b', 'a']", "", "twice"),
             (OPEN, "['a', 'static', 'b']", texts, "nothing comes after"),
-            (OPEN, "['a', 'cache', 'b']", "", "no semantic cache"),
+            (OPEN, "['a', 'cache', 'b']", "", "after the models"),
+            (OPEN, "['a', 'b', 'cache']", "", "without [cache.exact]"),
             (TEXT, "['a', 'static']", "", "go together"),
             (FALLBACK, "['a', 'b']", texts, "go together"),
             (OPEN, "['a', 'static']", texts, "no other model"),

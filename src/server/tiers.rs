@@ -20,6 +20,7 @@ pub struct Tiers {
     /// Of answers by `texts`.
     pub(super) static_metrics: RequestMetrics,
     static_falls: FallbackMetrics,
+    recalls: bool,
 }
 
 /// A model of the chain.
@@ -59,8 +60,23 @@ impl Tiers {
             texts,
             static_metrics: telemetry.requests(STATIC, Tier::Static),
             static_falls: telemetry.fallbacks(&asked, STATIC),
+            recalls: false,
             chain: std::iter::once(first).chain(others).map(tier).collect(),
         }
+    }
+
+    /// Gives again what the first model has answered before, where no model answers.
+    #[must_use]
+    pub fn recalling(self) -> Self {
+        Self {
+            recalls: true,
+            ..self
+        }
+    }
+
+    /// Whether it does.
+    pub(super) fn recalls(&self) -> bool {
+        self.recalls
     }
 
     /// Whether it is for requests to this: the first model, and none of its adapters.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::{Reply, within};
 use super::gate::Act;
 use super::redact::data;
+use super::routing::logged;
 use super::server::{CHAT, COMPLETIONS, IM_END, Server, Setup};
 
 /// A server that answers with the prompt.
@@ -278,6 +279,46 @@ async fn what_another_tier_has_kept_it_gives_again_and_its_books_say_so() {
     );
     assert_eq!(again.head.header("x-flambeau-cache"), Some("exact"));
     assert_eq!(server.metric(queries).await, before);
+}
+
+#[tokio::test]
+async fn what_a_model_said_before_is_said_again_while_it_is_left_alone() {
+    let whole = Setup::fake(128).start().await;
+    let asked = json!({"prompt": "abc", "max_tokens": 1, "temperature": 0});
+    let text = whole.post(COMPLETIONS, &asked).await.json()["choices"][0]["text"].clone();
+    let asked = json!({"prompt": "abc", "max_tokens": 8, "temperature": 0, "stop": [text]});
+    let (mut setup, mut gate) = Setup::gated();
+    setup.keeps_answers = true;
+    setup.tiers = Some((Duration::from_secs(20), StaticTexts::default()));
+    let mut log = logged(&mut setup);
+    let server = setup.start().await;
+    let mut client = server.send("POST", COMPLETIONS, &asked.to_string()).await;
+    gate.pass().await;
+    assert_eq!(tier(&client.reply().await.unwrap()), "primary");
+    loop {
+        tokio::select! {
+            () = server.engine.drained() => break,
+            _ = gate.begun() => gate.decide(Act::Go),
+        }
+    }
+    // A crash, after which nobody is asked for a while.
+    let mut crashed = server
+        .send("POST", COMPLETIONS, &json!({"prompt": "x"}).to_string())
+        .await;
+    gate.begun().await;
+    gate.decide(Act::Panic);
+    assert_eq!(crashed.reply().await.unwrap().status(), 500);
+    let again = server.post(COMPLETIONS, &asked).await;
+    assert_eq!(tier(&again), "cache");
+    let line = async {
+        loop {
+            let line = log.recv().await.unwrap();
+            if line["tier"] == "cache" {
+                return line["fallback_cause"].clone();
+            }
+        }
+    };
+    assert_eq!(within(line).await, "unhealthy");
 }
 
 /// What the model says first of "abc".

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::client::within;
 use super::gate::Act;
 use super::server::{CHAT, COMPLETIONS, Setup};
 
@@ -99,5 +100,6 @@ async fn while_no_model_has_room_nobody_s_body_is_read() {
     }
     drop(gate);
     assert_eq!(held.reply().await.unwrap().status(), 200);
+    within(server.engine.drained()).await;
     assert_eq!(server.post(COMPLETIONS, "{").await.status(), 400);
 }

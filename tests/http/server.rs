@@ -235,6 +235,11 @@ impl Setup {
                     Some(_) => Box::new(FakeExecutor::new(num_blocks, block_size, 128)),
                 })
             };
+            // A place is free a moment after its answer has ended: nobody is to wait for that.
+            let config = EngineConfig {
+                max_waiting: config.max_waiting + 16,
+                ..config
+            };
             let spawned = EngineHandle::spawn(config, Box::new(build), telemetry.engine(name));
             let (engine, ended) = spawned.unwrap();
             // A token less tells it apart.
@@ -249,7 +254,11 @@ impl Setup {
                 Some(remote) => vec![Served::Elsewhere(Arc::clone(remote))],
                 None => others.iter().cloned().map(Served::Here).collect(),
             };
-            Arc::new(Tiers::new(first, others, slo_ttft, texts, &telemetry))
+            let tiers = Tiers::new(first, others, slo_ttft, texts, &telemetry);
+            Arc::new(match keeps_answers {
+                true => tiers.recalling(),
+                false => tiers,
+            })
         });
         let answers = keeps_answers.then(|| {
             let names = std::iter::once(&first).chain(&others);

@@ -371,9 +371,14 @@ async fn a_crowd_whose_model_crashes_again_and_again_has_one_end_each_and_no_ans
     setup.engine.scheduler.max_num_seqs = 8;
     setup.engine.max_waiting = 200;
     let server = setup.start().await;
-    // Every seventh step crashes, of the first model alone.
-    for i in 0..400 {
-        gate.decide(if i % 7 == 6 { Act::Panic } else { Act::Go });
+    // One step in eight crashes, of the first model alone, in no step with the requests; more than there are, were each to come alone.
+    for i in 0..10_000_u64 {
+        let is_crash = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0;
+        gate.decide(if is_crash && i > 2 {
+            Act::Panic
+        } else {
+            Act::Go
+        });
     }
     let mut clients = Vec::new();
     for i in 0..NUM_REQUESTS {
@@ -382,9 +387,9 @@ async fn a_crowd_whose_model_crashes_again_and_again_has_one_end_each_and_no_ans
     }
     let (mut num_failed, mut num_fallbacks) = (0, 0);
     for (i, client) in clients.iter_mut().enumerate() {
-        let head = client.head().await.unwrap();
+        let head = within(client.head()).await.unwrap();
         assert_eq!(head.status, 200, "somebody else answers what has not begun");
-        let events = client.events().await.unwrap();
+        let events = within(client.events()).await.unwrap();
         let chunks: Vec<Value> = events.iter().filter_map(|event| data(event)).collect();
         let models: Vec<&Value> = chunks
             .iter()

@@ -9,7 +9,6 @@ use super::account::{Answerer, Received};
 use super::again::Keeping;
 use super::ask::Ask;
 use super::begun::Begun;
-use super::choice::Choice;
 use super::continuing::Continuing;
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
@@ -23,18 +22,18 @@ use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Served, Target};
 use crate::server::remote::RemoteServed;
 use crate::server::state::{AppState, ServedModel};
-use crate::server::tiers::{STATIC, TierModel, Tiers};
+use crate::server::tiers::{TierModel, Tiers};
 use crate::telemetry::{Cause, Tier};
 use crate::text::Tokenizer;
 
 /// Where a request is on its way.
 pub(crate) struct Chain {
-    state: AppState,
-    received: Arc<Received>,
-    ask: Ask,
+    pub(super) state: AppState,
+    pub(super) received: Arc<Received>,
+    pub(super) ask: Ask,
     /// Those that answer instead, where the request is for their first.
     tiers: Option<Arc<Tiers>>,
-    policy: Policy,
+    pub(super) policy: Policy,
     /// The place of the next to try.
     next: usize,
     /// The first was left alone, since it has failed before.
@@ -42,7 +41,7 @@ pub(crate) struct Chain {
     /// It was put to the first all the same, since nobody else answers.
     is_last_resort: bool,
     /// The place of the tier that has it, where that is not the first, and why.
-    fallen: Option<(usize, Cause)>,
+    pub(super) fallen: Option<(usize, Cause)>,
     /// Whether its answer is for no other model to give, and for no text. Known once it was prepared.
     is_bound: bool,
     /// What the first said, and why the last did not answer.
@@ -51,9 +50,9 @@ pub(crate) struct Chain {
     begins_anew: bool,
     /// What was put to the model of this process that has it, in its tokens: a request for each prompt, and how many choices of each; where
     /// another may go on with it.
-    put: Option<(Arc<Tokenizer>, Vec<GenerateRequest>, usize)>,
+    pub(super) put: Option<(Arc<Tokenizer>, Vec<GenerateRequest>, usize)>,
     /// The tier that has it, and since when.
-    taken_by: Option<(Arc<TierModel>, Instant)>,
+    pub(super) taken_by: Option<(Arc<TierModel>, Instant)>,
 }
 
 impl Chain {
@@ -87,11 +86,8 @@ impl Chain {
                 (0, tiers) => self.ask_first(tiers.as_deref()).await,
                 (_, Some(tiers)) if self.may_go_on() => match tiers.model(i) {
                     Some(tier) => self.ask_other(tier, i).await,
-                    None => match self.say(&tiers).await {
-                        Some(begun) => {
-                            self.fallen = Some((i, self.cause()));
-                            Ok(begun)
-                        }
+                    None => match self.without_model(&tiers, i).await {
+                        Some(begun) => Ok(begun),
                         None => break,
                     },
                 },
@@ -192,7 +188,8 @@ impl Chain {
 
     /// Whether others may answer.
     fn may_go_on(&self) -> bool {
-        let may = self.policy.fallback || self.policy.may_be_static;
+        let recalls = self.tiers.as_ref().is_some_and(|tiers| tiers.recalls());
+        let may = self.policy.fallback || self.policy.may_be_static || recalls;
         self.tiers.is_some() && self.ask.may_fall_back && may && !self.is_bound
     }
 
@@ -201,7 +198,7 @@ impl Chain {
         self.refusal = Some((first, cause));
     }
 
-    fn cause(&self) -> Cause {
+    pub(super) fn cause(&self) -> Cause {
         let refusal = self.refusal.as_ref();
         refusal.map_or(Cause::Unhealthy, |(_, cause)| *cause)
     }
@@ -244,54 +241,6 @@ impl Chain {
         Ok(begun)
     }
 
-    /// A text, where there is one and the request may have it.
-    async fn say(&mut self, tiers: &Tiers) -> Option<Begun> {
-        if !self.policy.may_be_static {
-            return None;
-        }
-        let languages = self.received.languages.as_deref();
-        let text = tiers.texts.find(self.ask.route, languages)?.to_owned();
-        let say = |num_choices| {
-            let choices = (0..num_choices).map(|_| Choice::Said(Some(text.clone())));
-            Source::Choices(choices.collect())
-        };
-        let answerer = Answerer {
-            name: STATIC.into(),
-            tier: Tier::Static,
-            cause: Some(self.cause()),
-            metrics: tiers.static_metrics.clone(),
-        };
-        let begun = match &self.ask.target {
-            Target::Here(chosen) => {
-                let chosen = Chosen {
-                    name: STATIC.into(),
-                    ..chosen.clone()
-                };
-                // What is wrong with it the first has said, if it was asked.
-                let call = (self.ask.prepare)(chosen).await.ok()?;
-                if call.generate.is_bound() || call.generate.shows_tokens() {
-                    return None;
-                }
-                let num_choices = call.requests.len() * call.generate.num_candidates;
-                call.begun(answerer, say(num_choices))
-            }
-            Target::Elsewhere(_) => {
-                let call = (self.ask.forward)(STATIC).ok()?;
-                if call.forwarded.is_bound {
-                    return None;
-                }
-                let num_choices = call.forwarded.num_prompts * call.forwarded.num_choices;
-                call.begun(answerer, say(num_choices))
-            }
-        };
-        (self.taken_by, self.put) = (None, None);
-        let prompt_lens = vec![0; begun.prompt_lens.len()];
-        Some(Begun {
-            prompt_lens,
-            ..begun
-        })
-    }
-
     async fn put_to(
         &mut self,
         target: Target,
@@ -315,12 +264,7 @@ impl Chain {
 
     async fn put_here(&mut self, chosen: Chosen, is_first: bool) -> Result<Begun, Failure> {
         let (model, name) = (Arc::clone(&chosen.model), chosen.name.clone());
-        let answers = self.state.answers.clone();
-        let keeping = self
-            .ask
-            .repeatable
-            .zip(answers)
-            .map(|(asked, answers)| asked.keeping(answers, self.received.tenant(), &chosen));
+        let keeping = self.keeping(&chosen);
         // Before the work of preparing what would be refused.
         if !keeping.as_ref().is_some_and(Keeping::has_any) {
             model.engine.check_room(self.received.tenant())?;

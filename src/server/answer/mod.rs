@@ -21,3 +21,4 @@ pub(super) mod respond;
 pub(super) mod responses;
 mod sse;
 pub(super) mod wire;
+mod without_model;
