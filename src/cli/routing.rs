@@ -125,8 +125,8 @@ mod tests {
             has_tools: false,
             language: Language::of_code("fr"),
         };
-        let model = |features: Features| router.pick(&features).model;
-        assert_eq!(model(features), 1);
+        assert_eq!((router.rules()[0].model, router.default_model()), (1, 3));
+        assert_eq!(router.pick(&features), Some(0));
         for other in [
             Features {
                 prompt_tokens: 1,
@@ -149,7 +149,7 @@ mod tests {
                 ..features
             },
         ] {
-            assert_eq!(model(other), 3, "{other:?}");
+            assert_eq!(router.pick(&other), None, "{other:?}");
         }
     }
 

@@ -13,6 +13,6 @@ pub use answers::{Answer, Answers, AskedKey, GivenChoice, Partition};
 pub use breaker::{Breaker, Verdict};
 pub use features::Features;
 pub use language::Language;
-pub use routing::{Conditions, Pick, Router, Rule};
+pub use routing::{Conditions, Router, Rule};
 pub use static_text::{StaticText, StaticTexts};
 pub use tenants::{Policy, Tenants};

@@ -39,15 +39,6 @@ pub struct Router {
     default: usize,
 }
 
-/// What was picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pick {
-    /// The place of the rule that did; `None` where none holds.
-    pub rule: Option<usize>,
-    /// The model's place.
-    pub model: usize,
-}
-
 impl Conditions {
     /// Whether all hold.
     pub fn hold(&self, features: &Features) -> bool {
@@ -90,13 +81,9 @@ impl Router {
         self.default
     }
 
-    /// What the first rule that holds picks.
-    pub fn pick(&self, features: &Features) -> Pick {
-        let rule = self.rules.iter().position(|rule| rule.when.hold(features));
-        Pick {
-            rule,
-            model: rule.map_or(self.default, |i| self.rules[i].model),
-        }
+    /// The place of the first rule that holds, which picks; `None` where none does.
+    pub fn pick(&self, features: &Features) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.when.hold(features))
     }
 
     /// From how many tokens of a prompt on it makes no difference how many they are, so that nobody need count on; 0 where no rule asks.
@@ -168,19 +155,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_rule_that_holds_picks_and_where_none_does_the_default(router in router(), features in features()) {
-            let pick = router.pick(&features);
+        fn the_first_rule_that_holds_picks(router in router(), features in features()) {
             let holds = |rule: &Rule| rule.when.hold(&features);
-            match pick.rule {
+            match router.pick(&features) {
                 Some(i) => {
                     prop_assert!(holds(&router.rules()[i]));
                     prop_assert!(!router.rules()[..i].iter().any(holds));
-                    prop_assert_eq!(pick.model, i + 1);
                 }
-                None => {
-                    prop_assert!(!router.rules().iter().any(holds));
-                    prop_assert_eq!(pick.model, 0);
-                }
+                None => prop_assert!(!router.rules().iter().any(holds)),
             }
         }
 

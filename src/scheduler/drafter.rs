@@ -24,7 +24,7 @@ impl DraftSource {
 /// It is asked on the engine's thread before steps are planned, so it answers at once, with what it has.
 pub trait Drafter: fmt::Debug + Send {
     /// Appends up to `limit` tokens that may follow `tokens`, all that is known of the sequence `id`, to `draft`, and says where they
-    /// are from; none where it has no idea. Of one sequence it always hears what it heard before, or that and more.
+    /// are from; none where it has no idea. Of one sequence that is not forgotten it always hears what it heard before, or that and more.
     fn draft(
         &mut self,
         id: SequenceId,
@@ -33,7 +33,7 @@ pub trait Drafter: fmt::Debug + Send {
         draft: &mut Vec<u32>,
     ) -> DraftSource;
 
-    /// The sequence has ended, and nothing is asked about it any more.
+    /// The sequence has ended, or waits: should it be asked about again, it is as if it were new.
     fn forget(&mut self, _id: SequenceId) {}
 }
 

@@ -120,7 +120,7 @@ impl Routing {
                     self.router.reads_languages(),
                     tokenizer,
                 );
-                self.router.pick(&features.await).rule
+                self.router.pick(&features.await)
             }
         };
         let pick = &self.routes[rule.unwrap_or(self.router.rules().len())];

@@ -7,7 +7,7 @@ use flambeau::server::ApiKey;
 use serde_json::{Value, json};
 
 use super::client::{Reply, within};
-use super::gate::Act;
+use super::gate::{Act, Gate};
 use super::redact::data;
 use super::routing::logged;
 use super::server::{CHAT, COMPLETIONS, IM_END, Server, Setup};
@@ -232,13 +232,7 @@ async fn what_is_kept_is_given_when_there_is_no_room_and_what_failed_is_not_kept
     let mut client = server.send("POST", COMPLETIONS, &stopped.to_string()).await;
     gate.pass().await;
     assert_eq!(tier(&client.reply().await.unwrap()), "primary");
-    // A step may have begun before it was known that nobody waits for it.
-    loop {
-        tokio::select! {
-            () = server.engine.drained() => break,
-            _ = gate.begun() => gate.decide(Act::Go),
-        }
-    }
+    drained(&server, &mut gate).await;
     let long = json!({"prompt": "b", "max_tokens": 200}).to_string();
     let _held = server.send("POST", COMPLETIONS, &long).await;
     gate.begun().await;
@@ -295,12 +289,7 @@ async fn what_a_model_said_before_is_said_again_while_it_is_left_alone() {
     let mut client = server.send("POST", COMPLETIONS, &asked.to_string()).await;
     gate.pass().await;
     assert_eq!(tier(&client.reply().await.unwrap()), "primary");
-    loop {
-        tokio::select! {
-            () = server.engine.drained() => break,
-            _ = gate.begun() => gate.decide(Act::Go),
-        }
-    }
+    drained(&server, &mut gate).await;
     // A crash, after which nobody is asked for a while.
     let mut crashed = server
         .send("POST", COMPLETIONS, &json!({"prompt": "x"}).to_string())
@@ -321,8 +310,18 @@ async fn what_a_model_said_before_is_said_again_while_it_is_left_alone() {
     assert_eq!(within(line).await, "unhealthy");
 }
 
+/// Waits until nothing is open. A step may have begun before it was known that nobody waits for it.
+async fn drained(server: &Server, gate: &mut Gate) {
+    loop {
+        tokio::select! {
+            () = server.engine.drained() => break,
+            _ = gate.begun() => gate.decide(Act::Go),
+        }
+    }
+}
+
 /// What the model says first of "abc".
-async fn first_text(server: &Server, gate: &mut super::gate::Gate) -> String {
+async fn first_text(server: &Server, gate: &mut Gate) -> String {
     let body = json!({"prompt": "abc", "max_tokens": 1, "temperature": 0}).to_string();
     let mut client = server.send("POST", COMPLETIONS, &body).await;
     gate.pass().await;
