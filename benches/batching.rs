@@ -26,6 +26,7 @@ fn request(number: usize) -> GenerateRequest {
     let token = |i: usize| ((number * 7919 + i * 104_729) % 49_152) as u32;
     GenerateRequest {
         num_begun: 0,
+        recalled: None,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

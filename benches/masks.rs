@@ -65,6 +65,7 @@ fn throughput(
         for i in 0..NUM_STREAMS {
             let request = GenerateRequest {
                 num_begun: 0,
+                recalled: None,
                 prompt_logprobs: None,
                 constraint: rule.clone(),
                 adapter: None,

@@ -49,6 +49,7 @@ fn request(
     let first = id as u32 * 100_000;
     GenerateRequest {
         num_begun: 0,
+        recalled: None,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

@@ -141,6 +141,7 @@ async fn start(
     let (engine, ended) = EngineHandle::spawn(config, Box::new(factory), telemetry.engine("fake"))?;
     let state = AppState {
         answers: None,
+        semantic: None,
         embeddings: None,
         models: Models::new(
             Arc::new(ServedModel {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::constraint::Constraint;
@@ -114,6 +114,28 @@ impl fmt::Debug for Adapter {
     }
 }
 
+/// What was answered to a request like this one, should that become known while it runs. A guess, which makes the answer sooner and no
+/// other. Cheap to clone: whoever finds it holds one, and the request another.
+#[derive(Clone, Debug, Default)]
+pub struct Recalled(Arc<OnceLock<Vec<u32>>>);
+
+impl Recalled {
+    /// It has become known. What is told later counts for nothing.
+    pub fn tell(&self, answer: Vec<u32>) {
+        let _ = self.0.set(answer);
+    }
+
+    /// Its tokens, as far as is known by now.
+    pub fn tokens(&self) -> &[u32] {
+        self.0.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nobody is left who would use it.
+    pub fn is_forgotten(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
 /// One generation to run.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
@@ -131,6 +153,8 @@ pub struct GenerateRequest {
     /// So many of the last tokens of `prompt` are of the answer, which somebody else has begun: penalties, limits and noise take them as
     /// drawn. Less than all of it, and than `max_tokens`.
     pub num_begun: usize,
+    /// Where a guess of the answer appears, if anybody looks for one.
+    pub recalled: Option<Recalled>,
     /// How many alternatives to report for every token of the prompt but the first; `None` for no log-probabilities. What is
     /// asked for them is computed anew, whatever is cached.
     pub prompt_logprobs: Option<u32>,
@@ -152,6 +176,7 @@ impl GenerateRequest {
             deadline: None,
             prompt,
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: None,
             constraint: None,
             sampling: SamplingParams::greedy(),

@@ -65,6 +65,7 @@ fn requests(vocab_size: usize) -> Vec<GenerateRequest> {
         }
         GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

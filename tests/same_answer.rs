@@ -20,7 +20,7 @@ use flambeau::kv::BlockPool;
 use flambeau::model::{Activations, Limits, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
 use flambeau::request::{
-    DEFAULT_TENANT, FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria,
+    DEFAULT_TENANT, FinishReason, GenerateRequest, Priority, Recalled, SamplingParams, StopCriteria,
 };
 use flambeau::scheduler::{
     DraftSource, DraftTotals, Drafter, LookupFirst, PromptLookup, Scheduler, SchedulerConfig,
@@ -80,6 +80,7 @@ fn requests() -> Vec<GenerateRequest> {
         }
         GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: (i % 8 == 5).then_some(2),
             constraint: None,
             adapter: None,
@@ -120,7 +121,7 @@ fn drafted(
     requests: Vec<GenerateRequest>,
     drafter: Box<dyn Drafter>,
     mut beside: impl FnMut(),
-) -> (Vec<Answer>, [DraftTotals; 2]) {
+) -> (Vec<Answer>, [DraftTotals; DraftSource::ALL.len()]) {
     let config = SchedulerConfig {
         speculation: true,
         ..common::one_by_one(MAX_MODEL_LEN)
@@ -241,6 +242,7 @@ impl Passer {
         let len = 1 + rng.below(40);
         let request = GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,
@@ -495,10 +497,37 @@ fn speculation_changes_no_token_and_no_logprob() {
     let short = requests().into_iter().filter(|r| r.prompt.len() < 100);
     let requests: Vec<GenerateRequest> = short.map(repeat).collect();
     let plain = alone(&requests, KvDtype::F16);
-    let (drafted, [drafts, _]) = drafted(requests, Box::new(PromptLookup), || {});
+    let (drafted, [drafts, ..]) = drafted(requests, Box::new(PromptLookup), || {});
     assert_equals_plain(&drafted, &plain);
     println!("{drafts:?}");
     assert!(drafts.num_accepted > 100 && drafts.num_drafted > drafts.num_accepted + 20);
+}
+
+/// The answers themselves, with a token changed, left out or added here and there.
+#[test]
+fn a_recalled_answer_changes_no_token_and_no_logprob() {
+    let short = requests().into_iter().filter(|r| r.prompt.len() < 100);
+    let mut requests: Vec<GenerateRequest> = short.collect();
+    let plain = alone(&requests, KvDtype::F16);
+    let mut rng = Rng(3);
+    for (request, answer) in requests.iter_mut().zip(&plain) {
+        let mut guess = Vec::new();
+        for id in answer.token_ids() {
+            match rng.below(16) {
+                0 => guess.push(id + 1),
+                1 => guess.extend([id, id]),
+                2 => {}
+                _ => guess.push(id),
+            }
+        }
+        let recalled = Recalled::default();
+        recalled.tell(guess);
+        request.recalled = Some(recalled);
+    }
+    let (drafted, [.., drafts]) = drafted(requests, Box::new(PromptLookup), || {});
+    assert_equals_plain(&drafted, &plain);
+    println!("{drafts:?}");
+    assert!(drafts.num_accepted > 300 && drafts.num_drafted > drafts.num_accepted + 50);
 }
 
 fn assert_equals_plain(drafted: &[Answer], plain: &[Answer]) {
@@ -523,7 +552,7 @@ fn drafts_of_a_model_change_no_token_and_no_logprob() {
             worker.step(&mut runner).unwrap();
         }
     };
-    let (drafted, [_, drafts]) = drafted(requests, Box::new(LookupFirst(drafter)), beside);
+    let (drafted, [_, drafts, _]) = drafted(requests, Box::new(LookupFirst(drafter)), beside);
     assert_equals_plain(&drafted, &plain);
     println!("{drafts:?}");
     assert!(drafts.num_accepted > 100 && drafts.num_drafted > drafts.num_accepted + 20);

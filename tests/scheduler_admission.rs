@@ -210,6 +210,7 @@ fn a_prompt_that_takes_longer_than_its_deadline_is_told_so() {
     let mut scheduler = Scheduler::new(CONFIG, BlockPool::new(2048, 16));
     let request = |len: u32, deadline| GenerateRequest {
         num_begun: 0,
+        recalled: None,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

@@ -53,6 +53,7 @@ fn expected(
 fn request(prompt: Vec<u32>, max_tokens: usize, tenant: &str) -> GenerateRequest {
     GenerateRequest {
         num_begun: 0,
+        recalled: None,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

@@ -45,6 +45,7 @@ impl Machine {
         self.next_id += 1;
         let request = GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

@@ -2,6 +2,7 @@
 
 mod adapters;
 pub mod bench;
+mod caches;
 mod card_watch;
 mod device;
 mod distill;

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::caches;
 use super::card_watch;
 use super::drafts::DraftPlans;
 use super::embeddings::embedding_model;
@@ -21,7 +22,7 @@ use crate::config::{self, Config, RawConfig, RemoteSettings, Typed};
 use crate::gateway::{Router, StaticTexts};
 use crate::hub::{Hub, HubConfig};
 use crate::server::{
-    AnswerCache, ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
+    ApiKey, AppState, Ended, Models, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use crate::telemetry::{RequestLog, Telemetry, log_line};
 
@@ -185,16 +186,13 @@ async fn run(
             false => all,
         })
     });
-    let answers = config.exact_cache.map(|cache| {
-        let names = served.iter().map(|model| &*model.name);
-        let max_bytes = usize::try_from(cache.memory.0).unwrap_or(usize::MAX);
-        Arc::new(AnswerCache::new(
-            names,
-            max_bytes,
-            cache.max_age,
-            &telemetry,
-        ))
+    let answers = config.cache.exact;
+    let answers = answers.map(|settings| caches::exact(settings, &served, &telemetry));
+    let semantic = config.cache.semantic.as_ref().map(|settings| {
+        let embeddings = (embeddings.as_ref(), &config.embeddings);
+        caches::semantic(settings, &served, embeddings, threads, &telemetry)
     });
+    let semantic = semantic.transpose()?;
     let first = served.remove(0);
     let state = AppState {
         models: Models::new(first, served, remotes),
@@ -202,6 +200,7 @@ async fn run(
         routing,
         tenants: Arc::new(policy::tenants(&config.tenants, &config.default_tenant)),
         answers,
+        semantic,
         embeddings,
         options: Arc::new(options),
         prometheus: telemetry.handle(),

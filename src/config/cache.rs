@@ -12,6 +12,7 @@ use super::{ByteSize, ConfigError};
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCache {
     exact: Option<RawExact>,
+    semantic: Option<RawSemantic>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,6 +20,24 @@ pub(super) struct RawCache {
 struct RawExact {
     memory: Option<ByteSize>,
     ttl_s: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSemantic {
+    mode: Option<String>,
+    embedder: Option<String>,
+    memory: Option<ByteSize>,
+    ttl_s: Option<usize>,
+}
+
+/// What is kept of answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cache {
+    /// To be given again to the same request.
+    pub exact: Option<ExactCache>,
+    /// To be recalled by a question like the one that was asked.
+    pub semantic: Option<SemanticCacheSettings>,
 }
 
 /// How answers are kept that are given again to exactly the same request.
@@ -30,23 +49,71 @@ pub struct ExactCache {
     pub max_age: Duration,
 }
 
+/// How answers are kept that the model says faster where it says them again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SemanticCacheSettings {
+    /// The card, path or hub id of the model that tells which questions are near; the one behind `/v1/embeddings` where none is named.
+    pub embedder: Option<String>,
+    /// What they may take together.
+    pub memory: ByteSize,
+    /// How long one is good.
+    pub max_age: Duration,
+}
+
 impl RawCache {
-    pub(super) fn resolve(self) -> Result<Option<ExactCache>, ConfigError> {
-        let resolve = |exact: RawExact| {
-            let memory = exact.memory.unwrap_or(ByteSize(64 << 20));
-            if memory.0 == 0 {
-                let message = "is nothing: leave [cache.exact] out to keep no answers";
-                return Err(ConfigError::value("memory", message).of("cache.exact"));
-            }
-            let seconds = within("ttl_s", exact.ttl_s.unwrap_or(3600), 1, 365 * 86_400);
-            let seconds = seconds.map_err(|error| error.of("cache.exact"))?;
-            Ok(ExactCache {
-                memory,
-                max_age: Duration::from_secs(seconds as u64),
-            })
-        };
-        self.exact.map(resolve).transpose()
+    pub(super) fn resolve(self) -> Result<Cache, ConfigError> {
+        let exact = self.exact.map(RawExact::resolve).transpose();
+        let semantic = self.semantic.map(RawSemantic::resolve).transpose();
+        Ok(Cache {
+            exact: exact.map_err(|error| error.of("cache.exact"))?,
+            semantic: semantic
+                .map_err(|error| error.of("cache.semantic"))?
+                .flatten(),
+        })
     }
+}
+
+impl RawExact {
+    fn resolve(self) -> Result<ExactCache, ConfigError> {
+        let (memory, max_age) = limits(self.memory, self.ttl_s, 3600)?;
+        Ok(ExactCache { memory, max_age })
+    }
+}
+
+impl RawSemantic {
+    /// `None` where it is off.
+    fn resolve(self) -> Result<Option<SemanticCacheSettings>, ConfigError> {
+        let (memory, max_age) = limits(self.memory, self.ttl_s, 86_400)?;
+        match self.mode.as_deref() {
+            Some("off") => return Ok(None),
+            None | Some("draft") => {}
+            Some(other) => {
+                let message =
+                    format!("{other:?} is unknown: say \"draft\", or \"off\" to keep no questions");
+                return Err(ConfigError::value("mode", message));
+            }
+        }
+        Ok(Some(SemanticCacheSettings {
+            embedder: self.embedder,
+            memory,
+            max_age,
+        }))
+    }
+}
+
+/// What they may take, and how long one is good.
+fn limits(
+    memory: Option<ByteSize>,
+    ttl_s: Option<usize>,
+    default_ttl_s: usize,
+) -> Result<(ByteSize, Duration), ConfigError> {
+    let memory = memory.unwrap_or(ByteSize(64 << 20));
+    if memory.0 == 0 {
+        let message = "is nothing: leave the table out to keep no answers";
+        return Err(ConfigError::value("memory", message));
+    }
+    let seconds = within("ttl_s", ttl_s.unwrap_or(default_ttl_s), 1, 365 * 86_400)?;
+    Ok((memory, Duration::from_secs(seconds as u64)))
 }
 
 #[cfg(test)]
@@ -60,8 +127,8 @@ mod tests {
 
     #[test]
     fn answers_are_kept_where_the_table_is_there() {
-        assert_eq!(resolve("").unwrap().exact_cache, None);
-        let cache = |file| resolve(file).unwrap().exact_cache.unwrap();
+        assert_eq!(resolve("").unwrap().cache, Cache::default());
+        let cache = |file| resolve(file).unwrap().cache.exact.unwrap();
         assert_eq!(
             cache("[cache.exact]"),
             ExactCache {
@@ -74,12 +141,27 @@ mod tests {
     }
 
     #[test]
+    fn questions_are_remembered_where_the_table_is_there_and_not_off() {
+        let cache = |file| resolve(file).unwrap().cache.semantic;
+        let default = SemanticCacheSettings {
+            embedder: None,
+            memory: ByteSize(64 << 20),
+            max_age: Duration::from_secs(86_400),
+        };
+        assert_eq!(cache("[cache.semantic]"), Some(default.clone()));
+        assert_eq!(cache("[cache.semantic]\nmode = 'draft'"), Some(default));
+        assert_eq!(cache("[cache.semantic]\nmode = 'off'\nttl_s = 9"), None);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (file, says) in [
             ("[cache.exact]\nttl_s = 0", "cache.exact: ttl_s: "),
             ("[cache.exact]\nmemory = '0'", "cache.exact: memory: "),
             ("[cache.exact]\nttl = 1", "ttl"),
-            ("[cache.semantic]\nmode = 'draft'", "semantic"),
+            ("[cache.semantic]\nmode = 'fast'", "cache.semantic: mode: "),
+            ("[cache.semantic]\nmemory = '0'", "cache.semantic: memory: "),
+            ("[cache.other]", "other"),
         ] {
             let error = resolve(file).unwrap_err().to_string();
             assert!(error.contains(says), "{file}: {error}");

@@ -10,7 +10,7 @@ use super::draft::RawDraft;
 use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
-    Class, ConfigError, Draft, Embeddings, ExactCache, ModelSettings, NamedKey, RawConfig,
+    Cache, Class, ConfigError, Draft, Embeddings, ModelSettings, NamedKey, RawConfig,
     RemoteSettings, Routing, Tenant, Tiers, tenants,
 };
 
@@ -30,8 +30,8 @@ pub struct Config {
     pub tiers: Option<Tiers>,
     /// Which of them answers requests that leave it open.
     pub routing: Option<Routing>,
-    /// Which answers are kept, to be given again.
-    pub exact_cache: Option<ExactCache>,
+    /// Which answers are kept.
+    pub cache: Cache,
     /// Whose requests may have what.
     pub tenants: Vec<Tenant>,
     /// What a tenant may have that is none of them.
@@ -118,10 +118,10 @@ impl Typed {
             let message = "no tenant may be answered by another model: say fallback = true in its [[tenants]]";
             return Err(ConfigError::value("fallback_model", message));
         }
-        let exact_cache = self.cache.resolve()?;
+        let cache = self.cache.resolve()?;
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => {
-                let keeps_answers = exact_cache.is_some();
+                let keeps_answers = cache.exact.is_some();
                 Some(tiers.resolve(&models, &remotes, &tenants, keeps_answers)?)
             }
             (None, Some(_)) => Some(Tiers::of_two(&models[0])),
@@ -162,7 +162,7 @@ impl Typed {
             routing,
             tenants,
             default_tenant,
-            exact_cache,
+            cache,
             embeddings: Embeddings::named(first.embedding_model),
             address,
             api_keys,

@@ -4,15 +4,21 @@
 mod answers;
 mod breaker;
 mod features;
+mod kept;
 mod language;
+mod questions;
 mod routing;
 mod static_text;
 mod tenants;
+mod vector;
 
-pub use answers::{Answer, Answers, AskedKey, GivenChoice, Partition};
+pub use answers::{Answer, Answers, AskedKey, GivenChoice};
 pub use breaker::{Breaker, Verdict};
 pub use features::Features;
+pub use kept::{Keepable, Kept, Partition};
 pub use language::Language;
+pub use questions::{Answered, Asked, Context, Questions};
 pub use routing::{Conditions, Router, Rule};
 pub use static_text::{StaticText, StaticTexts};
 pub use tenants::{Policy, Tenants};
+pub use vector::Vector;

@@ -11,11 +11,13 @@ pub enum DraftSource {
     Lookup,
     /// A smaller model.
     Model,
+    /// The answer to a request like this one.
+    Recalled,
 }
 
 impl DraftSource {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Lookup, Self::Model];
+    pub const ALL: [Self; 3] = [Self::Lookup, Self::Model, Self::Recalled];
 }
 
 /// Guesses the tokens that follow. A wrong guess costs time and never changes an answer: every token of a draft is checked

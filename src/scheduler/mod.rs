@@ -24,6 +24,7 @@ mod lookup_first;
 mod plan;
 mod promises;
 mod queue;
+mod recall;
 mod sequence;
 mod speculation;
 mod waiting;

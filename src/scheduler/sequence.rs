@@ -9,8 +9,8 @@ use super::speculation::Draft;
 use crate::constraint::MaskSlot;
 use crate::kv::{BlockHash, BlockPool, BlockTable, HashChain};
 use crate::request::{
-    Adapter, FinishReason, GenerateRequest, Priority, SamplingParams, StopCriteria, Timing,
-    TokenLogprobs,
+    Adapter, FinishReason, GenerateRequest, Priority, Recalled, SamplingParams, StopCriteria,
+    Timing, TokenLogprobs,
 };
 
 /// Names a sequence for as long as the process lives.
@@ -55,6 +55,8 @@ pub struct Sequence {
     pub num_scheduled_tokens: usize,
     /// What may follow `tokens`.
     pub(super) draft: Draft,
+    /// Where an answer to take it from appears.
+    pub(super) recalled: Option<Recalled>,
     /// Where those keys and values are.
     pub block_table: BlockTable,
     /// How many tokens of the prompt were in the cache when it came, or came there while it waited.
@@ -111,6 +113,7 @@ impl Sequence {
             num_computed_tokens: 0,
             num_scheduled_tokens: 0,
             draft: Draft::default(),
+            recalled: request.recalled,
             block_table: BlockTable::default(),
             scoring: request.prompt_logprobs.map(|count| {
                 Arc::new(SamplingParams {

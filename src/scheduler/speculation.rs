@@ -10,8 +10,10 @@
 //! step is full of others' rows.
 
 use super::budget::Budget;
+use super::recall::recalled;
 use super::{CostModel, DraftSource, Drafter, Scheduler, Sequence, SequenceId};
 use crate::kv::BlockPool;
+use crate::request::Recalled;
 
 /// Rows whose logits a step reads beside one a sequence, at most: drafted ones or, in steps with prompts, scored ones.
 pub(super) const MAX_EXTRA_SAMPLES: usize = 32;
@@ -23,8 +25,8 @@ const RATE_STEP: f64 = 0.15;
 const PACE_MEMORY: f64 = 8.0;
 /// Steps that the yield of drafts is told from.
 const YIELD_MEMORY: f64 = 64.0;
-/// What a sequence's accept rate starts from.
-const FIRST_RATE: f64 = 0.5;
+/// What a sequence's accept rates start from, of each source in the order of their numbers.
+const FIRST_RATES: [f64; DraftSource::ALL.len()] = [0.5, 0.5, 0.8];
 
 /// What is drafted after a sequence's tokens.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Default for Draft {
             tokens: Vec::new(),
             num_scheduled: 0,
             source: DraftSource::Lookup,
-            accept_rates: [FIRST_RATE; DraftSource::ALL.len()],
+            accept_rates: FIRST_RATES,
             pace: 1.0,
         }
     }
@@ -152,6 +154,21 @@ impl Scheduler {
     }
 }
 
+impl dyn Drafter {
+    /// Drafts up to `limit` tokens for the sequence: of the answer to a request like it, where that goes on, else its own guess.
+    fn guess(&mut self, sequence: &mut Sequence, limit: usize) {
+        let (draft, tokens) = (&mut sequence.draft, &sequence.tokens);
+        let answer = sequence.recalled.as_ref().map_or(&[][..], Recalled::tokens);
+        let rest = recalled(answer, &tokens[sequence.num_prompt_tokens..]);
+        if rest.is_empty() {
+            draft.source = self.draft(sequence.id, tokens, limit, &mut draft.tokens);
+        } else {
+            draft.source = DraftSource::Recalled;
+            draft.tokens.extend(rest.iter().take(limit));
+        }
+    }
+}
+
 /// Drafts for the sequences of a step.
 #[derive(Debug)]
 pub(super) struct Speculation {
@@ -189,15 +206,14 @@ impl Speculation {
                 return false;
             }
             let limit = (sequence.max_outputs_left(max_model_len) - 1).min(MAX_DRAFT_LEN);
-            let draft = &mut sequence.draft;
-            if draft.tokens.is_empty() {
-                let (id, tokens) = (sequence.id, &sequence.tokens);
-                draft.source = (self.drafter).draft(id, tokens, limit, &mut draft.tokens);
+            if sequence.draft.tokens.is_empty() {
+                self.drafter.guess(sequence, limit);
             }
+            let draft = &sequence.draft;
             let goes_on = draft.tokens.len() > 1;
             let rate = draft.accept_rate();
             let chance = match draft.source {
-                DraftSource::Lookup => rate,
+                DraftSource::Lookup | DraftSource::Recalled => rate,
                 // A model has nothing to offer where the token being drawn is another than it foresaw.
                 DraftSource::Model => rate * rate,
             };
@@ -229,9 +245,8 @@ impl Speculation {
                 return;
             }
             let limit = (sequence.max_outputs_left(max_model_len) - 1).min(MAX_DRAFT_LEN);
+            self.drafter.guess(sequence, limit);
             let draft = &mut sequence.draft;
-            let (id, tokens) = (sequence.id, &sequence.tokens);
-            draft.source = (self.drafter).draft(id, tokens, limit, &mut draft.tokens);
             let limit = draft.tokens.len().min(limit).min(num_rows_left);
             let accept_rate = draft.accept_rate();
             let mut chance = accept_rate;

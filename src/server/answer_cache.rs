@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::gateway::{Answer, Answers, AskedKey, GivenChoice};
-use crate::telemetry::{AnswerCacheGauges, AnswerCacheMetrics, RequestMetrics, Telemetry, Tier};
+use crate::telemetry::{
+    AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, RequestMetrics, Telemetry, Tier,
+};
 
 /// See the module. In this process's memory alone.
 pub struct AnswerCache {
@@ -29,12 +31,12 @@ impl AnswerCache {
         telemetry: &Telemetry,
     ) -> Self {
         let of_model = |name: &str| OfModel {
-            metrics: telemetry.answer_cache_of(name),
+            metrics: telemetry.answer_cache_of(name, AnswerCacheLevel::Exact),
             requests: telemetry.requests(name, Tier::Cache),
         };
         Self {
             answers: Mutex::new(Answers::new(max_bytes, max_age)),
-            gauges: telemetry.answer_cache(),
+            gauges: telemetry.answer_cache(AnswerCacheLevel::Exact),
             models: models
                 .map(|name| (name.to_owned(), of_model(name)))
                 .collect(),

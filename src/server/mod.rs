@@ -23,6 +23,7 @@ mod router;
 mod routes;
 mod routing;
 mod run;
+mod semantic_cache;
 mod state;
 mod tiers;
 
@@ -35,5 +36,6 @@ pub use request::sampling::SamplingDefaults;
 pub use routes::adapters::{AdapterLoader, Adapters};
 pub use routing::{Candidate, Routing};
 pub use run::{Ended, serve};
+pub use semantic_cache::SemanticCache;
 pub use state::{AppState, ServedModel, ServerOptions};
 pub use tiers::Tiers;

@@ -15,6 +15,7 @@ use super::request::sampling::SamplingDefaults;
 use super::request::urgency::Standing;
 use super::routes::adapters::Adapters;
 use super::routing::Routing;
+use super::semantic_cache::SemanticCache;
 use super::tiers::Tiers;
 use crate::engine::{EngineHandle, EventStream, SubmitError};
 use crate::gateway::Tenants;
@@ -123,6 +124,8 @@ pub struct AppState {
     pub tenants: Arc<Tenants>,
     /// What was answered before, where that is kept.
     pub answers: Option<Arc<AnswerCache>>,
+    /// Which questions were answered before, where that is remembered.
+    pub semantic: Option<Arc<SemanticCache>>,
     /// The model behind `/v1/embeddings`, if there is one.
     pub embeddings: Option<Arc<EmbeddingModel>>,
     /// The options.

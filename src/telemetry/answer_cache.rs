@@ -4,6 +4,25 @@ use metrics::{Counter, Gauge, counter, gauge, with_local_recorder};
 
 use super::Telemetry;
 
+/// How a request has to be like one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerCacheLevel {
+    /// To the letter.
+    Exact,
+    /// But for its last question, which is near.
+    Semantic,
+}
+
+impl AnswerCacheLevel {
+    /// As a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Semantic => "semantic",
+        }
+    }
+}
+
 /// Of all models together.
 #[derive(Clone)]
 pub struct AnswerCacheGauges {
@@ -20,18 +39,20 @@ pub struct AnswerCacheMetrics {
 }
 
 impl Telemetry {
-    /// The handles for what is kept.
-    pub fn answer_cache(&self) -> AnswerCacheGauges {
+    /// The handles for what is kept of a level.
+    pub fn answer_cache(&self, level: AnswerCacheLevel) -> AnswerCacheGauges {
+        let gauge = |name: &'static str| gauge!(name, "level" => level.as_str());
         with_local_recorder(&self.recorder, || AnswerCacheGauges {
-            entries: gauge!("flambeau_answer_cache_entries"),
-            bytes: gauge!("flambeau_answer_cache_bytes"),
+            entries: gauge("flambeau_answer_cache_entries"),
+            bytes: gauge("flambeau_answer_cache_bytes"),
         })
     }
 
     /// The handles for answers of `model` that are asked for again.
-    pub fn answer_cache_of(&self, model: &str) -> AnswerCacheMetrics {
+    pub fn answer_cache_of(&self, model: &str, level: AnswerCacheLevel) -> AnswerCacheMetrics {
+        let level = level.as_str();
         let total =
-            |name: &'static str| counter!(name, "model" => model.to_owned(), "level" => "exact");
+            |name: &'static str| counter!(name, "model" => model.to_owned(), "level" => level);
         with_local_recorder(&self.recorder, || AnswerCacheMetrics {
             lookups: total("flambeau_answer_cache_lookups_total"),
             hits: total("flambeau_answer_cache_hits_total"),

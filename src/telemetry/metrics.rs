@@ -87,7 +87,7 @@ impl Seconds {
 }
 
 /// Where drafts are from, as the `source` label.
-const DRAFT_SOURCES: [&str; 2] = ["lookup", "model"];
+const DRAFT_SOURCES: [&str; 3] = ["lookup", "model", "recalled"];
 
 /// A count of drafts, for each source under our name and of all under vLLM's.
 #[derive(Clone)]
@@ -141,9 +141,9 @@ pub struct EngineGauges {
     /// Preemptions since the start.
     pub num_preemptions: u64,
     /// Drafted tokens computed since the start: looked up, and of a draft model.
-    pub num_drafted: [u64; 2],
+    pub num_drafted: [u64; 3],
     /// And how many of them were right.
-    pub num_accepted: [u64; 2],
+    pub num_accepted: [u64; 3],
     /// Blocks copied to the host's arena since the start.
     pub num_saves: u64,
     /// And back.

@@ -8,7 +8,7 @@ mod request_log;
 mod routing;
 mod tier;
 
-pub use answer_cache::{AnswerCacheGauges, AnswerCacheMetrics};
+pub use answer_cache::{AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics};
 pub use gpu::{GpuGauges, GpuMetrics};
 pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};

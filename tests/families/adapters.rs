@@ -141,6 +141,7 @@ fn answers(
     for (i, adapter) in adapters.into_iter().enumerate() {
         let request = GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: None,
             constraint: None,
             adapter,

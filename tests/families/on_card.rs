@@ -502,6 +502,7 @@ pub fn requests(model: &Model) -> Vec<GenerateRequest> {
         sampling.logprobs = i.is_multiple_of(5).then_some(3);
         GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: (i == 6).then_some(1),
             constraint: None,
             adapter: None,

@@ -243,6 +243,7 @@ fn greedy_answers_leave_the_reference_only_at_near_ties() {
         };
         let request = GenerateRequest {
             num_begun: 0,
+            recalled: None,
             prompt_logprobs: None,
             constraint: None,
             adapter: None,

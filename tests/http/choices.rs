@@ -36,6 +36,7 @@ fn chunks(events: &[String]) -> Vec<Value> {
 fn endless() -> GenerateRequest {
     GenerateRequest {
         num_begun: 0,
+        recalled: None,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

@@ -14,7 +14,7 @@ const PATH: &str = "/v1/embeddings";
 const WINDOW: usize = 64;
 const DIMENSION: usize = 8;
 /// The word "rome".
-const PANICS: u32 = 85;
+pub(super) const PANICS: u32 = 85;
 
 fn tokenizer() -> EncoderTokenizer {
     let json = include_bytes!("../data/embeddings/tiny/tokenizer.json");
@@ -32,17 +32,17 @@ fn vector(ids: &[u32]) -> Vec<f32> {
 }
 
 /// Holds the steps of an encoder until it is dropped.
-struct Keeper {
+pub(super) struct Keeper {
     _go: mpsc::Sender<()>,
-    begun: tokio::sync::mpsc::UnboundedReceiver<()>,
+    pub(super) begun: tokio::sync::mpsc::UnboundedReceiver<()>,
 }
 
-struct Gate {
+pub(super) struct Gate {
     begun: tokio::sync::mpsc::UnboundedSender<()>,
     go: mpsc::Receiver<()>,
 }
 
-fn gate() -> (Keeper, Gate) {
+pub(super) fn gate() -> (Keeper, Gate) {
     let (keeper, go) = mpsc::channel();
     let (begin, begun) = tokio::sync::mpsc::unbounded_channel();
     let keeper = Keeper { _go: keeper, begun };
@@ -73,17 +73,21 @@ impl Encoder for Fake {
     }
 }
 
-fn loader(gate: Option<Gate>) -> EncoderLoader {
+pub(super) fn loader(gate: Option<Gate>) -> EncoderLoader {
     let gate = Mutex::new(gate);
     Box::new(move || {
         let gate = gate.lock().unwrap().take();
-        Ok(LoadedEncoder {
-            tokenizer: tokenizer(),
-            window: WINDOW,
-            dimension: DIMENSION,
-            encoder: EncoderHandle::spawn(Box::new(Fake { gate })).unwrap(),
-        })
+        Ok(loaded(Box::new(Fake { gate })))
     })
+}
+
+pub(super) fn loaded(encoder: Box<dyn Encoder>) -> LoadedEncoder {
+    LoadedEncoder {
+        tokenizer: tokenizer(),
+        window: WINDOW,
+        dimension: DIMENSION,
+        encoder: EncoderHandle::spawn(encoder).unwrap(),
+    }
 }
 
 async fn server() -> Server {

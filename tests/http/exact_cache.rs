@@ -85,7 +85,12 @@ async fn the_same_request_is_given_the_same_answer_without_the_model() {
             .await;
         assert_eq!(after, generated);
     }
-    assert_eq!(server.metric("flambeau_answer_cache_entries").await, 3.0);
+    assert_eq!(
+        server
+            .metric(r#"flambeau_answer_cache_entries{level="exact"}"#)
+            .await,
+        3.0
+    );
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ mod redact;
 mod remote_client;
 mod remote_models;
 mod routing;
+mod semantic_cache;
 mod server;
 mod structured;
 mod tiers;

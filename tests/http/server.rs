@@ -13,7 +13,7 @@ use flambeau::remote::{RemoteConfig, RemoteModel};
 use flambeau::scheduler::{PromptLookup, SchedulerConfig};
 use flambeau::server::{
     Adapters, AnswerCache, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
-    Routing, SamplingDefaults, Served, ServedModel, ServerOptions, Tiers, serve,
+    Routing, SamplingDefaults, SemanticCache, Served, ServedModel, ServerOptions, Tiers, serve,
 };
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
 use flambeau::text::{ChatTemplate, Tokenizer};
@@ -72,6 +72,8 @@ pub struct Setup {
     pub remote: Option<RemoteConfig>,
     /// Keeps answers.
     pub keeps_answers: bool,
+    /// What tells which questions are near, where those are remembered.
+    pub remembers: Option<EncoderLoader>,
     /// What requests may have.
     pub policy: Policy,
 }
@@ -111,6 +113,7 @@ impl Setup {
             routing: None,
             remote: None,
             keeps_answers: false,
+            remembers: None,
             policy: Policy::default(),
         }
     }
@@ -174,7 +177,7 @@ impl Setup {
         let (config, options) = (self.engine, Arc::new(self.options.clone()));
         let (default_deadline, echo_too, twin) = (self.default_deadline, self.echo_too, self.twin);
         let (policy, tiers) = (self.policy, self.tiers.take());
-        let keeps_answers = self.keeps_answers;
+        let (keeps_answers, remembers) = (self.keeps_answers, self.remembers.take());
         let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
             Arc::new(RemoteServed {
@@ -266,6 +269,20 @@ impl Setup {
             let age = Duration::from_secs(3600);
             Arc::new(AnswerCache::new(names, 1 << 20, age, &telemetry))
         });
+        let semantic = remembers.map(|loader| {
+            let metrics = telemetry.requests("embedder", Tier::Primary);
+            let embedder = EmbeddingModel::new("embedder".into(), metrics, loader);
+            let names = std::iter::once(&first).chain(&others);
+            let names = names.map(|model| &*model.name);
+            let (embedder, age) = (Arc::new(embedder), Duration::from_secs(3600));
+            Arc::new(SemanticCache::new(
+                names,
+                embedder,
+                1 << 20,
+                age,
+                &telemetry,
+            ))
+        });
         let models = Models::new(first, others, remote.into_iter().collect());
         let state = AppState {
             models,
@@ -273,6 +290,7 @@ impl Setup {
             routing,
             tenants: Arc::new(Tenants::new(HashMap::new(), policy)),
             answers,
+            semantic,
             embeddings,
             options,
             prometheus: telemetry.handle(),

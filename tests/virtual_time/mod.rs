@@ -177,6 +177,7 @@ fn request(i: usize, client: &Client) -> GenerateRequest {
     let first = i as u32 * 10_000;
     GenerateRequest {
         num_begun: 0,
+        recalled: None,
         prompt_logprobs: None,
         constraint: None,
         adapter: None,

@@ -1,6 +1,5 @@
 //! Requests that were answered before, to the letter: what of them makes a difference, and what is given again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -13,29 +12,13 @@ use super::choice::Choice;
 use super::form::Kind;
 use super::generation::Source;
 use super::put::reading;
+use super::question::{digest, put_to};
 use crate::gateway::{Answer, AskedKey, GivenChoice};
 use crate::server::answer_cache::AnswerCache;
-use crate::server::error::ApiError;
 use crate::server::models::Chosen;
 use crate::server::request::fields::Fields;
 use crate::server::state::ServedModel;
 use crate::telemetry::{RequestMetrics, Tier};
-
-/// Fields that make no difference to which tokens an answer has.
-const INDIFFERENT: &[&str] = &[
-    "model",
-    "stream",
-    "stream_options",
-    "user",
-    "metadata",
-    "session_id",
-    "safety_identifier",
-    "priority",
-    "deadline_ms",
-    "service_tier",
-    "fallback",
-    "cache",
-];
 
 /// What a request asks of any model, where its answer may be given again.
 #[derive(Clone, Copy)]
@@ -58,37 +41,21 @@ pub(crate) struct Keeping {
 }
 
 impl Repeatable {
-    /// Takes the field `cache`; `None` where the client wants an answer of its own, or another time would be given another, or nothing is
-    /// kept.
-    pub fn take(fields: &mut Fields, kind: Kind, is_kept: bool) -> Result<Option<Self>, ApiError> {
-        let wanted: Option<bool> = fields.opt("cache")?;
-        let has_seed = fields.look("seed").is_some() || wanted == Some(true);
+    /// `None` where another time another answer would be given; where one that was drawn is `wanted`, that one may be given again.
+    pub fn of(fields: &Fields, kind: Kind, wanted: bool) -> Option<Self> {
+        let has_seed = fields.look("seed").is_some() || wanted;
         let temperature = fields.look("temperature").and_then(Value::as_f64);
         let is_drawn = temperature.is_some_and(|temperature| temperature > 0.01) && !has_seed;
-        if !is_kept || wanted == Some(false) || is_drawn {
-            return Ok(None);
-        }
-        let asked: BTreeMap<&str, &Value> = fields
-            .iter()
-            .filter(|(name, _)| !INDIFFERENT.contains(name))
-            .collect();
-        let spelt = serde_json::to_vec(&asked);
-        let mut hasher = Sha256::new_with_prefix([kind as u8]);
-        hasher.update(spelt.map_err(|error| ApiError::internal(error.to_string()))?);
-        Ok(Some(Self {
-            digest: hasher.finalize().into(),
+        (!is_drawn).then(|| Self {
+            digest: digest(fields, kind, None),
             is_seeded: has_seed,
-        }))
+        })
     }
 
     /// Where the answer of `chosen` is kept.
     pub fn keeping(self, cache: Arc<AnswerCache>, tenant: &str, chosen: &Chosen) -> Keeping {
-        let mut hasher = Sha256::new_with_prefix(self.digest);
-        let adapter = chosen.adapter.as_ref();
-        hasher.update(adapter.map_or(0, |adapter| adapter.id).to_le_bytes());
-        hasher.update(&chosen.model.name);
         Keeping {
-            key: AskedKey(hasher.finalize().into()),
+            key: AskedKey(put_to(self.digest, chosen)),
             tenant: tenant.into(),
             era: cache.era(),
             cache,

@@ -52,7 +52,7 @@ impl Answering {
             begun.prompt_chars,
         );
         Self {
-            generation: Generation::new(begun.source, account, begun.keeping),
+            generation: Generation::new(begun.source, account, begun.keep),
             wire: begun.wire,
             rest: Rest::Behind(Box::new(chain)),
             continuing: None,
@@ -123,7 +123,7 @@ impl Answering {
     fn taken_over(&mut self, chain: Chain, begun: Begun) {
         self.wire = begun.wire;
         let (source, prompt_lens) = (begun.source, &begun.prompt_lens);
-        (self.generation).answered_by(begun.answerer, source, prompt_lens, begun.keeping);
+        (self.generation).answered_by(begun.answerer, source, prompt_lens, begun.keep);
         self.rest = Rest::Behind(Box::new(chain));
     }
 }

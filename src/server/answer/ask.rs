@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::account::Received;
 use super::again::Repeatable;
 use super::form::{Form, Kind};
+use super::question::Question;
 use super::wire::Wire;
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
@@ -57,6 +58,8 @@ pub(crate) struct Ask {
     pub may_continue: bool,
     /// Whether its answer may be one that was given before.
     pub repeatable: Option<Repeatable>,
+    /// What it asks, where answers to such questions are remembered.
+    pub question: Option<Question>,
     pub prepare: Prepare,
     pub forward: Forward,
 }
@@ -81,7 +84,14 @@ impl Ask {
         received.answers_as(target.name());
         let fallback = fields.opt("fallback")?.unwrap_or(Value::Bool(true));
         let may_fall_back = fallback != false && !names_tokens(&fields);
-        let repeatable = Repeatable::take(&mut fields, kind, state.answers.is_some())?;
+        let cache: Option<bool> = fields.opt("cache")?;
+        let may_cache = cache != Some(false);
+        let repeatable = (may_cache && state.answers.is_some())
+            .then(|| Repeatable::of(&fields, kind, cache == Some(true)))
+            .flatten();
+        let question = (may_cache && state.semantic.is_some())
+            .then(|| Question::of(&fields, kind))
+            .flatten();
         let standing = state.standing(received.tenant(), &target);
         let fields = Arc::new(fields);
         let forward = {
@@ -104,6 +114,7 @@ impl Ask {
             may_fall_back,
             may_continue: fallback == CONTINUE,
             repeatable,
+            question,
             prepare: Box::new(prepare),
             forward: Box::new(forward),
         })

@@ -1,9 +1,9 @@
 //! A request that a tier has taken.
 
 use super::account::Answerer;
-use super::again::Keeping;
 use super::ask::{Call, RemoteCall};
 use super::generation::Source;
+use super::keep::Keep;
 use super::wire::Wire;
 use crate::server::request::caller::Caller;
 
@@ -19,8 +19,8 @@ pub(crate) struct Begun {
     pub prompt_lens: Vec<usize>,
     pub prompt_chars: usize,
     pub wire: Box<dyn Wire>,
-    /// Where the answer is kept, if it is.
-    pub keeping: Option<Keeping>,
+    /// Where the answer is kept.
+    pub keep: Keep,
 }
 
 impl Call {
@@ -40,7 +40,7 @@ impl Call {
             num_choices: self.generate.num_choices,
             prompt_chars: self.prompt_chars,
             wire: self.wire,
-            keeping: None,
+            keep: Keep::default(),
         }
     }
 }
@@ -59,7 +59,7 @@ impl RemoteCall {
             num_choices: forwarded.num_choices,
             prompt_chars: forwarded.prompt_chars,
             wire: self.wire,
-            keeping: None,
+            keep: Keep::default(),
         }
     }
 }

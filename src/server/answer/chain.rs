@@ -14,6 +14,7 @@ use super::elsewhere::Elsewhere;
 use super::failure::Failure;
 use super::form::Kind;
 use super::generation::Source;
+use super::keep::Keep;
 use super::put::put;
 use crate::engine::SubmitError;
 use crate::gateway::Policy;
@@ -269,7 +270,8 @@ impl Chain {
         if !keeping.as_ref().is_some_and(Keeping::has_any) {
             model.engine.check_room(self.received.tenant())?;
         }
-        let call = (self.ask.prepare)(chosen).await?;
+        let remembering = self.remembering(&chosen);
+        let mut call = (self.ask.prepare)(chosen).await?;
         self.check_bound(call.generate.is_bound(), is_first)?;
         let keeping = keeping.and_then(|keeping| keeping.of(&call));
         let found = keeping
@@ -278,6 +280,7 @@ impl Chain {
         if let Some((answer, metrics)) = found {
             return Ok(call.given_again(&answer, &model, name, metrics));
         }
+        let question = remembering.and_then(|question| question.of(&mut call));
         // The client counts from when it asked.
         let elapsed = match self.begins_anew {
             true => Duration::ZERO,
@@ -291,7 +294,11 @@ impl Chain {
         });
         let choices = put(&call, &model, elapsed).await?;
         let begun = call.begun(self.primary(name), Source::Choices(choices));
-        Ok(Begun { keeping, ..begun })
+        let keep = Keep {
+            again: keeping,
+            question,
+        };
+        Ok(Begun { keep, ..begun })
     }
 
     fn put_elsewhere(&mut self, remote: &RemoteServed, is_first: bool) -> Result<Begun, Failure> {

@@ -3,10 +3,10 @@
 use futures_util::future::select_all;
 
 use super::account::{Account, Answerer, Timings, Usage};
-use super::again::Keeping;
 use super::choice::{Choice, Delta};
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
+use super::keep::Keep;
 use crate::engine::{EngineError, EventStream, Refusal};
 use crate::request::FinishReason;
 use crate::server::error::ApiError;
@@ -29,19 +29,19 @@ pub(crate) struct Generation {
     has_tokens: bool,
     /// The choice that failed last.
     failed: usize,
-    /// Where it is kept once it has ended, if it is.
-    keeping: Option<Keeping>,
+    /// Where it is kept once it has ended.
+    keep: Keep,
 }
 
 impl Generation {
-    pub fn new(source: Source, account: Account, keeping: Option<Keeping>) -> Self {
+    pub fn new(source: Source, account: Account, keep: Keep) -> Self {
         Self {
             source,
             account,
             first_finish: None,
             has_tokens: false,
             failed: 0,
-            keeping,
+            keep,
         }
     }
 
@@ -62,7 +62,7 @@ impl Generation {
             choices[i].goes_on(events);
         }
         // What two models wrote is the answer of neither.
-        self.keeping = None;
+        self.keep = Keep::default();
         self.account.goes_on_by(answerer);
     }
 
@@ -72,9 +72,9 @@ impl Generation {
         answerer: Answerer,
         source: Source,
         prompt_lens: &[usize],
-        keeping: Option<Keeping>,
+        keep: Keep,
     ) {
-        (self.source, self.keeping) = (source, keeping);
+        (self.source, self.keep) = (source, keep);
         self.account.answered_by(answerer, prompt_lens);
     }
 
@@ -151,10 +151,8 @@ impl Generation {
 
     /// Books the end, and keeps the answer where it may be given again.
     pub fn close(&mut self) {
-        if let (Some(keeping), Source::Choices(choices)) = (self.keeping.take(), &self.source)
-            && let Some(given) = choices.iter().map(Choice::given).collect()
-        {
-            keeping.keep(given);
+        if let Source::Choices(choices) = &self.source {
+            std::mem::take(&mut self.keep).keep(choices);
         }
         let outcome = match self.first_finish {
             Some(FinishReason::Length) => Outcome::Length,

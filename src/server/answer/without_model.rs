@@ -6,6 +6,7 @@ use super::begun::Begun;
 use super::chain::Chain;
 use super::choice::Choice;
 use super::generation::Source;
+use super::remembering::Remembering;
 use crate::server::models::{Chosen, Target};
 use crate::server::tiers::{STATIC, Tiers};
 use crate::telemetry::Tier;
@@ -28,6 +29,13 @@ impl Chain {
         let answers = self.state.answers.clone();
         let (asked, answers) = self.ask.repeatable.zip(answers)?;
         Some(asked.keeping(answers, self.received.tenant(), chosen))
+    }
+
+    /// What `chosen` is asked, where answers to such questions are remembered.
+    pub(super) fn remembering(&self, chosen: &Chosen) -> Option<Remembering> {
+        let (question, cache) = (self.ask.question.as_ref()).zip(self.state.semantic.clone())?;
+        let tenant = self.received.tenant();
+        Some(Remembering::new(question, cache, tenant, chosen))
     }
 
     /// What the first model has answered before, also while it is not asked.

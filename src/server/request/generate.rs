@@ -335,6 +335,7 @@ impl Generate {
         };
         Ok(GenerateRequest {
             num_begun: 0,
+            recalled: None,
             adapter: None,
             tenant: tenant.into(),
             priority: self.priority,

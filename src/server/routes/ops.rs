@@ -57,7 +57,9 @@ async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError>
 /// `POST /admin/cache/reset`: forgets all that the prefix caches and their arenas on the host hold, and all answers.
 pub(crate) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let answers = state.answers.as_ref();
-    let num_answers = answers.map_or(0, |answers| answers.clear());
+    let num_exact = answers.map_or(0, |answers| answers.clear());
+    let semantic = state.semantic.as_ref();
+    let num_answers = num_exact + semantic.map_or(0, |cache| cache.clear());
     let mut num_blocks = 0;
     for model in state.models.iter() {
         num_blocks += model.engine.reset_cache().await?;

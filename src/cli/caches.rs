@@ -1,0 +1,66 @@
+//! What `flambeau serve` keeps of answers.
+
+use std::sync::Arc;
+
+use super::embeddings::embedding_model;
+use crate::config::{
+    ByteSize, DEFAULT_EMBEDDING_MODEL, Embeddings, ExactCache, SemanticCacheSettings,
+};
+use crate::server::{AnswerCache, EmbeddingModel, SemanticCache, ServedModel};
+use crate::telemetry::Telemetry;
+
+/// For the answers of these models.
+pub(super) fn exact(
+    settings: ExactCache,
+    models: &[Arc<ServedModel>],
+    telemetry: &Telemetry,
+) -> Arc<AnswerCache> {
+    let max_bytes = num_bytes(settings.memory);
+    let cache = AnswerCache::new(names(models), max_bytes, settings.max_age, telemetry);
+    Arc::new(cache)
+}
+
+/// For the answers of these models; `embeddings` is what is behind `/v1/embeddings`, as the settings have it, and beside an engine of so many
+/// threads.
+pub(super) fn semantic(
+    settings: &SemanticCacheSettings,
+    models: &[Arc<ServedModel>],
+    (embeddings, typed): (Option<&Arc<EmbeddingModel>>, &Embeddings),
+    engine_threads: usize,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Arc<SemanticCache>> {
+    let said = match typed {
+        Embeddings::Model(spec) => spec,
+        Embeddings::Off | Embeddings::WhenAsked => DEFAULT_EMBEDDING_MODEL,
+    };
+    let wanted = settings.embedder.as_deref().unwrap_or(said);
+    let embedder = match embeddings.filter(|_| wanted == said) {
+        Some(shared) => {
+            // Nobody waits for it when the first question comes.
+            if *typed == Embeddings::WhenAsked {
+                shared
+                    .load_now()
+                    .map_err(|error| anyhow::anyhow!("cache.semantic: embedder: {error}"))?;
+            }
+            Arc::clone(shared)
+        }
+        None => {
+            let own = Embeddings::Model(wanted.to_owned());
+            let own = embedding_model(&own, engine_threads, &[], telemetry);
+            let own = own.map_err(|error| error.context("cache.semantic: embedder"))?;
+            own.expect("one was named: this is a bug")
+        }
+    };
+    let max_bytes = num_bytes(settings.memory);
+    let age = settings.max_age;
+    let cache = SemanticCache::new(names(models), embedder, max_bytes, age, telemetry);
+    Ok(Arc::new(cache))
+}
+
+fn names(models: &[Arc<ServedModel>]) -> impl Iterator<Item = &str> {
+    models.iter().map(|model| &*model.name)
+}
+
+fn num_bytes(memory: ByteSize) -> usize {
+    usize::try_from(memory.0).unwrap_or(usize::MAX)
+}

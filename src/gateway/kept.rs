@@ -1,0 +1,258 @@
+//! Things that are kept in memory by what they are found by: within a tenant, up to so many bytes, for so long.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::mem::size_of;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What can be kept.
+pub trait Keepable {
+    /// What it takes beside itself.
+    fn num_bytes(&self) -> usize;
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Kept<K, V> {
+    tenants: HashMap<Arc<str>, HashMap<K, Entry<V>>>,
+    /// By when each was last asked for, the one that is forgotten first at the beginning.
+    order: BTreeMap<u64, (Arc<str>, K)>,
+    /// The last place in `order` that was given away.
+    newest: u64,
+    num_bytes: usize,
+    max_bytes: usize,
+    max_age: Duration,
+    era: u64,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: Arc<V>,
+    since: Instant,
+    place: u64,
+}
+
+/// Those of one tenant; there is no way to find those of all.
+#[derive(Debug)]
+pub struct Partition<'a, K, V> {
+    kept: &'a mut Kept<K, V>,
+    tenant: &'a str,
+}
+
+impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
+    /// None yet, of at most `max_bytes` together; older ones than `max_age` count for nothing.
+    pub fn new(max_bytes: usize, max_age: Duration) -> Self {
+        Self {
+            tenants: HashMap::new(),
+            order: BTreeMap::new(),
+            newest: 0,
+            num_bytes: 0,
+            max_bytes,
+            max_age,
+            era: 0,
+        }
+    }
+
+    /// Those of this tenant.
+    pub fn of<'a>(&'a mut self, tenant: &'a str) -> Partition<'a, K, V> {
+        Partition { kept: self, tenant }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Bytes that they take.
+    pub fn num_bytes(&self) -> usize {
+        self.num_bytes
+    }
+
+    /// How often all were forgotten.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// Forgets all, and says how many those were.
+    pub fn clear(&mut self) -> usize {
+        let len = self.len();
+        self.era += 1;
+        (self.tenants, self.order, self.num_bytes) = Default::default();
+        len
+    }
+
+    fn remove(&mut self, tenant: &str, key: K) -> Option<Arc<V>> {
+        let own = self.tenants.get_mut(tenant)?;
+        let entry = own.remove(&key)?;
+        self.num_bytes -= Self::bytes_of(&entry.value);
+        self.order.remove(&entry.place);
+        if own.is_empty() {
+            self.tenants.remove(tenant);
+        } else if own.len() < own.capacity() / 4 {
+            own.shrink_to(2 * own.len());
+        }
+        Some(entry.value)
+    }
+
+    /// What one takes: itself, its key twice, and what maps need.
+    fn bytes_of(value: &V) -> usize {
+        4 * size_of::<(K, Entry<V>)>() + size_of::<V>() + value.num_bytes()
+    }
+}
+
+impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
+    /// What is there by this name, unless it is too old.
+    pub fn find(&mut self, key: K, now: Instant) -> Option<Arc<V>> {
+        let kept = &mut *self.kept;
+        let entry = kept.tenants.get_mut(self.tenant)?.get_mut(&key)?;
+        if now.saturating_duration_since(entry.since) > kept.max_age {
+            kept.remove(self.tenant, key);
+            return None;
+        }
+        kept.newest += 1;
+        let whose = kept.order.remove(&entry.place)?;
+        entry.place = kept.newest;
+        kept.order.insert(entry.place, whose);
+        Some(Arc::clone(&entry.value))
+    }
+
+    /// Whether there may be something by this name.
+    pub fn has(&self, key: K) -> bool {
+        let own = self.kept.tenants.get(self.tenant);
+        own.is_some_and(|own| own.contains_key(&key))
+    }
+
+    /// What is there by this name, which is not asked for by that.
+    pub fn look(&self, key: K, now: Instant) -> Option<&Arc<V>> {
+        let entry = self.kept.tenants.get(self.tenant)?.get(&key)?;
+        let age = now.saturating_duration_since(entry.since);
+        (age <= self.kept.max_age).then_some(&entry.value)
+    }
+
+    /// Forgets what is there by this name.
+    pub fn remove(&mut self, key: K) -> Option<Arc<V>> {
+        self.kept.remove(self.tenant, key)
+    }
+
+    /// Keeps it, in the place of what was not asked for the longest, and says what that was, and whose; what is larger than all may be is not
+    /// kept.
+    pub fn keep(&mut self, key: K, value: V, now: Instant) -> Vec<(Arc<str>, Arc<V>)> {
+        let kept = &mut *self.kept;
+        kept.remove(self.tenant, key);
+        let num_new = Kept::<K, V>::bytes_of(&value);
+        let mut forgotten = Vec::new();
+        if num_new > kept.max_bytes {
+            return forgotten;
+        }
+        while kept.num_bytes + num_new > kept.max_bytes {
+            let Some((_, (tenant, key))) = kept.order.pop_first() else {
+                break;
+            };
+            forgotten.extend(kept.remove(&tenant, key).map(|value| (tenant, value)));
+        }
+        kept.newest += 1;
+        let known = kept.tenants.get_key_value(self.tenant);
+        let tenant = known.map_or_else(|| self.tenant.into(), |(name, _)| Arc::clone(name));
+        let entry = Entry {
+            value: Arc::new(value),
+            since: now,
+            place: kept.newest,
+        };
+        kept.num_bytes += num_new;
+        (kept.order).insert(kept.newest, (Arc::clone(&tenant), key));
+        let own = kept.tenants.entry(tenant).or_default();
+        own.insert(key, entry);
+        forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(100);
+
+    /// Of so many bytes.
+    #[derive(Debug, PartialEq)]
+    struct Thing(usize);
+
+    impl Keepable for Thing {
+        fn num_bytes(&self) -> usize {
+            self.0
+        }
+    }
+
+    fn num_bytes(thing: &Thing) -> usize {
+        Kept::<u8, Thing>::bytes_of(thing)
+    }
+
+    #[test]
+    fn a_thing_is_found_by_its_tenant_alone_and_for_so_long() {
+        let mut kept = Kept::new(1 << 20, AGE);
+        let now = Instant::now();
+        kept.of("a").keep(1, Thing(2), now);
+        assert!(kept.of("b").find(1, now).is_none());
+        assert!(kept.of("a").find(2, now).is_none());
+        let found = kept.of("a").find(1, now + AGE).unwrap();
+        assert_eq!(*found, Thing(2));
+        let late = now + AGE + Duration::from_millis(1);
+        assert!(kept.of("a").find(1, late).is_none());
+        assert_eq!((kept.len(), kept.num_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_asked_for_lately_stays_when_there_is_no_room() {
+        let now = Instant::now();
+        let mut kept = Kept::new(2 * num_bytes(&Thing(8)), AGE);
+        for n in [1, 2] {
+            kept.of("a").keep(n, Thing(8), now);
+        }
+        assert!(kept.of("a").find(1, now).is_some());
+        kept.of("b").keep(3, Thing(8), now);
+        let is_there =
+            |kept: &mut Kept<u8, Thing>, tenant: &str, n| kept.of(tenant).find(n, now).is_some();
+        assert!(is_there(&mut kept, "a", 1) && is_there(&mut kept, "b", 3));
+        assert!(!is_there(&mut kept, "a", 2));
+        // One that is too large takes nobody's place.
+        kept.of("b").keep(4, Thing(4096), now);
+        assert_eq!(kept.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_bounded_and_counted_and_what_is_found_is_what_was_kept_last(
+            acts in prop::collection::vec((0..3usize, 0..8u8, 0..40usize, any::<bool>()), 0..200)
+        ) {
+            let now = Instant::now();
+            let max = 4000;
+            let mut kept = Kept::new(max, AGE);
+            let mut last: HashMap<(usize, u8), usize> = HashMap::new();
+            for (tenant, n, len, keeps) in acts {
+                let name = ["a", "b", "c"][tenant];
+                if keeps {
+                    kept.of(name).keep(n, Thing(len), now);
+                    last.insert((tenant, n), len);
+                } else if let Some(found) = kept.of(name).find(n, now) {
+                    prop_assert_eq!(Some(&found.0), last.get(&(tenant, n)));
+                }
+                prop_assert!(kept.num_bytes() <= max);
+                let entries = kept.tenants.values().flat_map(HashMap::values);
+                let bytes: usize = entries.map(|entry| num_bytes(&entry.value)).sum();
+                prop_assert_eq!(kept.num_bytes(), bytes);
+                let num: usize = kept.tenants.values().map(HashMap::len).sum();
+                prop_assert_eq!(kept.len(), num);
+            }
+            let num = kept.len();
+            prop_assert_eq!(kept.clear(), num);
+            prop_assert!(kept.is_empty() && kept.num_bytes() == 0);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Answers that were given before, by what was asked and in which context: everything of a request but its last question is the same to the
+//! letter, the question is near.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::gateway::answers::GivenChoice;
+use crate::gateway::kept::{Keepable, Kept};
+use crate::gateway::vector::Vector;
+
+/// All of a request but its last question, and the model that answers. Two that differ cannot be found on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Context(pub [u8; 32]);
+
+/// A question in its context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct QuestionKey([u8; 32]);
+
+/// A question that was answered.
+#[derive(Debug)]
+pub struct Answered {
+    context: Context,
+    /// To the letter.
+    pub question: Arc<str>,
+    /// Where it points, once somebody had to know.
+    pub vector: OnceLock<Vector>,
+    /// What was answered.
+    pub answer: GivenChoice,
+}
+
+/// All questions.
+#[derive(Debug)]
+pub struct Questions {
+    kept: Kept<QuestionKey, Answered>,
+    /// Those of each tenant and context, the oldest first. Some may be too old, or kept anew.
+    contexts: HashMap<Arc<str>, HashMap<Context, Vec<QuestionKey>>>,
+}
+
+/// The questions of one tenant in one context; there is no way to find those of all.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    questions: &'a mut Questions,
+    tenant: &'a str,
+    context: Context,
+}
+
+/// Questions of a context, at most: each is compared.
+const MAX_IN_CONTEXT: usize = 4096;
+/// What a vector is taken to need before it is known.
+const VECTOR_BYTES: usize = 1024;
+
+impl Context {
+    fn key(self, question: &str) -> QuestionKey {
+        let mut hasher = Sha256::new_with_prefix(self.0);
+        hasher.update(question);
+        QuestionKey(hasher.finalize().into())
+    }
+}
+
+impl Keepable for Answered {
+    fn num_bytes(&self) -> usize {
+        let in_context = size_of::<(Context, QuestionKey)>();
+        self.question.len() + VECTOR_BYTES + self.answer.num_bytes() + 2 * in_context
+    }
+}
+
+impl Questions {
+    /// None yet, of at most `max_bytes` together; older ones than `max_age` count for nothing.
+    pub fn new(max_bytes: usize, max_age: Duration) -> Self {
+        Self {
+            kept: Kept::new(max_bytes, max_age),
+            contexts: HashMap::new(),
+        }
+    }
+
+    /// Those of this tenant in this context.
+    pub fn of<'a>(&'a mut self, tenant: &'a str, context: Context) -> Asked<'a> {
+        Asked {
+            questions: self,
+            tenant,
+            context,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Bytes that they take.
+    pub fn num_bytes(&self) -> usize {
+        self.kept.num_bytes()
+    }
+
+    /// How often all were forgotten.
+    pub fn era(&self) -> u64 {
+        self.kept.era()
+    }
+
+    /// Forgets all, and says how many those were.
+    pub fn clear(&mut self) -> usize {
+        self.contexts = HashMap::new();
+        self.kept.clear()
+    }
+
+    /// Takes a question off its context's list.
+    fn unlist(&mut self, tenant: &str, context: Context, key: QuestionKey) {
+        let Some(own) = self.contexts.get_mut(tenant) else {
+            return;
+        };
+        let Some(keys) = own.get_mut(&context) else {
+            return;
+        };
+        keys.retain(|other| *other != key);
+        if keys.is_empty() {
+            own.remove(&context);
+        }
+        if own.is_empty() {
+            self.contexts.remove(tenant);
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Whether there may be any.
+    pub fn has_any(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
+    /// What was answered to the very same question.
+    pub fn same(&mut self, question: &str, now: Instant) -> Option<Arc<Answered>> {
+        let key = self.context.key(question);
+        self.questions.kept.of(self.tenant).find(key, now)
+    }
+
+    /// Up to `limit` questions without a vector, the newest first.
+    pub fn without_vector(&mut self, limit: usize, now: Instant) -> Vec<Arc<Answered>> {
+        let keys = self.keys().to_vec();
+        let own = self.questions.kept.of(self.tenant);
+        let found = keys.iter().rev().filter_map(|key| own.look(*key, now));
+        let without = found.filter(|answered| answered.vector.get().is_none());
+        without.take(limit).cloned().collect()
+    }
+
+    /// The question that is nearest to `vector`, and how near it is: their cosine. Forgets those that are too old.
+    pub fn nearest(&mut self, vector: &Vector, now: Instant) -> Option<(Arc<Answered>, f32)> {
+        let keys = self.keys().to_vec();
+        let own = self.questions.kept.of(self.tenant);
+        let mut nearest: Option<(QuestionKey, f32)> = None;
+        let mut too_old = Vec::new();
+        for key in keys {
+            let Some(answered) = own.look(key, now) else {
+                too_old.push(key);
+                continue;
+            };
+            let cosine = answered.vector.get().map(|other| vector.cosine(other));
+            // Of equals the newest.
+            if let Some(cosine) = cosine.filter(|new| nearest.is_none_or(|(_, old)| *new >= old)) {
+                nearest = Some((key, cosine));
+            }
+        }
+        for key in too_old {
+            self.questions.kept.of(self.tenant).remove(key);
+            self.questions.unlist(self.tenant, self.context, key);
+        }
+        let (key, cosine) = nearest?;
+        let answered = self.questions.kept.of(self.tenant).find(key, now)?;
+        Some((answered, cosine))
+    }
+
+    /// Keeps what was answered, in the place of what was answered to the same question before, and of what was not asked for the longest where
+    /// there is no room.
+    pub fn keep(
+        &mut self,
+        question: Arc<str>,
+        vector: Option<Vector>,
+        answer: GivenChoice,
+        now: Instant,
+    ) {
+        let (tenant, context) = (self.tenant, self.context);
+        let key = context.key(&question);
+        self.questions.unlist(tenant, context, key);
+        let answered = Answered {
+            context,
+            question,
+            vector: vector.map_or_else(OnceLock::new, OnceLock::from),
+            answer,
+        };
+        let mut own = self.questions.kept.of(tenant);
+        for (whose, forgotten) in own.keep(key, answered, now) {
+            let key = forgotten.context.key(&forgotten.question);
+            self.questions.unlist(&whose, forgotten.context, key);
+        }
+        // It may be too large for any place.
+        if !self.questions.kept.of(tenant).has(key) {
+            return;
+        }
+        let contexts = self.questions.contexts.entry(tenant.into()).or_default();
+        let keys = contexts.entry(context).or_default();
+        keys.push(key);
+        if keys.len() > MAX_IN_CONTEXT {
+            let oldest = keys.remove(0);
+            self.questions.kept.of(tenant).remove(oldest);
+        }
+    }
+
+    fn keys(&self) -> &[QuestionKey] {
+        let own = self.questions.contexts.get(self.tenant);
+        let keys = own.and_then(|own| own.get(&self.context));
+        keys.map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests;

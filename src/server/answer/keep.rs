@@ -1,0 +1,32 @@
+//! Where an answer is kept once it has ended.
+
+use super::again::Keeping;
+use super::choice::Choice;
+use super::remembering::Remembering;
+use crate::gateway::GivenChoice;
+
+/// See the module; nowhere by default.
+#[derive(Default)]
+pub(crate) struct Keep {
+    /// To be given again to the same request.
+    pub again: Option<Keeping>,
+    /// To be recalled by a question like this one.
+    pub question: Option<Remembering>,
+}
+
+impl Keep {
+    /// Keeps the answer of these choices, as far as they have ended by themselves.
+    pub fn keep(self, choices: &[Choice]) {
+        if let Some(question) = self.question
+            && let Some(first) = choices.first().and_then(Choice::given)
+        {
+            question.keep(first);
+        }
+        if let Some(again) = self.again {
+            let given: Option<Vec<GivenChoice>> = choices.iter().map(Choice::given).collect();
+            if let Some(given) = given {
+                again.keep(given);
+            }
+        }
+    }
+}

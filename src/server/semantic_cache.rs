@@ -1,0 +1,188 @@
+//! Questions that were answered before, shared by all requests, and what tells how near they are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::embedder::{EmbeddingModel, LoadedEncoder};
+use crate::engine::{EncodeError, normalised};
+use crate::gateway::{Answered, Context, GivenChoice, Questions, Vector};
+use crate::telemetry::{
+    AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, Telemetry, log_line,
+};
+
+/// Answers to questions that are farther from each other say too little.
+const MIN_COSINE: f32 = 0.75;
+/// Questions that get their vectors along with the one that is asked.
+const MAX_MADE_UP_FOR: usize = 15;
+/// Questions that are looked for at a time. Who comes when as many are goes without.
+const MAX_AT_ONCE: usize = 8;
+
+/// See the module. In this process's memory alone.
+pub struct SemanticCache {
+    /// Held for moments only: the longest is a look at all questions of a context, some 0.2 ms.
+    questions: Mutex<Questions>,
+    embedder: Arc<EmbeddingModel>,
+    at_once: Semaphore,
+    gauges: AnswerCacheGauges,
+    models: HashMap<String, AnswerCacheMetrics>,
+    says_that_it_failed: Once,
+}
+
+impl SemanticCache {
+    /// For answers of models with these names, of at most `max_bytes` together, none older than `max_age`; `embedder` says which questions are
+    /// near.
+    pub fn new<'a>(
+        models: impl Iterator<Item = &'a str>,
+        embedder: Arc<EmbeddingModel>,
+        max_bytes: usize,
+        max_age: Duration,
+        telemetry: &Telemetry,
+    ) -> Self {
+        let level = AnswerCacheLevel::Semantic;
+        let of_model = |name: &str| (name.to_owned(), telemetry.answer_cache_of(name, level));
+        Self {
+            questions: Mutex::new(Questions::new(max_bytes, max_age)),
+            embedder,
+            at_once: Semaphore::new(MAX_AT_ONCE),
+            gauges: telemetry.answer_cache(level),
+            models: models.map(of_model).collect(),
+            says_that_it_failed: Once::new(),
+        }
+    }
+
+    /// Forgets all, and says how many those were.
+    pub(super) fn clear(&self) -> usize {
+        let mut questions = self.questions();
+        let num = questions.clear();
+        self.publish(&questions);
+        num
+    }
+
+    /// How often all were forgotten.
+    pub(super) fn era(&self) -> u64 {
+        self.questions().era()
+    }
+
+    /// What `tenant` was answered to the very same question.
+    pub(super) fn same(
+        &self,
+        tenant: &str,
+        context: Context,
+        question: &str,
+    ) -> Option<Arc<Answered>> {
+        let mut questions = self.questions();
+        questions.of(tenant, context).same(question, Instant::now())
+    }
+
+    /// Whether `tenant` may have asked anything in this context.
+    pub(super) fn has_any(&self, tenant: &str, context: Context) -> bool {
+        self.questions().of(tenant, context).has_any()
+    }
+
+    /// What `tenant` was answered to the question in this context that is nearest, unless it is far. Sets the question's own `vector`. Does
+    /// nothing once the answer is not `wanted` any more.
+    pub(super) async fn nearest(
+        &self,
+        tenant: &str,
+        context: Context,
+        question: Arc<str>,
+        vector: &OnceLock<Vector>,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<Arc<Answered>> {
+        let _turn = self.at_once.try_acquire().ok()?;
+        let loaded = self.embedder.loaded().await.ok()?;
+        if !is_wanted() {
+            return None;
+        }
+        let without = {
+            let mut questions = self.questions();
+            let mut asked = questions.of(tenant, context);
+            asked.without_vector(MAX_MADE_UP_FOR, Instant::now())
+        };
+        let texts = without.iter().map(|answered| &*answered.question);
+        let texts: Vec<&str> = texts.chain([&*question]).collect();
+        let mut vectors = match vectors(&loaded, &texts).await {
+            Ok(vectors) => vectors,
+            Err(EncodeError::Refused(_)) => return None,
+            Err(EncodeError::Failed(error)) => {
+                let says = format!("cache.semantic: the embedding model failed: {error}");
+                self.says_that_it_failed.call_once(|| log_line(&says));
+                // It may be one of those that it fails at: they are not to make the next one fail.
+                for answered in &without {
+                    let _ = answered.vector.set(Vector::new(&[]));
+                }
+                return None;
+            }
+        };
+        let own = vectors.pop()?;
+        for (answered, vector) in without.iter().zip(vectors) {
+            // Another request may have found it as well.
+            let _ = answered.vector.set(vector);
+        }
+        let nearest = {
+            let mut questions = self.questions();
+            let nearest = questions.of(tenant, context).nearest(&own, Instant::now());
+            self.publish(&questions);
+            nearest
+        };
+        let _ = vector.set(own);
+        let (answered, _) = nearest.filter(|(_, cosine)| *cosine >= MIN_COSINE)?;
+        Some(answered)
+    }
+
+    /// Counts that an answer of `model` was looked for.
+    pub(super) fn looked_up(&self, model: &str, found: Option<&Arc<Answered>>) {
+        if let Some(metrics) = self.models.get(model) {
+            metrics.looked_up(found.map(|answered| answered.answer.tokens.len()));
+        }
+    }
+
+    /// Remembers an answer that was begun in `era`, unless all were forgotten since.
+    pub(super) fn keep(
+        &self,
+        (tenant, context): (&str, Context),
+        question: Arc<str>,
+        vector: Option<Vector>,
+        answer: GivenChoice,
+        era: u64,
+    ) {
+        let mut questions = self.questions();
+        if questions.era() == era {
+            let mut asked = questions.of(tenant, context);
+            asked.keep(question, vector, answer, Instant::now());
+            self.publish(&questions);
+        }
+    }
+
+    fn publish(&self, questions: &Questions) {
+        self.gauges.set(questions.len(), questions.num_bytes());
+    }
+
+    // Nothing is half done when a holder panics.
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The vector of each text; one that is near to nothing where the text does not fit the window, for what is cut off is what may make the
+/// difference.
+async fn vectors(loaded: &LoadedEncoder, texts: &[&str]) -> Result<Vec<Vector>, EncodeError> {
+    let tokens = texts.iter().map(|text| {
+        let own = loaded.tokenizer.encode(text).ok()?;
+        let tokens = loaded.tokenizer.framed(&own);
+        (tokens.len() <= loaded.window).then_some(tokens)
+    });
+    let tokens: Vec<Option<Vec<u32>>> = tokens.collect();
+    let fitting = tokens.iter().flatten().cloned().collect();
+    let mut encoded = loaded.encoder.encode(fitting).await?.vectors.into_iter();
+    let vectors = tokens.iter().map(|tokens| {
+        let exact = tokens.as_ref().and_then(|_| encoded.next());
+        Vector::new(&normalised(exact.unwrap_or_default()))
+    });
+    Ok(vectors.collect())
+}
