@@ -16,5 +16,6 @@ pub mod request;
 pub mod sample;
 pub mod scheduler;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod text;

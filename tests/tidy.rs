@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("text", &["constraint"]),
     ("remote", &["http", "text"]),
     ("hub", &[]),
+    ("store", &[]),
     ("config", &[]),
     ("kv", &[]),
     ("scheduler", &["kv", "request", "constraint"]),
@@ -36,7 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "constraint",
         ],
     ),
-    ("gateway", &["request"]),
+    ("gateway", &["request", "store"]),
     (
         "server",
         &[
@@ -67,6 +68,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sample",
             "scheduler",
             "server",
+            "store",
             "telemetry",
             "text",
         ],
@@ -87,6 +89,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hf_hub", &["hub"]),
     ("tokenizers", &["text"]),
     ("whatlang", &["gateway"]),
+    ("rusqlite", &["store"]),
+    ("ring", &["http", "store"]),
 ];
 
 /// The files where `unsafe` stands: the device, the kernels over it, and the memory map.
