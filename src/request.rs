@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -117,17 +118,33 @@ impl fmt::Debug for Adapter {
 /// What was answered to a request like this one, should that become known while it runs. A guess, which makes the answer sooner and no
 /// other. Cheap to clone: whoever finds it holds one, and the request another.
 #[derive(Clone, Debug, Default)]
-pub struct Recalled(Arc<OnceLock<Vec<u32>>>);
+pub struct Recalled(Arc<Guess>);
+
+#[derive(Debug, Default)]
+struct Guess {
+    answer: OnceLock<Vec<u32>>,
+    num_right: AtomicUsize,
+}
 
 impl Recalled {
     /// It has become known. What is told later counts for nothing.
     pub fn tell(&self, answer: Vec<u32>) {
-        let _ = self.0.set(answer);
+        let _ = self.0.answer.set(answer);
     }
 
     /// Its tokens, as far as is known by now.
     pub fn tokens(&self) -> &[u32] {
-        self.0.get().map_or(&[], Vec::as_slice)
+        self.0.answer.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// So many more of its tokens were right, and the answer that much sooner.
+    pub fn was_right(&self, num_tokens: usize) {
+        self.0.num_right.fetch_add(num_tokens, Ordering::Relaxed);
+    }
+
+    /// Its tokens that were right so far.
+    pub fn num_right(&self) -> usize {
+        self.0.num_right.load(Ordering::Relaxed)
     }
 
     /// Whether nobody is left who would use it.

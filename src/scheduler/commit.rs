@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::drafter::DraftSource;
 use super::in_flight::Part;
 use super::{Scheduler, Sequence, SequenceId};
 use crate::kv::BlockMove;
@@ -77,7 +78,13 @@ impl Scheduler {
             }
             let totals = &mut self.drafts[sequence.draft.source as usize];
             totals.num_drafted += part.num_drawn.saturating_sub(1) as u64;
-            totals.num_accepted += num_given.saturating_sub(1) as u64;
+            let num_right = num_given.saturating_sub(1);
+            totals.num_accepted += num_right as u64;
+            if let (DraftSource::Recalled, Some(recalled)) =
+                (sequence.draft.source, &sequence.recalled)
+            {
+                recalled.was_right(num_right);
+            }
             sequence.draft.clear();
             sequence.settle_blocks(&mut self.pool);
             if committed[num_before..]

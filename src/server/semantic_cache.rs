@@ -8,15 +8,16 @@ use tokio::sync::Semaphore;
 
 use super::embedder::{EmbeddingModel, LoadedEncoder};
 use crate::engine::{EncodeError, normalised};
-use crate::gateway::{Answered, Context, GivenChoice, Questions, Vector};
+use crate::gateway::{Answered, Context, GivenChoice, Questions, Searches, Vector, Words};
 use crate::telemetry::{
     AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, Telemetry, log_line,
 };
 
 /// Answers to questions that are farther from each other say too little.
+const MIN_OVERLAP: f32 = 0.5;
 const MIN_COSINE: f32 = 0.75;
 /// Questions that get their vectors along with the one that is asked.
-const MAX_MADE_UP_FOR: usize = 15;
+const MAX_MADE_UP_FOR: usize = 3;
 /// Questions that are looked for at a time. Who comes when as many are goes without.
 const MAX_AT_ONCE: usize = 8;
 
@@ -27,8 +28,14 @@ pub struct SemanticCache {
     embedder: Arc<EmbeddingModel>,
     at_once: Semaphore,
     gauges: AnswerCacheGauges,
-    models: HashMap<String, AnswerCacheMetrics>,
+    models: HashMap<String, OfModel>,
     says_that_it_failed: Once,
+}
+
+struct OfModel {
+    metrics: AnswerCacheMetrics,
+    /// Whether it pays to look for questions by where they point.
+    searches: Searches,
 }
 
 impl SemanticCache {
@@ -42,7 +49,13 @@ impl SemanticCache {
         telemetry: &Telemetry,
     ) -> Self {
         let level = AnswerCacheLevel::Semantic;
-        let of_model = |name: &str| (name.to_owned(), telemetry.answer_cache_of(name, level));
+        let of_model = |name: &str| {
+            let of_model = OfModel {
+                metrics: telemetry.answer_cache_of(name, level),
+                searches: Searches::default(),
+            };
+            (name.to_owned(), of_model)
+        };
         Self {
             questions: Mutex::new(Questions::new(max_bytes, max_age)),
             embedder,
@@ -77,9 +90,32 @@ impl SemanticCache {
         questions.of(tenant, context).same(question, Instant::now())
     }
 
-    /// Whether `tenant` may have asked anything in this context.
-    pub(super) fn has_any(&self, tenant: &str, context: Context) -> bool {
+    /// What `tenant` was answered to the question in this context that has the most words in common, unless those are few.
+    pub(super) fn alike(
+        &self,
+        tenant: &str,
+        context: Context,
+        question: &str,
+    ) -> Option<Arc<Answered>> {
+        let words = Words::of(question);
+        let mut questions = self.questions();
+        let alike = questions.of(tenant, context).alike(&words, Instant::now());
+        let (answered, _) = alike.filter(|(_, overlap)| *overlap >= MIN_OVERLAP)?;
+        Some(answered)
+    }
+
+    /// Whether to look for what `tenant` was answered to questions in this context that point where one does.
+    pub(super) fn is_worth_a_search(&self, tenant: &str, context: Context, model: &str) -> bool {
+        let of_model = self.models.get(model);
         self.questions().of(tenant, context).has_any()
+            && of_model.is_some_and(|of_model| of_model.searches.next_pays())
+    }
+
+    /// What a search for an answer of `model` has given: tokens of the answer that was found that were right.
+    pub(super) fn searched(&self, model: &str, num_right: usize) {
+        if let Some(of_model) = self.models.get(model) {
+            of_model.searches.learn(num_right);
+        }
     }
 
     /// What `tenant` was answered to the question in this context that is nearest, unless it is far. Sets the question's own `vector`. Does
@@ -135,8 +171,10 @@ impl SemanticCache {
 
     /// Counts that an answer of `model` was looked for.
     pub(super) fn looked_up(&self, model: &str, found: Option<&Arc<Answered>>) {
-        if let Some(metrics) = self.models.get(model) {
-            metrics.looked_up(found.map(|answered| answered.answer.tokens.len()));
+        if let Some(of_model) = self.models.get(model) {
+            of_model
+                .metrics
+                .looked_up(found.map(|answered| answered.answer.tokens.len()));
         }
     }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::gateway::answers::GivenChoice;
 use crate::gateway::kept::{Keepable, Kept};
 use crate::gateway::vector::Vector;
+use crate::gateway::words::Words;
 
 /// All of a request but its last question, and the model that answers. Two that differ cannot be found on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,7 @@ pub struct Answered {
     context: Context,
     /// To the letter.
     pub question: Arc<str>,
+    words: Words,
     /// Where it points, once somebody had to know.
     pub vector: OnceLock<Vector>,
     /// What was answered.
@@ -63,7 +65,11 @@ impl Context {
 impl Keepable for Answered {
     fn num_bytes(&self) -> usize {
         let in_context = size_of::<(Context, QuestionKey)>();
-        self.question.len() + VECTOR_BYTES + self.answer.num_bytes() + 2 * in_context
+        self.question.len()
+            + self.words.num_bytes()
+            + VECTOR_BYTES
+            + self.answer.num_bytes()
+            + 2 * in_context
     }
 }
 
@@ -150,30 +156,43 @@ impl Asked<'_> {
         without.take(limit).cloned().collect()
     }
 
-    /// The question that is nearest to `vector`, and how near it is: their cosine. Forgets those that are too old.
+    /// The question that has the most words in common, and how near it is: their [`Words::overlap`].
+    pub fn alike(&mut self, words: &Words, now: Instant) -> Option<(Arc<Answered>, f32)> {
+        self.best(|answered| Some(answered.words.overlap(words)), now)
+    }
+
+    /// The question that points where `vector` does, as nearly as any, and how near it is: their [`Vector::cosine`].
     pub fn nearest(&mut self, vector: &Vector, now: Instant) -> Option<(Arc<Answered>, f32)> {
+        let cosine = |answered: &Answered| Some(answered.vector.get()?.cosine(vector));
+        self.best(cosine, now)
+    }
+
+    /// The question that scores the most. Forgets those that are too old.
+    fn best(
+        &mut self,
+        score: impl Fn(&Answered) -> Option<f32>,
+        now: Instant,
+    ) -> Option<(Arc<Answered>, f32)> {
         let keys = self.keys().to_vec();
         let own = self.questions.kept.of(self.tenant);
-        let mut nearest: Option<(QuestionKey, f32)> = None;
+        let mut best: Option<(QuestionKey, f32)> = None;
         let mut too_old = Vec::new();
         for key in keys {
             let Some(answered) = own.look(key, now) else {
                 too_old.push(key);
                 continue;
             };
-            let cosine = answered.vector.get().map(|other| vector.cosine(other));
             // Of equals the newest.
-            if let Some(cosine) = cosine.filter(|new| nearest.is_none_or(|(_, old)| *new >= old)) {
-                nearest = Some((key, cosine));
-            }
+            let score = score(answered).filter(|new| best.is_none_or(|(_, old)| *new >= old));
+            best = score.map(|score| (key, score)).or(best);
         }
         for key in too_old {
             self.questions.kept.of(self.tenant).remove(key);
             self.questions.unlist(self.tenant, self.context, key);
         }
-        let (key, cosine) = nearest?;
+        let (key, score) = best?;
         let answered = self.questions.kept.of(self.tenant).find(key, now)?;
-        Some((answered, cosine))
+        Some((answered, score))
     }
 
     /// Keeps what was answered, in the place of what was answered to the same question before, and of what was not asked for the longest where
@@ -190,6 +209,7 @@ impl Asked<'_> {
         self.questions.unlist(tenant, context, key);
         let answered = Answered {
             context,
+            words: Words::of(&question),
             question,
             vector: vector.map_or_else(OnceLock::new, OnceLock::from),
             answer,

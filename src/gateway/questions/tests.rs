@@ -53,6 +53,23 @@ fn the_nearest_question_of_the_same_tenant_and_context_is_found() {
 }
 
 #[test]
+fn the_question_with_the_most_words_in_common_is_found_before_anybody_knows_where_it_points() {
+    let mut questions = Questions::new(1 << 20, AGE);
+    let now = Instant::now();
+    for (question, token) in [("how do I pay", 1), ("how do I pay by card", 2), ("x", 3)] {
+        let mut asked = questions.of("a", HERE);
+        asked.keep(question.into(), None, answer(token), now);
+    }
+    let mut alike = |tenant, question| {
+        let found = questions.of(tenant, HERE).alike(&Words::of(question), now);
+        found.map(|(answered, overlap)| (answered.answer.tokens[0], overlap))
+    };
+    assert_eq!(alike("a", "Can I pay by card?"), Some((2, 8.0 / 11.0)));
+    assert_eq!(alike("a", "How do I pay?"), Some((1, 1.0)));
+    assert_eq!(alike("b", "How do I pay?"), None);
+}
+
+#[test]
 fn a_question_has_its_last_answer_also_before_it_has_a_vector() {
     let mut questions = Questions::new(1 << 20, AGE);
     let now = Instant::now();

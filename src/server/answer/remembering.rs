@@ -20,6 +20,8 @@ pub(crate) struct Remembering {
     era: u64,
     /// Where it points, once that is known.
     vector: Arc<OnceLock<Vector>>,
+    /// What is found of it by that, where it is looked for.
+    searched: Option<Recalled>,
 }
 
 impl Remembering {
@@ -38,11 +40,12 @@ impl Remembering {
             era: cache.era(),
             cache,
             vector: Arc::default(),
+            searched: None,
         }
     }
 
     /// Of the request as it is put to the model, which gets a guess of its answer, if there is one; `None` where it would be of no use.
-    pub fn of(self, call: &mut Call) -> Option<Self> {
+    pub fn of(mut self, call: &mut Call) -> Option<Self> {
         let [request] = &mut call.requests[..] else {
             return None;
         };
@@ -54,8 +57,9 @@ impl Remembering {
         Some(self)
     }
 
-    /// A guess of the answer: now where the question is the same, else as soon as it is found, which nobody waits for.
-    fn recall(&self) -> Option<Recalled> {
+    /// A guess of the answer: now where the question is the same or has most words in common with one, else as soon as one is found that
+    /// points where it does, which nobody waits for.
+    fn recall(&mut self) -> Option<Recalled> {
         let recalled = Recalled::default();
         let (tenant, context) = (&self.tenant, self.context);
         if let Some(answered) = self.cache.same(tenant, context, &self.question) {
@@ -67,10 +71,17 @@ impl Remembering {
             recalled.tell(answered.answer.tokens.clone());
             return Some(recalled);
         }
-        if !self.cache.has_any(tenant, context) {
-            self.cache.looked_up(&self.model, None);
+        if let Some(answered) = self.cache.alike(tenant, context, &self.question) {
+            self.cache.looked_up(&self.model, Some(&answered));
+            recalled.tell(answered.answer.tokens.clone());
+            return Some(recalled);
+        }
+        let cache = &self.cache;
+        if !cache.is_worth_a_search(tenant, context, &self.model) {
+            cache.looked_up(&self.model, None);
             return None;
         }
+        self.searched = Some(recalled.clone());
         let (cache, tenant, question) = (
             Arc::clone(&self.cache),
             Arc::clone(tenant),
@@ -92,6 +103,9 @@ impl Remembering {
 
     /// Remembers the answer.
     pub fn keep(self, answer: GivenChoice) {
+        if let Some(recalled) = &self.searched {
+            self.cache.searched(&self.model, recalled.num_right());
+        }
         let vector = self.vector.get().cloned();
         self.cache.keep(
             (&self.tenant, self.context),
