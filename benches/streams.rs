@@ -145,6 +145,7 @@ async fn start(
         embeddings: None,
         models: Models::new(
             Arc::new(ServedModel {
+                weights: [0; 32],
                 aliases: Vec::new(),
                 grammars: std::sync::OnceLock::new(),
                 compiles: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),

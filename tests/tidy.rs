@@ -44,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "engine",
             "gateway",
             "remote",
+            "store",
             "text",
             "request",
             "constraint",

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::embeddings::embedding_model;
 use crate::config::{
-    ByteSize, DEFAULT_EMBEDDING_MODEL, Embeddings, ExactCache, SemanticCacheSettings,
+    AnswerStore, ByteSize, Cache, DEFAULT_EMBEDDING_MODEL, Embeddings, ExactCache, KeyPlace,
+    SemanticCacheSettings,
 };
 use crate::server::{AnswerCache, EmbeddingModel, SemanticCache, ServedModel};
+use crate::store::{self, Records, SealingKey};
 use crate::telemetry::Telemetry;
 
 /// For the answers of these models.
@@ -21,12 +25,13 @@ pub(super) fn exact(
 }
 
 /// For the answers of these models; `embeddings` is what is behind `/v1/embeddings`, as the settings have it, and beside an engine of so many
-/// threads.
+/// threads; `records` are what survives a restart.
 pub(super) fn semantic(
     settings: &SemanticCacheSettings,
     models: &[Arc<ServedModel>],
     (embeddings, typed): (Option<&Arc<EmbeddingModel>>, &Embeddings),
     engine_threads: usize,
+    records: Option<Box<dyn Records>>,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Arc<SemanticCache>> {
     let said = match typed {
@@ -54,7 +59,30 @@ pub(super) fn semantic(
     let max_bytes = num_bytes(settings.memory);
     let age = settings.max_age;
     let cache = SemanticCache::new(names(models), embedder, max_bytes, age, telemetry);
-    Ok(Arc::new(cache))
+    Ok(Arc::new(match records {
+        None => cache,
+        Some(records) => cache.outliving(records).context("cache.semantic")?,
+    }))
+}
+
+/// The file where answers survive a restart, with its key.
+pub(super) fn store(settings: &Cache) -> anyhow::Result<Option<Box<dyn Records>>> {
+    let semantic = settings.semantic.as_ref();
+    let store = semantic.and_then(|semantic| semantic.store.as_ref());
+    let opened = store.map(|store| opened(store).context("cache.semantic"));
+    opened.transpose()
+}
+
+fn opened(settings: &AnswerStore) -> anyhow::Result<Box<dyn Records>> {
+    let key = match &settings.key {
+        KeyPlace::Variable(name) => {
+            std::env::var(name).with_context(|| format!("key: the variable {name}"))?
+        }
+        KeyPlace::File(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("key: the file {}", path.display()))?,
+    };
+    let key: SealingKey = key.parse().context("key")?;
+    Ok(store::open(&settings.path, Some(&key))?)
 }
 
 fn names(models: &[Arc<ServedModel>]) -> impl Iterator<Item = &str> {

@@ -13,6 +13,7 @@ use super::memory_plan::{Memory, MemoryPlan};
 use super::on_demand::on_demand;
 use super::planned::PlannedModel;
 use super::served_weights::ServedWeights;
+use super::weights_digest::weights_digest;
 use super::{adapters, device, load, system};
 use crate::backend::Device;
 use crate::backend::cpu::{Cpu, Isa};
@@ -92,7 +93,10 @@ impl PlannedModel {
         let metrics = telemetry.engine(&self.name);
         let drafter = machine.drafts.drafter_of(&self.name)?;
         let (engine, ended) = EngineHandle::spawn_with(drafter, engine_config, source, metrics)?;
+        let weights = weights_digest(&self.source.path)
+            .with_context(|| self.source.path.display().to_string())?;
         let model = ServedModel {
+            weights,
             grammars: OnceLock::new(),
             compiles: Arc::new(tokio::sync::Semaphore::new(2)),
             metrics: telemetry.requests(&self.name, Tier::Primary),

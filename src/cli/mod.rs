@@ -28,6 +28,7 @@ mod served_weights;
 mod signals;
 mod size_plan;
 mod system;
+mod weights_digest;
 
 use std::process::ExitCode;
 

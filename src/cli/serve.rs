@@ -108,6 +108,8 @@ async fn run(
 ) -> anyhow::Result<ExitCode> {
     let mut stop = Signals::new()?;
     let telemetry = Telemetry::new().context("metrics")?;
+    // What is wrong with it is said before models are loaded.
+    let records = caches::store(&config.cache)?;
     let Plans(models) = plans;
     let here = models.iter().flat_map(PlannedModel::names);
     let elsewhere = config.remotes.iter().flat_map(RemoteSettings::names);
@@ -190,7 +192,7 @@ async fn run(
     let answers = answers.map(|settings| caches::exact(settings, &served, &telemetry));
     let semantic = config.cache.semantic.as_ref().map(|settings| {
         let embeddings = (embeddings.as_ref(), &config.embeddings);
-        caches::semantic(settings, &served, embeddings, threads, &telemetry)
+        caches::semantic(settings, &served, embeddings, threads, records, &telemetry)
     });
     let semantic = semantic.transpose()?;
     let first = served.remove(0);

@@ -1,10 +1,12 @@
 //! What is kept of answers: `[cache]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::range::within;
+use super::secret::Secret;
 use super::{ByteSize, ConfigError};
 
 /// `[cache]` as it is typed.
@@ -29,6 +31,8 @@ struct RawSemantic {
     embedder: Option<String>,
     memory: Option<ByteSize>,
     ttl_s: Option<usize>,
+    path: Option<PathBuf>,
+    key: Option<Secret>,
 }
 
 /// What is kept of answers.
@@ -58,6 +62,26 @@ pub struct SemanticCacheSettings {
     pub memory: ByteSize,
     /// How long one is good.
     pub max_age: Duration,
+    /// Where they survive a restart, if they do.
+    pub store: Option<AnswerStore>,
+}
+
+/// A file of answers, encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerStore {
+    /// The file.
+    pub path: PathBuf,
+    /// Where its key is.
+    pub key: KeyPlace,
+}
+
+/// Where a key is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// A variable of the environment.
+    Variable(String),
+    /// A file.
+    File(PathBuf),
 }
 
 impl RawCache {
@@ -97,8 +121,34 @@ impl RawSemantic {
             embedder: self.embedder,
             memory,
             max_age,
+            store: store(self.path, self.key)?,
         }))
     }
+}
+
+/// Nothing is written that is not encrypted.
+fn store(path: Option<PathBuf>, key: Option<Secret>) -> Result<Option<AnswerStore>, ConfigError> {
+    let (path, key) = match (path, key) {
+        (None, None) => return Ok(None),
+        (Some(path), Some(Secret(key))) => (path, key),
+        (Some(_), None) => {
+            let message = "what is on the disk is encrypted: say key = \"env:VARIABLE\" or \"file:PATH\", or leave path out to remember in memory alone";
+            return Err(ConfigError::value("path", message));
+        }
+        (None, Some(_)) => {
+            let message = "there is nothing to encrypt: say which file it is for in path";
+            return Err(ConfigError::value("key", message));
+        }
+    };
+    let key = match key.split_once(':') {
+        Some(("env", name)) if !name.is_empty() => KeyPlace::Variable(name.to_owned()),
+        Some(("file", file)) if !file.is_empty() => KeyPlace::File(file.into()),
+        _ => {
+            let message = "must be \"env:VARIABLE\" or \"file:PATH\": the key itself does not stand in the settings";
+            return Err(ConfigError::value("key", message));
+        }
+    };
+    Ok(Some(AnswerStore { path, key }))
 }
 
 /// What they may take, and how long one is good.
@@ -142,15 +192,22 @@ mod tests {
 
     #[test]
     fn questions_are_remembered_where_the_table_is_there_and_not_off() {
-        let cache = |file| resolve(file).unwrap().cache.semantic;
+        let cache = |file: &str| resolve(file).unwrap().cache.semantic;
         let default = SemanticCacheSettings {
             embedder: None,
             memory: ByteSize(64 << 20),
             max_age: Duration::from_secs(86_400),
+            store: None,
         };
         assert_eq!(cache("[cache.semantic]"), Some(default.clone()));
         assert_eq!(cache("[cache.semantic]\nmode = 'draft'"), Some(default));
         assert_eq!(cache("[cache.semantic]\nmode = 'off'\nttl_s = 9"), None);
+        let store = |key: &str| {
+            let file = format!("[cache.semantic]\npath = 'a.db'\nkey = '{key}'");
+            cache(&file).unwrap().store.unwrap().key
+        };
+        assert_eq!(store("env:KEY"), KeyPlace::Variable("KEY".into()));
+        assert_eq!(store("file:/k"), KeyPlace::File("/k".into()));
     }
 
     #[test]
@@ -161,6 +218,12 @@ mod tests {
             ("[cache.exact]\nttl = 1", "ttl"),
             ("[cache.semantic]\nmode = 'fast'", "cache.semantic: mode: "),
             ("[cache.semantic]\nmemory = '0'", "cache.semantic: memory: "),
+            ("[cache.semantic]\npath = 'a.db'", "cache.semantic: path: "),
+            ("[cache.semantic]\nkey = 'env:KEY'", "cache.semantic: key: "),
+            (
+                "[cache.semantic]\npath = 'a.db'\nkey = '0123'",
+                "cache.semantic: key: ",
+            ),
             ("[cache.other]", "other"),
         ] {
             let error = resolve(file).unwrap_err().to_string();

@@ -23,7 +23,7 @@ mod tenants;
 mod threads;
 mod tiers;
 
-pub use cache::{Cache, ExactCache, SemanticCacheSettings};
+pub use cache::{AnswerStore, Cache, ExactCache, KeyPlace, SemanticCacheSettings};
 pub use device::DeviceChoice;
 pub use draft::Draft;
 pub use embeddings::{DEFAULT_EMBEDDING_MODEL, Embeddings};

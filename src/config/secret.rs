@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::Value;
 
 /// Text that shows as `***`.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
 

@@ -19,7 +19,7 @@ pub use breaker::{Breaker, Verdict};
 pub use features::Features;
 pub use kept::{Keepable, Kept, Partition};
 pub use language::Language;
-pub use questions::{Answered, Asked, Context, Questions};
+pub use questions::{Answered, Asked, Context, Questions, record_of};
 pub use routing::{Conditions, Router, Rule};
 pub use searches::Searches;
 pub use static_text::{StaticText, StaticTexts};

@@ -26,7 +26,7 @@ const PACE_MEMORY: f64 = 8.0;
 /// Steps that the yield of drafts is told from.
 const YIELD_MEMORY: f64 = 64.0;
 /// What a sequence's accept rates start from, of each source in the order of their numbers.
-const FIRST_RATES: [f64; DraftSource::ALL.len()] = [0.5, 0.5, 0.8];
+const FIRST_RATES: [f64; DraftSource::ALL.len()] = [0.5, 0.5, 0.5];
 
 /// What is drafted after a sequence's tokens.
 #[derive(Debug)]

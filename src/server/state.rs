@@ -28,6 +28,8 @@ pub struct ServedModel {
     pub name: String,
     /// What they may call it as well.
     pub aliases: Vec<String>,
+    /// A digest of what it computes with, so that what another model of this name has answered is not taken for its own.
+    pub weights: [u8; 32],
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// What compiles grammars for it, once somebody asks for one.

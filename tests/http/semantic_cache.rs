@@ -227,6 +227,37 @@ async fn a_question_that_the_embedder_fails_at_stands_in_nobodys_way() {
     }
 }
 
+#[tokio::test]
+async fn what_is_remembered_survives_a_restart_and_what_is_forgotten_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = async || {
+        let (mut setup, gate) = Setup::fake(24).hold();
+        setup.remembers = Some(words());
+        setup.remembers_in = Some(folder.path().join("answers.db"));
+        (setup.start().await, gate)
+    };
+    let asked = brief("the word of paris");
+    let mut first = server().await;
+    assert!(!is_recalled(&mut first, CHAT, &asked).await);
+    drop(first.1);
+    first.0.ended().await;
+    // The disk tells nobody what was asked.
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(5).any(|bytes| bytes == b"paris"));
+    }
+    let mut second = server().await;
+    assert_eq!(second.0.metric(ENTRIES).await, 1.0);
+    let near = brief("the word of rome");
+    assert!(is_recalled(&mut second, CHAT, &near).await);
+    let reset = second.0.post("/admin/cache/reset", "{}").await.json();
+    assert_eq!(reset["num_answers"], 2);
+    drop(second.1);
+    second.0.ended().await;
+    let third = server().await;
+    assert_eq!(third.0.metric(ENTRIES).await, 0.0);
+}
+
 /// The `i`th of many questions: some are the same, most are near to some, in a few contexts.
 fn question(i: usize) -> Value {
     let words = ["paris", "abc", "abd", "abe", "the", "word", "x"];

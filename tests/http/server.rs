@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use flambeau::server::{
     Adapters, AnswerCache, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
     Routing, SamplingDefaults, SemanticCache, Served, ServedModel, ServerOptions, Tiers, serve,
 };
+use flambeau::store::{self, SealingKey};
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
 use flambeau::text::{ChatTemplate, Tokenizer};
 use serde_json::Value;
@@ -74,6 +76,8 @@ pub struct Setup {
     pub keeps_answers: bool,
     /// What tells which questions are near, where those are remembered.
     pub remembers: Option<EncoderLoader>,
+    /// The file where they survive a restart.
+    pub remembers_in: Option<PathBuf>,
     /// What requests may have.
     pub policy: Policy,
 }
@@ -114,6 +118,7 @@ impl Setup {
             remote: None,
             keeps_answers: false,
             remembers: None,
+            remembers_in: None,
             policy: Policy::default(),
         }
     }
@@ -178,6 +183,7 @@ impl Setup {
         let (default_deadline, echo_too, twin) = (self.default_deadline, self.echo_too, self.twin);
         let (policy, tiers) = (self.policy, self.tiers.take());
         let (keeps_answers, remembers) = (self.keeps_answers, self.remembers.take());
+        let remembers_in = self.remembers_in.take();
         let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
             Arc::new(RemoteServed {
@@ -207,6 +213,7 @@ impl Setup {
             |name: &str, engine: &EngineHandle, max_model_len, tokens: fn() -> Tokenizer| {
                 Arc::new(ServedModel {
                     name: name.into(),
+                    weights: [0; 32],
                     aliases: vec![format!("{name}-alias")],
                     tokenizer: Arc::new(tokens()),
                     grammars: OnceLock::new(),
@@ -275,13 +282,14 @@ impl Setup {
             let names = std::iter::once(&first).chain(&others);
             let names = names.map(|model| &*model.name);
             let (embedder, age) = (Arc::new(embedder), Duration::from_secs(3600));
-            Arc::new(SemanticCache::new(
-                names,
-                embedder,
-                1 << 20,
-                age,
-                &telemetry,
-            ))
+            let cache = SemanticCache::new(names, embedder, 1 << 20, age, &telemetry);
+            Arc::new(match remembers_in {
+                None => cache,
+                Some(path) => {
+                    let records = store::open(&path, Some(&SealingKey::from([7; 32])));
+                    cache.outliving(records.unwrap()).unwrap()
+                }
+            })
         });
         let models = Models::new(first, others, remote.into_iter().collect());
         let state = AppState {

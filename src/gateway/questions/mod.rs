@@ -1,6 +1,8 @@
 //! Answers that were given before, by what was asked and in which context: everything of a request but its last question is the same to the
 //! letter, the question is near.
 
+mod record;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,6 +13,9 @@ use crate::gateway::answers::GivenChoice;
 use crate::gateway::kept::{Keepable, Kept};
 use crate::gateway::vector::Vector;
 use crate::gateway::words::Words;
+use crate::store::Record;
+
+pub use record::record_of;
 
 /// All of a request but its last question, and the model that answers. Two that differ cannot be found on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +122,16 @@ impl Questions {
         self.kept.clear()
     }
 
+    /// Remembers what a record says, as if it was answered at `since`, and gives the ids of the records that have to go for it. Nothing where
+    /// it is of another release.
+    pub fn restore(&mut self, record: &Record, since: Instant) -> Vec<[u8; 16]> {
+        let Some((context, question, answer)) = record::read(record) else {
+            return Vec::new();
+        };
+        let mut asked = self.of(&record.tenant, context);
+        asked.keep(question, None, answer, since)
+    }
+
     /// Takes a question off its context's list.
     fn unlist(&mut self, tenant: &str, context: Context, key: QuestionKey) {
         let Some(own) = self.contexts.get_mut(tenant) else {
@@ -196,14 +211,15 @@ impl Asked<'_> {
     }
 
     /// Keeps what was answered, in the place of what was answered to the same question before, and of what was not asked for the longest where
-    /// there is no room.
+    /// there is no room: gives the ids of the records of the latter. As if it was answered at `now`.
     pub fn keep(
         &mut self,
         question: Arc<str>,
         vector: Option<Vector>,
         answer: GivenChoice,
         now: Instant,
-    ) {
+    ) -> Vec<[u8; 16]> {
+        let mut gone = Vec::new();
         let (tenant, context) = (self.tenant, self.context);
         let key = context.key(&question);
         self.questions.unlist(tenant, context, key);
@@ -216,20 +232,26 @@ impl Asked<'_> {
         };
         let mut own = self.questions.kept.of(tenant);
         for (whose, forgotten) in own.keep(key, answered, now) {
-            let key = forgotten.context.key(&forgotten.question);
-            self.questions.unlist(&whose, forgotten.context, key);
+            let Answered {
+                context, question, ..
+            } = &*forgotten;
+            gone.push(record::record_id(&whose, *context, question));
+            (self.questions).unlist(&whose, *context, context.key(question));
         }
         // It may be too large for any place.
         if !self.questions.kept.of(tenant).has(key) {
-            return;
+            return gone;
         }
         let contexts = self.questions.contexts.entry(tenant.into()).or_default();
         let keys = contexts.entry(context).or_default();
         keys.push(key);
         if keys.len() > MAX_IN_CONTEXT {
             let oldest = keys.remove(0);
-            self.questions.kept.of(tenant).remove(oldest);
+            if let Some(oldest) = self.questions.kept.of(tenant).remove(oldest) {
+                gone.push(record::record_id(tenant, context, &oldest.question));
+            }
         }
+        gone
     }
 
     fn keys(&self) -> &[QuestionKey] {

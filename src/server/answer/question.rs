@@ -50,11 +50,12 @@ pub(super) fn digest(fields: &Fields, kind: Kind, instead: Option<(&str, &Value)
     hasher.finalize().into()
 }
 
-/// With the model and the adapter that answer.
+/// With the model, its weights and the adapter that answer.
 pub(super) fn put_to(digest: [u8; 32], chosen: &Chosen) -> [u8; 32] {
     let mut hasher = Sha256::new_with_prefix(digest);
     let adapter = chosen.adapter.as_ref();
     hasher.update(adapter.map_or(0, |adapter| adapter.id).to_le_bytes());
+    hasher.update(chosen.model.weights);
     hasher.update(&chosen.model.name);
     hasher.finalize().into()
 }

@@ -18,6 +18,8 @@ pub(crate) struct Remembering {
     /// Of the model that answers.
     model: String,
     era: u64,
+    /// Whether it is still the same when the process starts anew: adapters have other numbers then.
+    outlives: bool,
     /// Where it points, once that is known.
     vector: Arc<OnceLock<Vector>>,
     /// What is found of it by that, where it is looked for.
@@ -38,6 +40,7 @@ impl Remembering {
             question: Arc::clone(&question.text),
             model: chosen.model.name.clone(),
             era: cache.era(),
+            outlives: chosen.adapter.is_none(),
             cache,
             vector: Arc::default(),
             searched: None,
@@ -112,7 +115,7 @@ impl Remembering {
             self.question,
             vector,
             answer,
-            self.era,
+            (self.era, self.outlives),
         );
     }
 }

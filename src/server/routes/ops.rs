@@ -58,8 +58,13 @@ async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError>
 pub(crate) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let answers = state.answers.as_ref();
     let num_exact = answers.map_or(0, |answers| answers.clear());
-    let semantic = state.semantic.as_ref();
-    let num_answers = num_exact + semantic.map_or(0, |cache| cache.clear());
+    let mut num_answers = num_exact;
+    if let Some(semantic) = &state.semantic {
+        let cleared = semantic.clear().await;
+        num_answers += cleared.map_err(|why| {
+            ApiError::internal(format!("what is remembered is still on the disk: {why}"))
+        })?;
+    }
     let mut num_blocks = 0;
     for model in state.models.iter() {
         num_blocks += model.engine.reset_cache().await?;

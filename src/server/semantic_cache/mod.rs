@@ -1,14 +1,21 @@
 //! Questions that were answered before, shared by all requests, and what tells how near they are.
 
+mod writer;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
 
-use super::embedder::{EmbeddingModel, LoadedEncoder};
+use writer::Writer;
+
 use crate::engine::{EncodeError, normalised};
-use crate::gateway::{Answered, Context, GivenChoice, Questions, Searches, Vector, Words};
+use crate::gateway::{
+    Answered, Context, GivenChoice, Questions, Searches, Vector, Words, record_of,
+};
+use crate::server::embedder::{EmbeddingModel, LoadedEncoder};
+use crate::store::{Place, Records, StoreError};
 use crate::telemetry::{
     AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, Telemetry, log_line,
 };
@@ -21,12 +28,15 @@ const MAX_MADE_UP_FOR: usize = 3;
 /// Questions that are looked for at a time. Who comes when as many are goes without.
 const MAX_AT_ONCE: usize = 8;
 
-/// See the module. In this process's memory alone.
+/// See the module.
 pub struct SemanticCache {
     /// Held for moments only: the longest is a look at all questions of a context, some 0.2 ms.
     questions: Mutex<Questions>,
     embedder: Arc<EmbeddingModel>,
     at_once: Semaphore,
+    /// Where they outlive the process, if they do.
+    writer: Option<Writer>,
+    max_age: Duration,
     gauges: AnswerCacheGauges,
     models: HashMap<String, OfModel>,
     says_that_it_failed: Once,
@@ -60,18 +70,61 @@ impl SemanticCache {
             questions: Mutex::new(Questions::new(max_bytes, max_age)),
             embedder,
             at_once: Semaphore::new(MAX_AT_ONCE),
+            writer: None,
+            max_age,
             gauges: telemetry.answer_cache(level),
             models: models.map(of_model).collect(),
             says_that_it_failed: Once::new(),
         }
     }
 
-    /// Forgets all, and says how many those were.
-    pub(super) fn clear(&self) -> usize {
+    /// Remembers what `records` have, and has them remember what comes.
+    ///
+    /// # Errors
+    /// If they cannot be read, or the system has no thread left.
+    pub fn outliving(mut self, mut records: Box<dyn Records>) -> Result<Self, StoreError> {
+        let (now, unix) = (Instant::now(), unix_seconds());
+        records.remove_expired(unix)?;
         let mut questions = self.questions();
-        let num = questions.clear();
+        let mut gone = Vec::new();
+        let read = records.each(Place::default(), unix, &mut |record| {
+            let left = Duration::from_secs(record.expires.saturating_sub(unix));
+            let age = self.max_age.saturating_sub(left);
+            // The clock of this machine may not reach back so far.
+            let since = now.checked_sub(age).unwrap_or(now);
+            gone.extend(questions.restore(&record, since));
+        })?;
         self.publish(&questions);
-        num
+        log_line(&format!(
+            "cache.semantic: {} answers are remembered, {} that cannot be trusted were left out",
+            questions.len(),
+            read.num_skipped
+        ));
+        drop(questions);
+        let writer = Writer::spawn(records).map_err(|error| StoreError::Failed {
+            store: "of answers".into(),
+            source: error.into(),
+        })?;
+        writer.remove(gone);
+        self.writer = Some(writer);
+        Ok(self)
+    }
+
+    /// Forgets all, wherever it is, and says how many those were.
+    ///
+    /// # Errors
+    /// Why they are still on the disk.
+    pub(super) async fn clear(&self) -> Result<usize, String> {
+        let num = {
+            let mut questions = self.questions();
+            let num = questions.clear();
+            self.publish(&questions);
+            num
+        };
+        if let Some(writer) = &self.writer {
+            writer.clear().await?;
+        }
+        Ok(num)
     }
 
     /// How often all were forgotten.
@@ -178,21 +231,30 @@ impl SemanticCache {
         }
     }
 
-    /// Remembers an answer that was begun in `era`, unless all were forgotten since.
+    /// Remembers an answer that was begun in `era`, unless all were forgotten since; where it `outlives` the process, also on the disk.
     pub(super) fn keep(
         &self,
         (tenant, context): (&str, Context),
         question: Arc<str>,
         vector: Option<Vector>,
         answer: GivenChoice,
-        era: u64,
+        (era, outlives): (u64, bool),
     ) {
         let mut questions = self.questions();
-        if questions.era() == era {
-            let mut asked = questions.of(tenant, context);
-            asked.keep(question, vector, answer, Instant::now());
-            self.publish(&questions);
+        if questions.era() != era {
+            return;
         }
+        let now = Instant::now();
+        let mut asked = questions.of(tenant, context);
+        let gone = asked.keep(Arc::clone(&question), vector, answer, now);
+        if let Some(writer) = self.writer.as_ref().filter(|_| outlives) {
+            if let Some(kept) = asked.same(&question, now) {
+                let expires = unix_seconds() + self.max_age.as_secs();
+                writer.put(record_of(tenant, &kept, expires));
+            }
+            writer.remove(gone);
+        }
+        self.publish(&questions);
     }
 
     fn publish(&self, questions: &Questions) {
@@ -205,6 +267,11 @@ impl SemanticCache {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// The vector of each text; one that is near to nothing where the text does not fit the window, for what is cut off is what may make the

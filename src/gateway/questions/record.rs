@@ -1,0 +1,54 @@
+//! Questions and their answers as they outlive the process.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Answered, Context};
+use crate::gateway::answers::GivenChoice;
+use crate::store::Record;
+
+/// What a record's value holds, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    question: std::borrow::Cow<'a, str>,
+    tokens: std::borrow::Cow<'a, [u32]>,
+    has_end: bool,
+}
+
+/// The record of what `tenant` was answered, which is good until `expires`, in Unix seconds.
+pub fn record_of(tenant: &str, answered: &Answered, expires: u64) -> Record {
+    let body = Body {
+        question: (&*answered.question).into(),
+        tokens: (&answered.answer.tokens[..]).into(),
+        has_end: answered.answer.has_end,
+    };
+    Record {
+        id: record_id(tenant, answered.context, &answered.question),
+        tenant: tenant.into(),
+        scope: answered.context.0,
+        expires,
+        value: serde_json::to_vec(&body).expect("texts and numbers have a spelling: this is a bug"),
+    }
+}
+
+/// What a record's value says; `None` where it is of another release.
+pub(super) fn read(record: &Record) -> Option<(Context, Arc<str>, GivenChoice)> {
+    let body: Body = serde_json::from_slice(&record.value).ok()?;
+    let answer = GivenChoice {
+        tokens: body.tokens.into_owned(),
+        has_end: body.has_end,
+    };
+    Some((Context(record.scope), body.question.into(), answer))
+}
+
+/// What the record of a question is called.
+pub(super) fn record_id(tenant: &str, context: Context, question: &str) -> [u8; 16] {
+    let mut hasher = Sha256::new_with_prefix(context.0);
+    hasher.update((tenant.len() as u64).to_le_bytes());
+    hasher.update(tenant);
+    hasher.update(question);
+    let digest: [u8; 32] = hasher.finalize().into();
+    std::array::from_fn(|i| digest[i])
+}
