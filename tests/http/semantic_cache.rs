@@ -240,7 +240,7 @@ async fn what_is_remembered_survives_a_restart_and_what_is_forgotten_does_not() 
     let mut first = server().await;
     assert!(!is_recalled(&mut first, CHAT, &asked).await);
     drop(first.1);
-    first.0.ended().await;
+    within(first.0.shut_down()).await.unwrap().unwrap();
     // The disk tells nobody what was asked.
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
@@ -253,7 +253,7 @@ async fn what_is_remembered_survives_a_restart_and_what_is_forgotten_does_not() 
     let reset = second.0.post("/admin/cache/reset", "{}").await.json();
     assert_eq!(reset["num_answers"], 2);
     drop(second.1);
-    second.0.ended().await;
+    within(second.0.shut_down()).await.unwrap().unwrap();
     let third = server().await;
     assert_eq!(third.0.metric(ENTRIES).await, 0.0);
 }
