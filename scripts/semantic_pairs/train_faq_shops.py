@@ -15,7 +15,7 @@ x = game / bottle of perfume / headset # entity
 p Until when can I bring back a {x} that has already been opened?
 s Within how many days may I send back an unsealed {x}?
 - antonym: How many days do I have to return an unopened {x}?
-- unit: How many hours do I have to return an opened {x}?
+- modality: Should I return an opened {x}?
 - subject: How many days do you have to refund an opened {x}?
 - topic: How many days do I have to register an opened {x}?
 
@@ -45,7 +45,7 @@ s Where can I view my previous orders?
 - antonym: Where can I see my upcoming orders?
 - subject: Where can I see my team's past orders?
 - topic: Where can I see my past reviews?
-- quantity: Where can I see my first past order only?
+- scope: Where can I see my very first order?
 
 faq: My voucher code {x}. What should I do?
 x = is refused at the checkout / has expired / was already used # topic
