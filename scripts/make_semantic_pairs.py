@@ -51,6 +51,7 @@ def surface_pair(intent, part, i, num_before):
     """One change of surface; the rare kinds wherever they are possible."""
     plain = [text for kind, text in intent.phrasings]
     text = intent.fill(plain[num_before % len(plain)], i)
+    written = {intent.fill(other, i) for other in plain}
     kept = [values[i] for values in intent.slots.values()]
     makers = {
         "number_form": lambda: surface.number_form(text, intent.domain),
@@ -62,7 +63,7 @@ def surface_pair(intent, part, i, num_before):
     common = ["case", "polite", "typo"]
     turn = num_before % 3
     for kind in ["number_form", "contraction"] + common[turn:] + common[:turn]:
-        if changed := makers[kind]():
+        if (changed := makers[kind]()) and changed not in written:
             pair = (text, changed) if kind in ("polite", "typo") else turned(text, changed)
             yield (kind, *pair)
             return

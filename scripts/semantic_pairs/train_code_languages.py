@@ -83,7 +83,7 @@ r What is the difference between `{x}` and `{y}` in CSS?
 
 code: How do I {x} in a Rust vector?
 x = find the maximum / remove duplicates / reverse the elements # topic
-p What is the Rust way to {x} of a vector?
+p What is the Rust way to {x} in a vector?
 s How can I {x} in a Rust `Vec`?
 r In a Rust vector, how do I {x}?
 - entity: How do I {x} in a Rust linked list?
