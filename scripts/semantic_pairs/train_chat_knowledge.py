@@ -4,9 +4,9 @@ x = Mongolia / Peru / Kenya / Latvia # entity
 p Which city is the seat of government of {x}?
 r {x}: what is its capital?
 - topic: What is the currency of {x}?
-- swap: What country is {x} the capital's trading partner of?
+- quantity: What cities have been a capital of {x} in the past?
 - scope: What is the second largest city of {x}?
-- modality: What was the first capital of {x}?
+- modality: Should {x} move its capital to another city?
 
 chat: Who wrote {x}?
 x = Moby-Dick / Jane Eyre / The Trial # entity
@@ -40,13 +40,13 @@ n How far is the Moon from the Earth in km?
 
 chat: Did the {x} end before the {y}?
 x = Bronze Age / Thirty Years' War / Ming dynasty # entity
-y = founding of Rome / reign of Peter the Great / Great Fire of London
+y = founding of Rome / coronation of Peter the Great / Great Fire of London
 p Had the {x} already ended when the {y} took place?
 s Was the {x} over before the {y}?
 r Before the {y}, did the {x} end?
 - antonym: Did the {x} end after the {y}?
 - swap: Did the {y} end before the {x}?
-- topic: Did the {x} begin before the {y}?
+- topic: Did people of the {x} know of the {y}?
 - negation: Why did the {x} not end before the {y}?
 
 chat: Which planet in the solar system has the most moons?
@@ -56,8 +56,8 @@ r In the solar system, which planet has the most moons?
 - antonym: Which planet in the solar system has the fewest moons?
 - scope: Which planets in the solar system have any moons?
 - negation: Which planets in the solar system have no moons?
-- topic: Which planet in the solar system has the most rings?
-- swap: Which moon in the solar system has the most planets near it?
+- topic: Which planet in the solar system has the longest day?
+- swap: Which moon in the solar system goes around the smallest planet?
 
 chat: Explain {x} to a child.
 x = gravity / inflation / photosynthesis # topic
@@ -77,7 +77,6 @@ r If the Earth stopped turning, what would happen?
 - antonym: What would happen if the Earth started turning faster?
 - negation: What would not change if the Earth stopped turning?
 - modality: Will the Earth ever stop turning?
-- swap: What stopped the Earth from turning if nothing happened?
 
 chat: Is it safe to eat {x} raw?
 x = mussels / chestnuts / minced pork # entity

@@ -31,11 +31,10 @@ s Compose a brief poem about {x}.
 - quantity: Write five short poems about {x}.
 
 chat: Is "fewer" or "less" correct before {x}?
-x = countable nouns / sums of money / distances # topic
+x = countable nouns / sums of money / plural names of animals # topic
 p Should one say "less" or "fewer" in front of {x}?
 s Is "fewer" or "less" right in front of {x}?
 r Before {x}, is "fewer" or "less" correct?
-- swap: Are {x} correct before "fewer" or "less"?
 - entity: Is "much" or "many" correct before {x}?
 - antonym: Is "fewer" or "less" correct after {x}?
 - modality: Why can "less" be correct before {x}?
@@ -62,7 +61,7 @@ n What is {x} percent of 240?
 - negation: What is left of 240 when {x}% of it is not counted?
 
 chat: How many {x} are in a leap year?
-x = weeks / Sundays / months # unit
+x = days / hours / minutes # unit
 p A leap year has what number of {x}?
 s What is the number of {x} in a leap year?
 r In a leap year, how many {x} are there?
@@ -93,7 +92,7 @@ r In one day, what should I see in {x}?
 - number: What should I see in {x} in three days?
 
 chat: Is the tap water in {x} safe to drink?
-x = Marrakesh / Bogotá / Hanoi # entity
+x = Marrakesh / Helsinki / Hanoi # entity
 p Can I drink water from the tap in {x} without getting ill?
 s Is the tap water in {x} drinkable?
 r In {x}, is the tap water safe to drink?

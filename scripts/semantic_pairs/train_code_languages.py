@@ -35,7 +35,7 @@ x = a[::-1] / a[1:] / a[:1] / a[-1:] # code
 p In Python, what is the effect of writing `{x}`?
 s What is the meaning of `{x}` in Python?
 r In Python, what does `{x}` do?
-- entity: What does `{x}` do in NumPy when `a` is a matrix?
+- entity: What does `{x}` do in Ruby?
 - modality: When should I use `{x}` in Python?
 - code: What does `{x} = b` do in Python?
 
@@ -86,8 +86,8 @@ x = find the maximum / remove duplicates / reverse the elements # topic
 p What is the Rust way to {x} in a vector?
 s How can I {x} in a Rust `Vec`?
 r In a Rust vector, how do I {x}?
-- entity: How do I {x} in a Rust linked list?
-- constraint: How do I {x} in a Rust vector without allocating?
+- entity: How do I {x} in a C++ vector?
+- scope: How do I {x} in the first half of a Rust vector?
 - negation: Why can I not {x} in a Rust vector that is borrowed?
 
 code: Write a regular expression that matches {x}.

@@ -116,7 +116,7 @@ p Which papers must I show when I hire a {x}?
 s Which documents are required to hire a {x}?
 r To rent a {x}, what documents do I need?
 - antonym: What documents do I need to rent out my own {x}?
-- swap: What {x} do I need to rent to carry documents?
+- subject: What documents does my second driver need for a rented {x}?
 - constraint: What documents do I need to rent a {x} abroad?
 - topic: What age do I need to be to rent a {x}?
 - scope: What is the one document I always need to rent a {x}?

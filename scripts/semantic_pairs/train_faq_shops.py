@@ -73,7 +73,6 @@ s Which of your {x} stores are open each Sunday?
 r On Sundays, which of your {x} shops are open?
 - negation: Which of your {x} shops are not open on Sundays?
 - date: Which of your {x} shops are open on Mondays?
-- quantity: Are all of your {x} shops open on Sundays?
 - antonym: Which of your {x} shops are closed on Sundays?
 - scope: Which of your {x} shops is open the longest on Sundays?
 
