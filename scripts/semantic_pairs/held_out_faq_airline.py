@@ -43,7 +43,7 @@ r How do I request a wheelchair that I need at the airport?
 - quantity: We need thirty wheelchairs at the airport. How do we request them?
 
 faq: What compensation do I get if my flight is {x} late?
-x = three hours / three days / five hours # number
+x = three hours / three days / seven hours # number
 p My flight has a delay of {x}. What am I owed?
 s How much compensation am I entitled to if my flight is delayed by {x}?
 r If my flight is {x} late, what compensation do I get?
@@ -74,7 +74,7 @@ r In the name on my ticket there is a spelling mistake. How do I correct it?
 - subject: How do I correct a spelling mistake in my agency's clients' names on tickets?
 
 faq: Can my {x}-year-old fly alone?
-x = 6 / 11 / 15 # number
+x = 6 / 11 / 14 # number
 p I have a child aged {x}. May the child travel on a plane without an adult?
 s Is my {x}-year-old allowed to fly unaccompanied?
 - unit: Can my {x}-month-old fly with a nanny?

@@ -111,7 +111,7 @@ s On {x} a stranger used my card for a payment. How can I contest that payment?
 r How do I dispute a payment of {x}? Somebody used my card, it was not me.
 - antonym: I used somebody's card by mistake for a payment on {x}. How do I confess it?
 - negation: Somebody disputes a payment that I made on {x}. How do I prove that it was not fraud?
-- quantity: Somebody used my card for a dozen payments on {x}. Which one is the largest I can dispute?
+- quantity: Somebody used my card for a dozen payments on {x}. Does one form dispute them all?
 - entity: Somebody used my gift voucher on {x}. How do I dispute it?
 
 faq: What papers do I need to bring to the branch as an executor?

@@ -47,8 +47,8 @@ r During probation, what is the notice period?
 - antonym: What is the notice period after probation?
 - topic: What is the salary during probation?
 - negation: What if I do not observe the notice period during probation?
-- swap: What is the probation during a notice period called?
-- subject: What is the notice period of the landlord of my company flat during probation?
+- swap: Does probation go on during the notice period?
+- subject: What notice period must the company keep during probation?
 
 faq: Who approves overtime of more than {x} a week?
 x = four hours / ten hours # number
@@ -74,7 +74,7 @@ r For a trip to a {x}, how do I claim travel costs?
 - modality: May I claim travel costs for a trip to a {x}?
 
 faq: Can I work from home {x} a week?
-x = one day / four days / every day # quantity
+x = a single day / three days / four days # quantity
 p Would it be all right to do my job from my own house {x} a week?
 s Am I allowed to work remotely {x} a week?
 - antonym: Can I work from the office {x} a week?
@@ -122,6 +122,6 @@ r On a {x}, which public holidays fall this year?
 - negation: Which public holidays do not fall on a {x} this year?
 - date: Which public holidays fall on a {x} next year?
 - scope: What is the last public holiday that falls on a {x} this year?
-- quantity: How many public holidays fall on a {x} this year?
+- topic: Which trains are cancelled on the public holidays that fall on a {x} this year?
 - topic: Which school exams fall on a {x} this year?
 """
