@@ -112,9 +112,9 @@ s My suitcase is missing. Where should I report this?
 r Where do I report that my suitcase has not arrived?
 - antonym: My suitcase has arrived. Where do I collect it?
 - swap: I have not arrived, but my suitcase has. Where is it kept?
-- subject: I took another passenger's suitcase. Where do I report it?
+- subject: I took another passenger's suitcase. How do I give it back?
 - quantity: Two of my four suitcases have not arrived. How much may I spend on clothes?
-- topic: My suitcase has been damaged. Where do I report it?
+- topic: My suitcase has been damaged. How much do I get for it?
 - date: My suitcase will arrive tomorrow. Where do I pick it up?
 
 faq: Can I change my flight from {x} to {y} of the same week?

@@ -7,7 +7,6 @@ r What now? A cash machine swallowed my debit card.
 - subject: My mother's debit card was swallowed by a cash machine. What now?
 - entity: My credit card was swallowed by a ticket machine. What now?
 - negation: My debit card was not accepted by a cash machine. What now?
-- scope: All of my cards were swallowed by cash machines. What now?
 
 faq: What is the exchange fee when I pay in {x} with my card?
 x = Swiss francs / Japanese yen / Polish zloty # entity
@@ -70,10 +69,10 @@ r If I repay my loan early, do you charge interest?
 - topic: Do you lower the interest if I take a second loan early?
 - negation: Why do you not charge interest if I repay my loan early?
 - quantity: Do you charge interest if I repay half of my loan early?
-- date: Do you charge interest if I repay my loan before next January?
+- modality: Must I repay my loan early if you ask for it?
 
 faq: How do I block contactless payments on my {x} card?
-x = business / teenager's / prepaid # subject
+x = own / teenager's / company's # subject
 p I don't want anyone to tap and pay with my {x} card. How do I prevent that?
 s How can I disable contactless payments on my {x} card?
 r On my {x} card, how do I block contactless payments?
@@ -105,7 +104,7 @@ r Without a fee, how much can I withdraw per {x}?
 - subject: How much can a minor withdraw per {x} without a fee?
 
 faq: Somebody used my card for a payment I did not make on {x}. How do I dispute it?
-x = 3 March / 17 August / 30 November # date
+x = 3 March / 17 August / 30 November
 p There is a card payment of {x} that isn't mine. What do I do to contest it?
 s On {x} a stranger used my card for a payment. How can I contest that payment?
 r How do I dispute a payment of {x}? Somebody used my card, it was not me.
@@ -118,7 +117,7 @@ faq: What papers do I need to bring to the branch as an executor?
 p I'm the executor of a will. Which documents should I take with me to your branch?
 s Which documents must I bring to the branch as an executor?
 r As an executor, what papers do I need to bring to the branch?
-- subject: What papers do I need to bring to the branch as a heir?
+- subject: What papers do I need to bring to the branch as an heir?
 - negation: What papers do I not need to bring to the branch as an executor?
 - swap: What papers does the branch need to give an executor?
 - scope: What single paper is the most urgent to bring to the branch as an executor?

@@ -36,8 +36,8 @@ p On which page are my payslips available as files?
 s Where can I get my pay statements for download?
 - antonym: Where can I upload my timesheets?
 - subject: Where can I download my team's payslips as a manager?
-- scope: Where can I download only my latest payslip?
-- constraint: Where can I download my payslips in English?
+- scope: Where can I see the sum of all my payslips?
+- constraint: Where can I download my payslips outside the company network?
 - date: Where can I download my payslips from before 2015?
 
 faq: What is the notice period during probation?
@@ -55,7 +55,7 @@ x = four hours / ten hours # number
 p Whose permission is needed for over {x} of extra work in a week?
 s Who authorizes overtime exceeding {x} per week?
 r For overtime of more than {x} a week, who gives approval?
-- antonym: Who rejects overtime of more than {x} a week?
+- antonym: Who approves a working week that is more than {x} shorter?
 - unit: Who approves overtime of more than {x} a month?
 - modality: Can my boss order overtime of more than {x} a week?
 - constraint: Who approves unpaid overtime of more than {x} a week?
