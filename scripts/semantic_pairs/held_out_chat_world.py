@@ -5,7 +5,7 @@ y = Rhine / Nile / Mekong
 p Of the {x} and the {y}, which river has the greater length?
 s Which has the greater length, the {x} or the {y}?
 - antonym: Which is shorter, the {x} or the {y}?
-- topic: Which is deeper, the {x} or the {y}?
+- topic: How many countries do the {x} and the {y} flow through?
 - scope: Which is the longest river of all, and how do the {x} and the {y} compare with it?
 - swap: Where do the longest ships on the {x} and the {y} come from?
 - unit: How long are the {x} and the {y} in miles?
@@ -38,7 +38,6 @@ s Which language is spoken by the majority in {x}?
 r In {x}, what language do most people speak?
 - antonym: What language do the fewest people speak in {x}?
 - scope: What languages do people speak in {x} at all?
-- modality: What language must officials speak in {x}?
 - date: What language did most people speak in {x} in 1500?
 - negation: What language do most people not speak in {x} although they learn it?
 - swap: In which country do most speakers of the languages of {x} live?
@@ -54,7 +53,7 @@ s For which reason is the sky {x}?
 - antonym: Why is the sky black at midnight?
 
 chat: Who won the {x} World Cup in men's football?
-x = 1998 / 2006 / 2018 # date
+x = 1994 / 2006 / 2018 # date
 p Which national team became men's football world champion in {x}?
 s Which team was the winner of the {x} men's football World Cup?
 - antonym: Who lost the final of the {x} World Cup in men's football?
@@ -63,15 +62,16 @@ s Which team was the winner of the {x} men's football World Cup?
 - scope: Who came third at the {x} World Cup in men's football?
 - negation: Who did not qualify for the {x} World Cup in men's football?
 
-chat: Did {x} defeat {y}?
-x = Sparta / Rome / Prussia # swap
-y = Athens in the Peloponnesian War / Carthage in the Second Punic War / Austria in 1866
-p Was {x} the victor over {y}?
-s Did {x} beat {y}?
-- negation: Why did {x} not lose to {y}?
-- antonym: Did {x} make an alliance with {y}?
-- modality: Could {x} have spared {y}?
-- topic: How many ships did {x} use to defeat {y}?
+chat: Is {x} west of {y}?
+x = Madrid / Denver / Perth
+y = Valencia / Chicago / Sydney
+p Does {x} lie farther to the west than {y}?
+s Is {x} situated west of {y}?
+r Compared with {y}, is {x} to the west?
+- swap: Is {y} west of {x}?
+- antonym: Is {x} east of {y}?
+- topic: How far is {x} from {y}?
+- quantity: How many large cities lie west of both {x} and {y}?
 
 chat: What do {x} eat in winter?
 x = squirrels / red foxes / swans # entity
@@ -79,21 +79,20 @@ p Which food do {x} live on during the winter?
 s What do {x} feed on in winter?
 r In winter, what do {x} eat?
 - date: What do {x} eat in spring?
-- antonym: What eats {x} in winter?
-- swap: In which winter months do people eat {x}?
+- swap: What eats {x} in winter?
 - negation: What do {x} not eat in winter?
 - subject: What do young {x} eat in their first days?
 - topic: Where do {x} sleep in winter?
 
 chat: Is {x} heavier than {y}?
-x = gold / cooking oil / lead # swap
-y = silver / water / uranium
+x = gold / cooking oil / uranium # entity
+y = silver / water / lead
 p If one takes equal volumes, does {x} weigh more than {y}?
 s Does {x} have a higher density than {y}?
 - antonym: Is {x} lighter than {y}?
 - swap: Is {y} heavier than {x}?
-- topic: Is {x} more expensive than {y}?
-- number: Is {x} twice as heavy as {y}?
+- topic: What happens when {x} is mixed with {y}?
+- number: How many times heavier than {y} is {x}?
 - negation: What makes people believe that {x} is not heavier than {y}?
 
 chat: What is the difference between {x} and {y}?

@@ -25,11 +25,10 @@ faq: How do I renew a prescription without seeing the doctor?
 p Can I get my prescription extended without an appointment, and how do I do that?
 r Without seeing the doctor, how do I renew a prescription?
 - antonym: How do I see the doctor without a prescription?
-- swap: How does the doctor renew a prescription without seeing me in the files?
 - subject: How do I renew my husband's prescription without him seeing the doctor?
 - topic: How do I renew a sick note without seeing the doctor?
 - modality: May a doctor refuse to renew a prescription?
-- quantity: How do I renew four prescriptions together without seeing the doctor?
+- negation: Why can I not renew a prescription without seeing the doctor?
 
 faq: Which vaccines does my {x} need?
 x = two-month-old baby / teenage son / pregnant sister # subject
@@ -63,15 +62,15 @@ r To see {x}, do I need a referral?
 - topic: Do I need a deposit to see {x}?
 - subject: Does my baby need a referral to see {x}?
 
-faq: My test results say {x}. Whom do I ask about it?
+faq: My test results say {x}. What does that mean?
 x = that iron is low / that iron is high / that a sample was lost # antonym
-p Who can explain it to me if my test results say {x}?
-s My lab results say {x}. Whom can I ask about this?
-r Whom do I ask about my test results, which say {x}?
-- subject: My mother's test results say {x}. Whom do I ask about it?
-- negation: My test results do not say {x}. Whom do I ask about it?
-- modality: My test results say {x}. May my employer ask about it?
-- date: My test results from ten years ago say {x}. Whom do I ask about it?
+p How am I to understand it when my test results say {x}?
+s My lab results say {x}. What is the meaning of that?
+r What does it mean when my test results say {x}?
+- negation: My test results say nothing about iron. What does that mean?
+- entity: My test results say that sugar is low. What does that mean?
+- modality: My test results say {x}. May my employer know that?
+- topic: My test results say {x}. What does a second test cost?
 
 faq: How long must I wait between the {x} dose and the {y} dose?
 x = first / third # scope
@@ -80,7 +79,6 @@ p What interval is required from the {x} dose to the {y} dose?
 s How much time has to pass between the {x} dose and the {y} dose?
 r Between the {x} dose and the {y} dose, how long must I wait?
 - modality: Can I wait longer between the {x} dose and the {y} dose?
-- topic: How long must I rest between the {x} dose and the {y} dose if I do sports?
 - subject: How long must a newborn wait between the {x} dose and the {y} dose?
 - negation: What happens if I do not wait between the {x} dose and the {y} dose?
 - antonym: How long do I stay protected after the {x} dose and the {y} dose?

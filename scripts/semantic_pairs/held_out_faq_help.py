@@ -1,6 +1,6 @@
 INTENTS = r"""
 faq: The VPN disconnects every {x}. How can I fix that?
-x = few minutes / few seconds # unit
+x = few minutes / few seconds
 p What can I do about a VPN connection that drops every {x}?
 s The VPN drops every {x}. How can I repair that?
 r How can I fix the VPN? It disconnects every {x}.
@@ -22,7 +22,7 @@ r On my {x}, how do I set up work email?
 - scope: How do I set up only the inbox of my work email on my {x}?
 
 faq: My password expires {x}. Can I change it now?
-x = tonight / in a fortnight # date
+x = tonight / in a fortnight
 p May I already set a new password, though the old one is valid until {x}?
 - negation: My password expires {x}. Can I keep it?
 - topic: My certificate expires {x}. Can I change it now?
@@ -30,15 +30,15 @@ p May I already set a new password, though the old one is valid until {x}?
 - modality: My password expires {x}. Must I change it now?
 - antonym: My password expires {x}. Can I change it after that?
 
-faq: The printer on the {x} floor prints only blank pages. Whom do I call?
-x = ground / second / top # number
-p Who takes care of it when all that the printer on the {x} floor puts out is empty pages?
-s The printer on the {x} floor outputs nothing but empty pages. Whom should I call?
-r Whom do I call? The printer on the {x} floor prints only blank pages.
-- antonym: The printer on the {x} floor prints only black pages. Whom do I call?
-- entity: The scanner on the {x} floor gives only blank pages. Whom do I call?
-- negation: The printer on the {x} floor does not print blank pages any more. Whom do I thank?
-- scope: All printers on the {x} floor print only blank pages. Is there an outage?
+faq: The printer on the {x} floor prints only blank pages. How do I fix it?
+x = ground / second / top
+p How do I repair the printer on the {x} floor when all it puts out is empty pages?
+s The printer on the {x} floor outputs nothing but empty pages. How can I repair it?
+r How do I fix the printer on the {x} floor? It prints only blank pages.
+- antonym: The printer on the {x} floor prints only black pages. How do I fix it?
+- entity: The scanner on the {x} floor gives only blank pages. How do I fix it?
+- negation: The printer on the {x} floor does not print at all. How do I fix it?
+- scope: The printer on the {x} floor prints a blank page after every job. How do I fix it?
 
 faq: How much storage does my mailbox have?
 p What is the size limit of my mailbox?
@@ -106,18 +106,17 @@ r Per minute, what does a call from {x} to {y} cost?
 - constraint: What does a call from {x} to {y} cost per minute with the student tariff?
 
 faq: I have used up my {x} GB of data. Will I be charged for more?
-x = 3 / 8 / 20 # number
+x = 3 / 8 / 20
 p Do I pay extra once the {x} GB of my plan are gone?
 s My {x} GB of data are used up. Will I be billed for more?
 r Will I be charged for more data when my {x} GB are used up?
 - negation: I have not used up my {x} GB of data. Will they be carried over?
-- unit: I have used up my {x} MB of data. Will I be charged for more?
 - topic: I have used up my {x} GB of data. Will I be slowed down?
 - subject: My son has used up my {x} GB of data. Can I set a limit for him?
 - date: I had used up my {x} GB of data last month. Was I charged for more?
 
 faq: The internet at home has been slow since {x}. Is there a fault in my area?
-x = noon / this morning / Easter # date
+x = noon / this morning / Easter
 p Do you know of a problem near me? My home internet hasn't been fast since {x}.
 s Since {x} the internet at my place has been sluggish. Is there an outage in my area?
 r Is there a fault in my area? The internet at home has been slow since {x}.

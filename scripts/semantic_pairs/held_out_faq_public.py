@@ -19,7 +19,6 @@ r To {x} my garden, do I need a permit?
 - negation: What happens to me if I {x} my garden and have no permit?
 - subject: Does my neighbour need my consent to {x} his garden?
 - modality: May the town order me to {x} my garden?
-- swap: Do I need a garden to get a permit?
 - constraint: Do I need a permit to {x} my garden at night?
 
 faq: When do bins get emptied on {x} Street?
@@ -90,18 +89,18 @@ r Against a parking fine, how do I appeal?
 - constraint: How do I appeal against a parking fine from abroad?
 - negation: What happens if I do not appeal against a parking fine?
 
-faq: Which bus goes from the {x} to the {y}?
+faq: When does the next bus go from the {x} to the {y}?
 x = town hall / harbor # entity
 y = hospital / stadium
-p I'm at the {x} and want to get to the {y} by bus. Which line do I take?
-s Which bus line runs from the {x} to the {y}?
-r From the {x} to the {y}, which bus goes?
-- swap: Which bus goes from the {y} to the {x}?
-- entity: Which tram goes from the {x} to the {y}?
+p I'm at the {x} and want to get to the {y} by bus. When does the next one leave?
+s When does the next bus run from the {x} to the {y}?
+r From the {x} to the {y}, when does the next bus go?
+- swap: When does the next bus go from the {y} to the {x}?
+- entity: When does the next tram go from the {x} to the {y}?
 - scope: When does the last bus go from the {x} to the {y}?
-- constraint: Which bus goes from the {x} to the {y} at night?
+- constraint: When does the next bus with a wheelchair ramp go from the {x} to the {y}?
 - negation: Why does no bus go from the {x} to the {y}?
-- date: Which bus went from the {x} to the {y} before the new timetable?
+- date: When does the first bus go from the {x} to the {y} on Sundays?
 
 faq: Where do I get a certified copy of a {x} certificate?
 x = birth / marriage / death # entity
