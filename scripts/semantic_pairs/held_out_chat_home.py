@@ -19,8 +19,7 @@ s What quantity of {x} is needed in a recipe for {y}?
 r For {y}, how much {x} does a recipe need?
 - topic: How much salt does a recipe for {y} need?
 - negation: What recipe for {y} needs no {x}?
-- antonym: How much {x} is left over from a recipe for {y}?
-- swap: How many recipes besides one for {y} need {x}?
+- constraint: How much {x} does a gluten-free recipe for {y} need?
 - modality: Which {x} should I buy for a recipe for {y}?
 
 chat: Suggest a {x} dinner that takes less than {y} minutes.
@@ -37,7 +36,7 @@ s Propose a {x} dinner that needs fewer than {y} minutes.
 - constraint: Suggest a {x} dinner without dairy that takes less than {y} minutes.
 
 chat: Can I freeze {x}?
-x = cooked pasta / fresh basil / whipped cream # entity
+x = cooked pasta / lettuce / whipped cream # entity
 p Will {x} survive being put into the freezer?
 s May {x} be frozen?
 - antonym: Can I thaw {x} in hot water?
@@ -47,25 +46,25 @@ s May {x} be frozen?
 - topic: Can I microwave {x}?
 - quantity: How much {x} can I freeze in one bag?
 
-chat: Do I need a visa to travel from {x} to {y}?
+chat: As a citizen of {x}, do I need a visa for {y}?
 x = India / Egypt # entity
 y = Thailand / Serbia
-p I'm a citizen of {x} and want to visit {y} from there. Is a visa necessary?
-s As a citizen of {x}, do I require a visa for a trip to {y}?
-r To travel from {x} to {y} as a citizen of {x}, do I need a visa?
-- swap: Do I need a visa to travel from {y} to {x} as a citizen of {y}?
-- topic: Do I need a vaccination to travel from {x} to {y}?
-- negation: What happens if I have no visa when I travel from {x} to {y}?
-- subject: Does my dog need papers to travel from {x} to {y}?
-- modality: Can I get a visa at the border when I travel from {x} to {y}?
-- date: Did I need a visa to travel from {x} to {y} in 1970?
+p I hold a passport of {x} and want to visit {y}. Is a visa necessary?
+s As a national of {x}, do I require a visa for {y}?
+r Do I need a visa for {y} as a citizen of {x}?
+- swap: As a citizen of {y}, do I need a visa for {x}?
+- topic: As a citizen of {x}, do I need a vaccination for {y}?
+- negation: As a citizen of {x}, what happens to me if I am found in {y} without a visa?
+- subject: As a foreign resident of {x}, do I need a visa for {y}?
+- constraint: As a citizen of {x}, do I need a visa for {y} if I want to work there?
+- date: As a citizen of {x}, did one need a visa for {y} in 1970?
 
 chat: What should I pack for {x} in {y}?
 x = a week of hiking / a business trip / a beach holiday # entity
 y = Iceland / Singapore / Crete
 p I'm going to {y} for {x}. Which things must be in my luggage?
 s What should I put into my bag for {x} in {y}?
-r In {y}, I'll be on {x}. What should I pack?
+r For {x} in {y}, what should I pack?
 - negation: What should I not pack for {x} in {y}?
 - subject: What should I pack for a baby on {x} in {y}?
 - date: What should I pack for {x} in {y} in February?
@@ -84,7 +83,7 @@ r What time is it in Auckland when it is {x} o'clock in the evening in {y}?
 - topic: When it is {x} o'clock in the evening in {y}, how warm is it in Auckland?
 
 chat: What is {x} divided by {y}?
-x = 84 / 132 / 5,040 # number
+x = 84 / 143 / 5,040 # number
 y = 7 / 11 / 12
 p If I split {x} into {y} equal parts, how large is each?
 s How much is {x} divided by {y}?
@@ -96,8 +95,8 @@ r Divided by {y}, what is {x}?
 - negation: Which numbers do not divide {x} besides {y}?
 
 chat: How do I compute the {x} of a {y}?
-x = volume / surface / height # topic
-y = cone / sphere / regular tetrahedron
+x = volume / surface # topic
+y = cone / sphere
 p Which formula gives the {x} of a {y}?
 s How can I calculate the {x} of a {y}?
 r The {x} of a {y}: how do I compute it?
@@ -115,10 +114,9 @@ s Is the number {x} prime?
 - antonym: Is {x} a composite number?
 - swap: How many prime numbers are below {x}?
 - scope: What is the smallest prime number above {x}?
-- negation: Why was {x} not on my list of the first twenty primes?
 
 chat: What are the odds of rolling {x} with {y}?
-x = a six / a sum of seven / no one # scope
+x = a six / a sum of five / at least one four # number
 y = one die / two dice / three dice
 p How likely am I to get {x} when I roll {y}?
 s What is the probability of rolling {x} with {y}?
