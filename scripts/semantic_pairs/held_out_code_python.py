@@ -75,7 +75,7 @@ r In Python, how do I {x} a list of dictionaries to a CSV file?
 - swap: How do I read a CSV file into a list of dictionaries in Python?
 - entity: How do I {x} a list of dictionaries to an Excel file in Python?
 - constraint: How do I {x} a list of dictionaries to a CSV file in Python with semicolons?
-- negation: How do I {x} a list of dictionaries to a CSV file in Python but not the header?
+- negation: Why does Python not {x} my list of dictionaries to a CSV file?
 - scope: How do I {x} only the first dictionary of a list to a CSV file in Python?
 
 code: Why is a mutable default argument a problem in Python?

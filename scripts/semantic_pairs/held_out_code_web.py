@@ -1,15 +1,15 @@
 INTENTS = r"""
 code: What does `{x}` return in JavaScript?
-x = 0 == "" / 0 === "" / 0 != "" # code
+x = 0 === "" / 0 == "" / 0 != "" # code
 p If I evaluate `{x}` in JavaScript, what comes out?
 s What is the result of `{x}` in JavaScript?
 r In JavaScript, what does `{x}` return?
 - negation: What does `!({x})` return in JavaScript?
-- entity: What does `{x}` return in PHP 8?
+- entity: How does one write `{x}` in Lua?
 - modality: Should I write `{x}` in JavaScript?
 
 code: What does the operator `{x}` do in TypeScript?
-x = ?. / ?? / || / ?: # code
+x = ?. / ?? / || / && # code
 p I saw `{x}` between two expressions in TypeScript. What does this operator do?
 s What is the effect of the operator `{x}` in TypeScript?
 r In TypeScript, what does the operator `{x}` do?
@@ -27,19 +27,20 @@ r In JavaScript, how do I wait for {x} promises?
 - constraint: How do I wait for {x} promises in JavaScript with a timeout?
 - number: How do I wait for {x} promises in JavaScript but run only five at a time?
 
-code: How do I convert {x} in JavaScript?
-x = a string to a number / JSON to an object / a list to a set # swap
-p In JavaScript, what is the way to turn {x}?
-s How can I transform {x} in JavaScript?
-r In JavaScript, how do I convert {x}?
-- entity: How do I convert {x} in Ruby?
-- quantity: How do I convert many values in JavaScript at once, each from {x}?
-- negation: How do I avoid having to convert {x} in JavaScript?
-- modality: When does JavaScript convert {x} on its own?
+code: How do I convert {x} to {y} in JavaScript?
+x = a string / a JSON text / an array # entity
+y = a number / an object / a set
+p In JavaScript, what is the way to turn {x} into {y}?
+s How can I transform {x} into {y} in JavaScript?
+r In JavaScript, how do I convert {x} to {y}?
+- swap: How do I convert {y} to {x} in JavaScript?
+- entity: How do I convert {x} to {y} in Ruby?
+- negation: How do I check in JavaScript that {x} cannot be converted to {y}?
+- modality: When does JavaScript convert {x} to {y} on its own?
 
 code: How do I convert {x} to {y} in CSS?
 x = pixels / points # unit
-y = rem / millimeters
+y = inches / millimeters
 p What is the conversion from {x} to {y} in CSS?
 s How can I express {x} in {y} in CSS?
 r In CSS, how do I convert {x} to {y}?
@@ -83,7 +84,7 @@ r A browser sees `Cache-Control: {x}`. What does this tell it?
 
 code: Which HTTP status should an API return when {x}?
 x = a token has expired / a resource was created / a body is too large # topic
-p {x}: what status code is right for the HTTP answer of an API?
+p What status code is right for the HTTP answer of an API if {x}?
 s Which HTTP status code should an API respond with when {x}?
 r When {x}, which HTTP status should an API return?
 - negation: Which HTTP status should an API not return when {x}?
@@ -93,8 +94,8 @@ r When {x}, which HTTP status should an API return?
 - constraint: Which HTTP headers should an API return when {x}?
 
 code: Should I use {x} to {y} a user in a REST API?
-x = PUT / POST / DELETE # code
-y = update / create / deactivate
+x = PUT / POST / GET # code
+y = update / create / look up
 p Is {x} the right method in a REST API if one wants to {y} a user?
 s Is {x} what I should use to {y} a user in a REST API?
 r To {y} a user in a REST API, should I use {x}?
