@@ -1,14 +1,15 @@
 INTENTS = r"""
-chat: Translate the sentence "{x}" into Japanese.
+chat: Rewrite "{x}" in Shakespeare's style.
 x = The shop is closed today. / I am allergic to shrimp. / Please call a doctor. # topic
-p What would "{x}" be in Japanese?
-s Render the sentence "{x}" in Japanese.
-r Into Japanese, translate the sentence "{x}".
-- swap: Translate a Japanese answer to the sentence "{x}" into English.
-- entity: Translate the sentence "{x}" into Chinese.
-- negation: Translate the negation of the sentence "{x}" into Japanese.
-- constraint: Translate the sentence "{x}" into very polite Japanese.
-- antonym: Translate the sentence "{x}" into Japanese and make it a question.
+p How would Shakespeare have put "{x}"?
+s Rephrase "{x}" in the style of Shakespeare.
+r In Shakespeare's style, rewrite "{x}".
+- entity: Rewrite "{x}" in Hemingway's style.
+- negation: Rewrite the negation of "{x}" in Shakespeare's style.
+- constraint: Rewrite "{x}" in Shakespeare's style as a rhyming couplet.
+- quantity: Rewrite "{x}" in Shakespeare's style in five different ways.
+- swap: Rewrite a line of Shakespeare's in the style of "{x}"
+- scope: Rewrite only the first word of "{x}" in Shakespeare's style.
 
 chat: What does the French word "{x}" mean in English?
 x = pourtant / pendant / poumon # topic

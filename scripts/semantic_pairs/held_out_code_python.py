@@ -26,7 +26,7 @@ y = is / extend / copy.deepcopy / list.sort
 p In Python, how do `{x}` and `{y}` differ?
 s What distinguishes `{x}` from `{y}` in Python?
 r In Python, what is the difference between `{x}` and `{y}`?
-- modality: When must I use `{x}` rather than `{y}` in Python?
+- modality: Should a beginner learn `{x}` or `{y}` first in Python?
 - antonym: What do `{x}` and `{y}` have in common in Python?
 - scope: What does `{x}` alone do in Python, without `{y}`?
 - topic: What is the difference in speed between `{x}` and `{y}` in Python?

@@ -9,8 +9,8 @@ r In a Rust function signature, what does `{x}` mean?
 - code: What does `Box<{x}>` mean in a Rust function signature?
 
 code: How do I convert a `{x}` to a `{y}` in Rust?
-x = u64 / Vec<u8> / PathBuf # code
-y = u8 / String / OsString
+x = u64 / Vec<u8> / HashSet<i32> # code
+y = u8 / String / Vec<i32>
 p In Rust I have a `{x}` and need a `{y}`. What do I write?
 s How can I turn a `{x}` into a `{y}` in Rust?
 r In Rust, how do I convert a `{x}` to a `{y}`?
@@ -113,7 +113,7 @@ x = NULL = NULL / NULL IS NULL / 1 <> NULL / 1 IS NOT NULL # code
 p Does SQL take `{x}` to be true?
 s Does `{x}` hold in SQL?
 r In SQL, is `{x}` true?
-- negation: Is `NOT ({x})` true in SQL?
+- negation: Why is `{x}` never false in SQL?
 - entity: Is there something like `{x}` in MongoDB?
 - modality: Where may `{x}` stand in an SQL statement?
 """

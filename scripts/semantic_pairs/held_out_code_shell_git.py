@@ -6,7 +6,7 @@ s What is the effect of `chmod {x} run.sh`?
 - entity: What does `umask {x}` do before I create run.sh?
 - modality: Who may run `chmod {x} run.sh`?
 - antonym: How do I undo `chmod {x} run.sh`?
-- code: What does `chmod -R {x} run.sh` do?
+- code: What does `chmod {x} run.sh && ./run.sh` do?
 - negation: Why does `chmod {x} run.sh` not work on a USB stick?
 
 code: Which command shows the {x} lines of a log file?
@@ -16,7 +16,6 @@ s What command displays the {x} lines of a log file?
 r The {x} lines of a log file: which command shows them?
 - negation: Which command shows all but the {x} lines of a log file?
 - antonym: Which command hides the {x} lines of a log file and deletes the rest?
-- number: Which command shows the {x} 500 lines of a log file?
 - constraint: Which command shows the {x} lines of a compressed log file?
 - quantity: Which command counts the {x} lines of a log file?
 - unit: Which command shows the {x} bytes of a log file?
@@ -33,7 +32,7 @@ r With `find`, how do I delete files older than {x}?
 - topic: How do I compress files older than {x} with `find`?
 
 code: How do I copy a folder from {x} to {y} with `rsync`?
-x = my laptop / a NAS # swap
+x = my laptop / a NAS # entity
 y = a server / an external drive
 p There is a folder on {x} that I need on {y}. How do I get it there with `rsync`?
 s How can I transfer a folder from {x} to {y} with `rsync`?
@@ -63,19 +62,19 @@ r In a shell, what does `{x}` redirect?
 - modality: May `{x}` stand before the command in a shell?
 - topic: Which shell invented `{x}` first?
 
-code: How do I {x} a branch in git?
-x = create / rename / delete # antonym
-p In git, what command do I use to {x} a branch?
-s What is the git command to {x} a branch?
-r In git, how do I {x} a branch?
-- quantity: How do I {x} fifty branches in git with a loop?
-- constraint: How do I {x} a branch in git on the remote only?
-- negation: Why does git not let me {x} a branch?
-- entity: How do I {x} a worktree in git?
-- modality: Who may {x} a branch in git on a protected server?
+code: How do I {x} a submodule in git?
+x = add / update / remove # antonym
+p In git, what command do I use to {x} a submodule?
+s What is the git command to {x} a submodule?
+r In git, how do I {x} a submodule?
+- quantity: How do I {x} fifty submodules in git with a loop?
+- constraint: How do I {x} a submodule in git without network access?
+- negation: Why does git not let me {x} a submodule?
+- entity: How do I {x} a subtree in git?
+- modality: Who may {x} a submodule in git on a protected server?
 
 code: How do I merge `{x}` into `{y}`?
-x = main / hotfix # swap
+x = main / hotfix # entity
 y = feature / release
 p I want `{y}` to contain what is in `{x}`. How do I merge that in git?
 s How can I merge the branch `{x}` into the branch `{y}`?
@@ -107,7 +106,7 @@ s How can I find out who edited a line {x} in git?
 r In git, how do I see who changed a line {x}?
 - topic: How do I see why somebody changed a line {x} in git?
 - date: How do I see when somebody changed a line {x} in git?
-- negation: How do I see who has not changed any line in git, first or last?
+- negation: How do I see which lines nobody has changed in git since the first commit?
 - quantity: How do I see how many people changed a line in git?
 - entity: How do I see who changed a file's mode {x} in git?
 

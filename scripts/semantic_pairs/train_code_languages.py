@@ -70,16 +70,16 @@ r In JavaScript, how do I check whether a {x} is empty?
 - modality: Must I check whether a {x} is empty in JavaScript before I iterate over it?
 - entity: How do I check whether a {x} is empty in TypeScript types?
 
-code: In CSS, what is the difference between `{x}` and `{y}`?
+code: When do I need `{x}` rather than `{y}` in CSS?
 x = margin / em / display: none # code
 y = padding / rem / visibility: hidden
-p How do `{x}` and `{y}` differ in CSS?
-s In CSS, what distinguishes `{x}` from `{y}`?
-r What is the difference between `{x}` and `{y}` in CSS?
-- antonym: In CSS, what do `{x}` and `{y}` have in common?
-- negation: In CSS, when is there no difference between `{x}` and `{y}`?
-- modality: In CSS, should I use `{x}` or `{y}`?
-- scope: In CSS, what does `{x}` alone mean?
+p For what does one use `{x}` and not `{y}` in CSS?
+s When should I choose `{x}` over `{y}` in CSS?
+r In CSS, when do I need `{x}` rather than `{y}`?
+- swap: When do I need `{y}` rather than `{x}` in CSS?
+- antonym: When may I use `{x}` together with `{y}` in CSS?
+- scope: What does `{x}` alone mean in CSS?
+- modality: Can a theme forbid `{x}` or `{y}` in CSS?
 
 code: How do I {x} in a Rust vector?
 x = find the maximum / remove duplicates / reverse the elements # topic

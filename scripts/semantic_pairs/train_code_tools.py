@@ -77,7 +77,7 @@ s What is the meaning of HTTP status code {x}?
 - entity: What does the SMTP status code {x} mean?
 
 code: How do I set a header with `curl` for a {x} request?
-x = DELETE / PATCH / HEAD # entity
+x = TRACE / PATCH / HEAD # entity
 p With `curl`, which option adds a header to a {x} request?
 s How can I add a header to a {x} request with `curl`?
 r For a {x} request, how do I set a header with `curl`?
