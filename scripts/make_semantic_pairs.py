@@ -22,7 +22,7 @@ MODULES = pathlib.Path(__file__).parent / "semantic_pairs"
 PARTS = ["train", "held_out"]
 PREFIX = {"faq": "f", "chat": "h", "code": "c"}
 # Kinds where the right answer to one question may serve the other way round: they are asked as they are written.
-ONE_WAY = {"constraint", "scope", "modality", "quantity"}
+ONE_WAY = {"constraint", "scope", "modality", "quantity", "subject"}
 # Phrasings and other questions that each value of a slot after the first is paired with.
 NUM_SAME, NUM_OTHER = 2, 2
 

@@ -30,7 +30,6 @@ s Propose a {x} dinner that needs fewer than {y} minutes.
 - entity: Suggest a {x} dessert that takes less than {y} minutes.
 - negation: Suggest a dinner that is not {x} and takes less than {y} minutes.
 - antonym: Suggest a {x} dinner that takes more than {y} minutes.
-- unit: Suggest a {x} dinner that takes less than {y} hours.
 - quantity: Suggest seven {x} dinners that take less than {y} minutes each.
 - subject: Suggest a {x} dinner for a toddler that takes less than {y} minutes.
 - constraint: Suggest a {x} dinner without dairy that takes less than {y} minutes.

@@ -111,7 +111,7 @@ s What do I have to implement to make a Python class {x}?
 - subject: How do I check that somebody else's Python object is {x}?
 
 code: How do I remove {x} spaces from a string in Python?
-x = leading / trailing / all # scope
+x = leading / trailing / inner # scope
 p In Python, what gets rid of the {x} spaces of a string?
 s How can I strip the {x} spaces from a string in Python?
 r From a string in Python, how do I remove {x} spaces?

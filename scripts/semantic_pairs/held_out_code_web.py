@@ -17,15 +17,15 @@ r In TypeScript, what does the operator `{x}` do?
 - negation: Which browsers do not support what `{x}` does in TypeScript?
 - topic: How is the operator `{x}` of TypeScript typed on a German keyboard?
 
-code: How do I wait for {x} promises in JavaScript?
-x = all / any / the fastest # scope
-p I started several promises in JavaScript. How do I wait until {x} of them are done?
-s How can I await {x} promises in JavaScript?
-r In JavaScript, how do I wait for {x} promises?
-- negation: How do I not wait for {x} promises in JavaScript but still catch errors?
-- antonym: How do I cancel {x} promises in JavaScript?
-- constraint: How do I wait for {x} promises in JavaScript with a timeout?
-- number: How do I wait for {x} promises in JavaScript but run only five at a time?
+code: How do I wait for {x} several promises in JavaScript?
+x = all of / the first of # scope
+p I started several promises in JavaScript and want to wait for {x} them. What do I write?
+s How can I await {x} several promises in JavaScript?
+r In JavaScript, how do I wait for {x} several promises?
+- negation: How do I go on without waiting for {x} several promises in JavaScript?
+- antonym: How do I cancel {x} several promises in JavaScript?
+- constraint: How do I wait for {x} several promises in JavaScript with a timeout?
+- entity: How do I wait for {x} several threads in Java?
 
 code: How do I convert {x} to {y} in JavaScript?
 x = a string / a JSON text / an array # entity
@@ -114,6 +114,5 @@ r With {y}, how do I center a {x}?
 - negation: How do I center a {x} and not use {y}?
 - constraint: How do I center a {x} vertically only with {y}?
 - antonym: How do I push a {x} to the edge with {y}?
-- quantity: How do I center four things, one of them a {x}, with {y}?
 - topic: How do I animate a {x} with {y}?
 """

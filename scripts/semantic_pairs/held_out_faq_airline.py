@@ -16,7 +16,6 @@ x = 7 / 9 / 12 # number
 p Am I over the limit with {x} kg of hand luggage?
 s My hand luggage weighs {x} kg. Is it over the limit?
 r Is my cabin bag too heavy? It weighs {x} kg.
-- antonym: My cabin bag weighs {x} kg. Is that too light?
 - unit: My cabin bag weighs {x} pounds. Is that too heavy?
 - entity: My checked suitcase weighs {x} kg. Is that too heavy?
 - quantity: My two cabin bags weigh {x} kg each. Is that too heavy?

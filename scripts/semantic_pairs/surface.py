@@ -32,7 +32,7 @@ POLITE = {
     },
     "held_out": {
         "question": ["Hi there! {full}", "Sorry to bother you, but {low}", "{full} Thanks in advance!", "Good morning. {full} Cheers.",
-                     "I was wondering: {low}", "Dear team, {low}"],
+                     "I was wondering: {low}", "Hey, {low}"],
         "order": ["Would you please {bare}?", "Can you kindly {bare}?", "{full} I'd appreciate it.", "Be so kind and {low}"],
     },
 }
@@ -106,7 +106,7 @@ def number_form(text, domain):
         patterns.append((r"(?<=[a-z] )([2-9]|1[0-2])(?= [a-z]{3,})", lambda m: WORDS[int(m[1]) - 2]))
         patterns.append((r"\$(\d+)\b(?![.,]\d)", lambda m: f"{m[1]} dollars"))
         patterns.append((r"€(\d+)\b(?![.,]\d)", lambda m: f"{m[1]} euros"))
-    patterns += [(rf"(?<=\d) {short}\b", lambda m, long=long: f" {long}") for short, long in UNITS.items()]
+    patterns += [(rf"(?<=\d) {short}\b(?=[?.,]| (?:of|in|to|on|are|is|and|with|for)\b)", lambda m, long=long: f" {long}") for short, long in UNITS.items()]
     patterns += [(rf"(?<=\d) {long}\b", lambda m, short=short: f" {short}") for short, long in UNITS.items()]
     patterns += [(r"(?<=\d)%", lambda m: " percent"), (r"(?<=\d),(?=\d{3}\b)", lambda m: "")]
     for pattern, to in patterns:
