@@ -124,7 +124,7 @@ r With {y}, what are the odds of rolling {x}?
 - number: What are the odds of rolling {x} with ten dice?
 - quantity: What are the odds of rolling {x} with {y} twice in a row?
 - modality: Must I roll {x} with {y} sooner or later?
-- entity: What are the odds of rolling {x} with {y} that have twenty sides?
+- entity: What are the odds of rolling {x} with {y} of twenty sides?
 
 chat: How many liters of paint do I need for {x} square meters of wall?
 x = 45 / 60 / 80 # number

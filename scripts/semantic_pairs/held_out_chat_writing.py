@@ -112,7 +112,7 @@ n Summarize {x} in 1 paragraph.
 - constraint: Summarize {x} in one paragraph for second graders.
 - entity: Summarize the criticism of {x} in one paragraph.
 - unit: Summarize {x} in one word.
-- scope: Summarize the beginning of {x} in one paragraph.
+- scope: Summarize the most disputed part of {x} in one paragraph.
 - negation: Say in one paragraph what is not part of {x}.
 
 chat: What's a good birthday message for my {x}?

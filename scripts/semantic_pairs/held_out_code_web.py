@@ -76,7 +76,6 @@ x = no-cache / no-store / max-age=0 / max-age=60 # code
 p When a response has `Cache-Control: {x}`, what should the browser do?
 s What is the meaning of `Cache-Control: {x}` for a browser?
 r A browser sees `Cache-Control: {x}`. What does this tell it?
-- subject: What does `Cache-Control: {x}` tell a shared proxy that keeps answers for many users?
 - modality: When should I send `Cache-Control: {x}` to a browser?
 - negation: What happens if a browser does not obey `Cache-Control: {x}`?
 - entity: How do I make nginx send `Cache-Control: {x}`?

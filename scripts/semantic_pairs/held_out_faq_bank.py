@@ -4,7 +4,6 @@ p An ATM kept my debit card and did not give it back. What am I supposed to do?
 s My bank card was retained by an ATM. What should I do now?
 r What now? A cash machine swallowed my debit card.
 - swap: My debit card came out of the cash machine, but the machine kept my cash. What now?
-- subject: My mother's debit card was swallowed by a cash machine. What now?
 - entity: My credit card was swallowed by a ticket machine. What now?
 - negation: My debit card was not accepted by a cash machine. What now?
 

@@ -11,14 +11,14 @@ r In the city garage, what do I pay for a parking space for {x}?
 - modality: Can I book a parking space for {x} in the city garage?
 
 faq: How much electricity does a fridge of class {x} use in a {y}?
-x = A / C / E # entity
+x = B / D / F # entity
 y = year / month / day
 p What is the consumption of a class {x} fridge over a {y}?
 s How much power does a fridge of class {x} consume in a {y}?
 r In a {y}, how much electricity does a fridge of class {x} use?
 - number: How much electricity do two fridges of class {x} use in a {y}?
 - antonym: How much electricity does a fridge of class {x} save in a {y} against an old one?
-- topic: How much noise does a fridge of class {x} make on an average {y}?
+- topic: How much water does a washing machine of class {x} use in a {y}?
 - unit: How much electricity does a fridge of class {x} use in an hour?
 - entity: How much electricity does a dishwasher of class {x} use in a {y}?
 
@@ -34,7 +34,7 @@ r {x}: what is its cube root?
 
 chat: If I walk {x} km at {y} km an hour, how long does it take me?
 x = 6 / 15.5 / 22 # number
-y = 5 / 4 / 5.5
+y = 4.5 / 4 / 5.5
 p I walk at a speed of {y} km an hour. When have I covered {x} km?
 s How much time do I need to walk {x} km at {y} km an hour?
 r How long does it take me to walk {x} km if my speed is {y} km an hour?
@@ -62,8 +62,8 @@ p What is the size in bytes of {x} in {y}?
 s How many bytes are needed for {x} in {y}?
 r In {y}, how many bytes does {x} take?
 - unit: How many bits does {x} take in {y}?
-- number: How many bytes do a thousand and one times {x} take in {y}?
-- modality: Can {x} be left out in {y} to save bytes?
+- number: How many bytes do 4,096 values take in {y}, each of them {x}?
+- modality: How many bytes should a protocol reserve for {x} in {y}?
 - negation: Why does the size of {x} in {y} not depend on the machine?
 
 code: How do I round 3.14159 to {x} decimal places in {y}?

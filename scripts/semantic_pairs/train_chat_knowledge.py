@@ -84,7 +84,6 @@ p Can {x} be eaten uncooked without danger?
 s Is it risk-free to eat {x} uncooked?
 - antonym: Is it safe to eat {x} cooked?
 - subject: Is it safe for cats to eat {x} raw?
-- constraint: Is it safe to eat {x} raw while pregnant?
 - topic: Is it safe to freeze {x} raw?
 - negation: Why do people not eat {x} raw?
 
@@ -116,6 +115,6 @@ r In pancakes, what can I use instead of {x}?
 - antonym: What can I use {x} instead of in pancakes?
 - negation: What can I not use instead of {x} in pancakes?
 - topic: What can I use instead of {x} in meringue?
-- constraint: What can I use instead of {x} in vegan pancakes?
+- constraint: What can I use instead of {x} in pancakes for somebody who must have neither vinegar nor lemon?
 - modality: Why should I use {x} in pancakes?
 """

@@ -97,7 +97,6 @@ p Can I drink water from the tap in {x} without getting ill?
 s Is the tap water in {x} drinkable?
 r In {x}, is the tap water safe to drink?
 - negation: Why is the tap water in {x} not safe to drink?
-- subject: Is the tap water in {x} safe for babies?
 - topic: Is the sea water in {x} safe to swim in?
 - date: Was the tap water in {x} safe to drink in 1950?
 - modality: Must restaurants in {x} serve tap water?
