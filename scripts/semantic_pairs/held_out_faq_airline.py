@@ -28,7 +28,7 @@ s What time does web check-in {x}?
 - entity: When does the bag drop {x}?
 - negation: Why does online check-in not {x}?
 - constraint: When does online check-in {x} for flights to Canada?
-- scope: When does online check-in {x} for the first passengers?
+- scope: When does online check-in {x} for the last flight of the day?
 
 faq: I need a wheelchair at the airport. How do I request one?
 p How can I order wheelchair assistance for the airport?
@@ -39,7 +39,6 @@ r How do I request a wheelchair that I need at the airport?
 - constraint: I need an electric wheelchair at the airport. How do I request one?
 - subject: I work at the airport. How do I reach a passenger who needs a wheelchair?
 - negation: I bring my own wheelchair to the airport. How do I avoid having to check it in?
-- quantity: We need thirty wheelchairs at the airport. How do we request them?
 
 faq: What compensation do I get if my flight is {x} late?
 x = three hours / three days / seven hours # number

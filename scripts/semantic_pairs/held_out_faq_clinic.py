@@ -91,7 +91,6 @@ r On {x}, is the practice open?
 - entity: Is the pharmacy open on {x}?
 - negation: Why is the practice not open on {x}?
 - modality: Must the practice be open on {x}?
-- constraint: Is the practice open on {x} after nine in the evening?
 - subject: Is the vet's practice open on {x}?
 
 faq: Will my insurance pay for {x} abroad?
@@ -104,5 +103,5 @@ r Abroad, will my insurance pay for {x}?
 - constraint: Will my insurance pay the full price of {x} abroad?
 - date: Did my insurance pay for {x} abroad last spring?
 - negation: Why will my insurance not pay for {x} abroad?
-- subject: Will my insurance pay for my daughter's {x} abroad?
+- subject: Will my insurance pay for {x} abroad if it is my daughter who needs it?
 """

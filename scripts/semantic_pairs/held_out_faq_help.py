@@ -23,7 +23,9 @@ r On my {x}, how do I set up work email?
 
 faq: My password expires {x}. Can I change it now?
 x = tonight / in a fortnight
-p May I already set a new password, though the old one is valid until {x}?
+p May I already set a new password, though the old one expires only {x}?
+s My password runs out {x}. May I update it now?
+r Can I change my password now, which expires {x}?
 - negation: My password expires {x}. Can I keep it?
 - topic: My certificate expires {x}. Can I change it now?
 - subject: My secretary's password expires {x}. Can I change it now?

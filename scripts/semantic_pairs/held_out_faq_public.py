@@ -83,7 +83,6 @@ p I think my parking fine is wrong. What can I do against it?
 s How can I contest a parking ticket?
 r Against a parking fine, how do I appeal?
 - antonym: How do I pay a parking fine?
-- quantity: How do I appeal against twenty parking fines for the same car at once?
 - entity: How do I appeal against a speeding fine?
 - subject: How do I fine somebody for parking on my land?
 - constraint: How do I appeal against a parking fine from abroad?
