@@ -13,6 +13,7 @@ import pathlib
 import re
 import sys
 
+sys.dont_write_bytecode = True  # Nothing but the two files is written.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from semantic_pairs import intents as writing  # noqa: E402
 from semantic_pairs import surface  # noqa: E402
@@ -42,7 +43,8 @@ def same_pairs(intent, i):
     pairs = [(kind, texts[0][1], text) for kind, text in texts[1:]]
     if i > 0:
         n = len(texts)
-        met = [("paraphrase", texts[a][1], texts[b][1]) for a in range(1, n) for b in range(a + 1, n) if "number_form" not in (texts[a][0], texts[b][0])]
+        later = [(a, b) for a in range(1, n) for b in range(a + 1, n)]
+        met = [("paraphrase", texts[a][1], texts[b][1]) for a, b in later if "number_form" not in (texts[a][0], texts[b][0])]
         pairs = [(met + pairs)[(i - 1) * NUM_SAME + k] for k in range(NUM_SAME) if (i - 1) * NUM_SAME + k < len(met + pairs)]
     yield from ((kind, *turned(a, b)) for kind, a, b in pairs)
 
@@ -73,9 +75,11 @@ def other_pairs(intent, i):
     first = intent.phrasings[i % len(intent.phrasings)][1] if i % 2 else intent.phrasings[0][1]
     n = len(intent.others)
     chosen = intent.others if i == 0 else [intent.others[(i * NUM_OTHER + k) % n] for k in range(min(NUM_OTHER, n))]
-    for kind, text in chosen:
-        stored, asked = intent.fill(first, i), intent.fill(text, i)
-        yield (kind, stored, asked) if kind in ONE_WAY else (kind, *turned(stored, asked))
+    for kind, text, was_before in chosen:
+        pair = intent.fill(first, i), intent.fill(text, i)
+        if was_before:
+            pair = pair[::-1]
+        yield (kind, *pair) if kind in ONE_WAY else (kind, *turned(*pair))
     if intent.slot_kind and i > 0:
         asked = intent.phrasings[(i - 1) % len(intent.phrasings)][1]
         yield (intent.slot_kind, intent.fill(first, i - 1), intent.fill(asked if i % 2 == 0 else first, i))
@@ -114,7 +118,7 @@ def check_parts_differ():
     for part in PARTS:
         intents = read_part(part)
         values.append({value.lower() for intent in intents for slot in intent.slots.values() for value in slot})
-        frames.append({content(text) for intent in intents for _, text in intent.phrasings + intent.others})
+        frames.append({content(text) for intent in intents for _, text, *_ in intent.phrasings + intent.others})
     if shared := (values[0] & values[1]) | (frames[0] & frames[1]):
         raise ValueError(f"in both parts: {shared}")
 

@@ -9,7 +9,7 @@ r At 180 degrees Celsius, how long do I roast {x}?
 - quantity: How long do I roast three trays of {x} together at 180 degrees Celsius?
 - topic: How long do I grill {x} over charcoal?
 - antonym: How long do I chill {x} after roasting at 180 degrees Celsius?
-- constraint: How long do I roast {x} from frozen at 180 degrees Celsius?
+< constraint: How long do I roast {x} from frozen at 180 degrees Celsius?
 
 chat: How much {x} does a recipe for {y} need?
 x = rice / flour / milk # entity
@@ -19,7 +19,7 @@ s What quantity of {x} is needed in a recipe for {y}?
 r For {y}, how much {x} does a recipe need?
 - topic: How much salt does a recipe for {y} need?
 - negation: What recipe for {y} needs no {x}?
-- constraint: How much {x} does a gluten-free recipe for {y} need?
+< constraint: How much {x} does a gluten-free recipe for {y} need?
 - modality: Which {x} should I buy for a recipe for {y}?
 
 chat: Suggest a {x} dinner that takes less than {y} minutes.
@@ -55,7 +55,7 @@ r Do I need a visa for {y} as a citizen of {x}?
 - topic: As a citizen of {x}, do I need a vaccination for {y}?
 - negation: As a citizen of {x}, what happens to me if I am found in {y} without a visa?
 - subject: As a foreign resident of {x}, do I need a visa for {y}?
-- constraint: As a citizen of {x}, do I need a visa for {y} if I want to work there?
+< constraint: As a citizen of {x}, do I need a visa for {y} if I want to work there?
 - date: As a citizen of {x}, did one need a visa for {y} in 1970?
 
 chat: What should I pack for {x} in {y}?

@@ -30,7 +30,7 @@ s Draft a cover letter for a {x} applying to a {y}.
 r For a {x} who applies to a {y}, write a cover letter.
 - swap: Write a letter in which a {y} turns down a {x} who applied.
 - antonym: Write a resignation letter for a {x} who leaves a {y}.
-- constraint: Write a cover letter in Dutch for a {x} who applies to a {y}.
+< constraint: Write a cover letter in Dutch for a {x} who applies to a {y}.
 - quantity: Write three different cover letters for a {x} who applies to a {y}.
 - topic: Write a list of interview questions for a {x} who applies to a {y}.
 - negation: Write down what should not be in a cover letter of a {x} who applies to a {y}.
@@ -87,7 +87,7 @@ r In an email to a {x}, how do I write the ending?
 - antonym: How do I begin an email to a {x}?
 - negation: How do I not end an email to a {x}?
 - swap: How does a {x} end an email to me?
-- constraint: How do I end an email to a {x} in Spanish?
+< constraint: How do I end an email to a {x} in Spanish?
 - topic: How do I end a phone call with a {x}?
 - modality: Must I end an email to a {x} with my full name?
 

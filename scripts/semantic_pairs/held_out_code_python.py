@@ -96,7 +96,7 @@ r In {x}, how do I time a Python function?
 - negation: How do I keep a Python function from running longer than a few {x}?
 - scope: How do I time only the slowest line of a Python function in {x}?
 - topic: How do I delay a Python function by some {x}?
-- constraint: How do I time an async Python function in {x}?
+< constraint: How do I time an async Python function in {x}?
 - entity: How do I time a Python import in {x}?
 - quantity: How do I average the time of a thousand calls of a Python function in {x}?
 

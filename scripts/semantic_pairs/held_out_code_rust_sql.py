@@ -72,7 +72,7 @@ s Write a query that finds the orders made {x}.
 - antonym: Write a query that deletes the orders placed {x}.
 - entity: Write a query for the invoices sent {x}.
 - topic: Write a query for the customers whose orders were placed {x}.
-- constraint: Write a query for the unpaid orders placed {x}.
+< constraint: Write a query for the unpaid orders placed {x}.
 
 code: Explain `{x}` with an example of two tables.
 x = LEFT JOIN / RIGHT JOIN / INNER JOIN / FULL JOIN # code

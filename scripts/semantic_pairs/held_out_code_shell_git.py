@@ -16,7 +16,7 @@ s What command displays the {x} lines of a log file?
 r The {x} lines of a log file: which command shows them?
 - negation: Which command shows all but the {x} lines of a log file?
 - antonym: Which command hides the {x} lines of a log file and deletes the rest?
-- constraint: Which command shows the {x} lines of a compressed log file?
+< constraint: Which command shows the {x} lines of a compressed log file?
 - quantity: Which command counts the {x} lines of a log file?
 - unit: Which command shows the {x} bytes of a log file?
 
@@ -28,7 +28,7 @@ r With `find`, how do I delete files older than {x}?
 - antonym: How do I delete files newer than {x} with `find`?
 - negation: How do I keep `find` from deleting files older than {x}?
 - entity: How do I delete folders older than {x} with `find`?
-- constraint: How do I delete empty files older than {x} with `find`?
+< constraint: How do I delete empty files older than {x} with `find`?
 - topic: How do I compress files older than {x} with `find`?
 
 code: How do I copy a folder from {x} to {y} with `rsync`?
@@ -38,7 +38,7 @@ p There is a folder on {x} that I need on {y}. How do I get it there with `rsync
 s How can I transfer a folder from {x} to {y} with `rsync`?
 r With `rsync`, how do I copy a folder from {x} to {y}?
 - swap: How do I copy a folder from {y} to {x} with `rsync`?
-- constraint: How do I copy a folder from {x} to {y} with `rsync` without its logs?
+< constraint: How do I copy a folder from {x} to {y} with `rsync` without its logs?
 - antonym: How do I delete a folder on {x} that is already on {y} with `rsync`?
 - quantity: How do I copy twenty folders from {x} to {y} with one `rsync` command?
 - modality: Can `rsync` copy a folder from {x} to {y} while it changes?

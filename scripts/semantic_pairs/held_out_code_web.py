@@ -56,7 +56,7 @@ p I want the browser to remember a value for {x}. How is that done?
 s How can I save a value in the browser for {x}?
 r For {x}, how do I store a value in the browser?
 - antonym: How do I delete a value that the browser stored for {x}?
-- constraint: How do I store a value in the browser for {x} without cookies?
+- constraint: How do I store a value in the browser for {x} so that no script can read it?
 - negation: How do I stop a site from storing a value in the browser for {x}?
 - entity: How do I store a value on the server for {x}?
 - modality: May a site store a value in the browser for {x} if nobody agreed?

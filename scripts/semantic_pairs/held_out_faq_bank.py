@@ -14,7 +14,7 @@ s What does it cost to convert a card payment made in {x}?
 r When I pay in {x} with my card, what is the exchange fee?
 - antonym: What is the exchange fee when I receive {x} on my account?
 - topic: What is the cashback when I pay in {x} with my card?
-- constraint: What is the exchange fee when I pay in {x} with my card at the weekend?
+< constraint: What is the exchange fee when I pay in {x} with my card at the weekend?
 - negation: When is there no exchange fee if I pay in {x} with my card?
 - modality: Should I pay in {x} with my card?
 
@@ -36,7 +36,7 @@ s How much time does a payment from my account to {x} need?
 r To {x}, how long does a transfer from my account take?
 - swap: How long does a transfer from {x} to my account take?
 - topic: How much does a transfer from my account to {x} cost?
-- constraint: How long does a transfer from my account to {x} take at weekends?
+< constraint: How long does a transfer from my account to {x} take at weekends?
 - quantity: How many transfers a day can I make from my account to {x}?
 - modality: May I make a transfer from my account to {x}?
 

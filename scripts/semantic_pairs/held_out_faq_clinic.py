@@ -19,7 +19,7 @@ r For an adult, what is the usual dose of {x}?
 - scope: What is the highest safe dose of {x} for an adult?
 - topic: What is the usual price of {x} for an adult?
 - negation: Which adults should not take the usual dose of {x}?
-- constraint: What is the usual dose of {x} for an adult with kidney disease?
+< constraint: What is the usual dose of {x} for an adult with kidney disease?
 
 faq: How do I renew a prescription without seeing the doctor?
 p Can I get my prescription extended without an appointment, and how do I do that?
@@ -36,7 +36,7 @@ p What should my {x} be vaccinated against?
 s Which vaccinations does my {x} require?
 - negation: Which vaccines must my {x} not get?
 - topic: Which vitamins does my {x} need?
-- constraint: Which vaccines does my {x} need for a journey to Brazil?
+< constraint: Which vaccines does my {x} need for a journey to Brazil?
 - scope: Which vaccine does my {x} need first?
 - modality: Can my {x} refuse vaccines?
 

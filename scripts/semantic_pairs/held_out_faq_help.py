@@ -18,7 +18,7 @@ r On my {x}, how do I set up work email?
 - antonym: How do I remove work email from my {x}?
 - topic: How do I set up work calendars on my {x}?
 - subject: How do I set up a new hire's work email on my {x}?
-- constraint: How do I set up work email on my {x} without a password manager?
+- constraint: How do I set up work email on my {x} without letting the company manage the device?
 - scope: How do I set up only the inbox of my work email on my {x}?
 
 faq: My password expires {x}. Can I change it now?
@@ -105,7 +105,7 @@ r Per minute, what does a call from {x} to {y} cost?
 - topic: What does a text message from {x} to {y} cost?
 - unit: What does a call from {x} to {y} cost per second?
 - antonym: What does a call received in {x} from {y} cost per minute?
-- constraint: What does a call from {x} to {y} cost per minute with the student tariff?
+< constraint: What does a call from {x} to {y} cost per minute with the student tariff?
 
 faq: I have used up my {x} GB of data. Will I be charged for more?
 x = 3 / 8 / 20

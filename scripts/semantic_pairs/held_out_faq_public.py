@@ -5,7 +5,7 @@ p I must renew my {x}. When can I expect the new one?
 s How much time does the renewal of a {x} take?
 r To renew a {x}, how long does it take?
 - topic: How much does it cost to renew a {x}?
-- constraint: How long does it take to renew a {x} from abroad?
+< constraint: How long does it take to renew a {x} from abroad?
 - scope: How long does it take to get a first {x}?
 - antonym: How long does it take to revoke a {x}?
 - negation: How long may I go without renewing a {x}?
@@ -97,7 +97,7 @@ r From the {x} to the {y}, when does the next bus go?
 - swap: When does the next bus go from the {y} to the {x}?
 - entity: When does the next tram go from the {x} to the {y}?
 - scope: When does the last bus go from the {x} to the {y}?
-- constraint: When does the next bus with a wheelchair ramp go from the {x} to the {y}?
+< constraint: When does the next bus with a wheelchair ramp go from the {x} to the {y}?
 - negation: Why does no bus go from the {x} to the {y}?
 - date: When does the first bus go from the {x} to the {y} on Sundays?
 
@@ -107,7 +107,6 @@ p Which office issues a certified copy of a {x} certificate?
 s Where can I obtain an attested copy of a {x} certificate?
 - antonym: Where do I hand in a certified copy of a {x} certificate?
 - quantity: How many certified copies of a {x} certificate do I get?
-- constraint: Where do I get a certified copy of a {x} certificate in French?
 - negation: Where do I get by with an uncertified copy of a {x} certificate?
 - modality: Can anybody get a certified copy of somebody's {x} certificate?
 

@@ -8,7 +8,7 @@ r Per year, how many vacation days does {x} get?
 - unit: How many vacation days does {x} get per month?
 - topic: How many sick days does {x} get per year?
 - modality: How many vacation days must {x} take per year?
-- constraint: How many vacation days does {x} over sixty get per year?
+< constraint: How many vacation days does {x} over sixty get per year?
 - date: How many vacation days did {x} get per year before 2010?
 
 faq: I'm ill today. Whom do I have to tell?
@@ -98,7 +98,7 @@ p If I don't take all my days off, what becomes of them after the year is over?
 s What becomes of leftover holiday at year's end?
 r At the end of the year, what happens to unused leave?
 - antonym: What happens to used leave at the end of the year?
-- constraint: What happens to unused leave at the end of the year after parental leave?
+< constraint: What happens to unused leave at the end of the year after parental leave?
 - unit: What happens to unused leave at the end of the month?
 - topic: What happens to unused training budget at the end of the year?
 - modality: Can unused leave be paid out at the end of the year?

@@ -41,7 +41,7 @@ r How long does it take me to walk {x} km if my speed is {y} km an hour?
 - number: If I walk {x} km at 3 km an hour, how long does it take me?
 - unit: If I walk {x} miles at {y} km an hour, how long does it take me?
 - swap: If I walk {x} hours at {y} km an hour, how far do I get?
-- constraint: If I walk {x} km at {y} km an hour with two breaks of twenty minutes, how long does it take me?
+< constraint: If I walk {x} km at {y} km an hour with two breaks of twenty minutes, how long does it take me?
 - entity: If I cycle {x} km at four times {y} km an hour, how long does it take me?
 
 chat: Name {x} rivers that flow into the {y}.

@@ -5,6 +5,7 @@
     s How do I terminate my {x}?                another phrasing that asks the same: (p)araphrase, (s)ynonym, (r)eorder
     n ...                                       ... of the first with numbers or units in another form
     - antonym: How do I renew my {x}?           a question near in words, whose answer is another one
+    < constraint: How do I cancel my unpaid {x}?   the same, and it was asked before
 
 Slots of one intent go together, value by value. A slot without a kind makes no pairs of its own.
 """
@@ -23,7 +24,7 @@ MOST_VALUES = 6
 class Intent:
     domain: str
     phrasings: list  # (kind, text), the first of kind None
-    others: list  # (kind, text)
+    others: list  # (kind, text, whether it was asked before)
     slots: dict  # name: values
     slot_kind: str = None
 
@@ -46,8 +47,8 @@ def read(text):
         if match := re.match(r"([xy]) = (.+?)(?: # (\w+))?$", line):
             intent.slots[match[1]] = match[2].split(" / ")
             intent.slot_kind = match[3] or intent.slot_kind
-        elif match := re.match(r"- (\w+): (.+)$", line):
-            intent.others.append((match[1], match[2]))
+        elif match := re.match(r"([-<]) (\w+): (.+)$", line):
+            intent.others.append((match[2], match[3], match[1] == "<"))
         elif match := re.match(r"([psrn]) (.+)$", line):
             intent.phrasings.append((LETTERS[match[1]], match[2]))
         else:
@@ -62,12 +63,12 @@ def check(intent):
     lengths = {len(values) for values in intent.slots.values()}
     if len(lengths) > 1 or max(lengths, default=1) > MOST_VALUES:
         raise ValueError(f"{first}: slots need equally many values, at most {MOST_VALUES}")
-    kinds = {kind for kind, _ in intent.others} | ({intent.slot_kind} if intent.slot_kind else set())
+    kinds = {kind for kind, _, _ in intent.others} | ({intent.slot_kind} if intent.slot_kind else set())
     if kinds - set(OTHER):
         raise ValueError(f"{first}: no such kind: {kinds - set(OTHER)}")
     for _, text in intent.phrasings:
         if missing := [name for name in intent.slots if "{" + name + "}" not in text]:
             raise ValueError(f"{text}: lacks the slot {missing[0]}")
-    for _, text in intent.phrasings + intent.others:
+    for _, text, *_ in intent.phrasings + intent.others:
         if lost := [name for name in "xy" if "{" + name + "}" in text and name not in intent.slots]:
             raise ValueError(f"{text}: the slot {lost[0]} has no values")

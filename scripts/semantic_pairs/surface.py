@@ -106,7 +106,9 @@ def number_form(text, domain):
         patterns.append((r"(?<=[a-z] )([2-9]|1[0-2])(?= [a-z]{3,})", lambda m: WORDS[int(m[1]) - 2]))
         patterns.append((r"\$(\d+)\b(?![.,]\d)", lambda m: f"{m[1]} dollars"))
         patterns.append((r"€(\d+)\b(?![.,]\d)", lambda m: f"{m[1]} euros"))
-    patterns += [(rf"(?<=\d) {short}\b(?=[?.,]| (?:of|in|to|on|are|is|and|with|for)\b)", lambda m, long=long: f" {long}") for short, long in UNITS.items()]
+    # Not before a noun: "a 5 kg parcel" has no long form.
+    free = r"\b(?=[?.,]| (?:of|in|to|on|are|is|and|with|for)\b)"
+    patterns += [(rf"(?<=\d) {short}{free}", lambda m, long=long: f" {long}") for short, long in UNITS.items()]
     patterns += [(rf"(?<=\d) {long}\b", lambda m, short=short: f" {short}") for short, long in UNITS.items()]
     patterns += [(r"(?<=\d)%", lambda m: " percent"), (r"(?<=\d),(?=\d{3}\b)", lambda m: "")]
     for pattern, to in patterns:

@@ -110,7 +110,7 @@ r From {x} to {y}, how long does the train take?
 - topic: How much does the train from {x} to {y} cost?
 - entity: How long does the bus from {x} to {y} take?
 - scope: How long does the slowest train from {x} to {y} take?
-- constraint: How long does the train from {x} to {y} take with a stop for lunch in between?
+< constraint: How long does the train from {x} to {y} take with a stop for lunch in between?
 - date: When does the first train from {x} to {y} leave?
 
 chat: When should I plant {x} outdoors?
@@ -122,5 +122,5 @@ r Outdoors, when should I plant {x}?
 - negation: When should I not plant {x} outdoors?
 - topic: When should I water {x} outdoors?
 - modality: When did people first plant {x} outdoors?
-- constraint: When should I plant {x} outdoors in the southern hemisphere?
+< constraint: When should I plant {x} outdoors in the southern hemisphere?
 """

@@ -7,7 +7,7 @@ r In {x}, how do I read a text file line by line?
 - antonym: How do I write a text file line by line in {x}?
 - scope: How do I read only the last line of a text file in {x}?
 - unit: How do I read a text file byte by byte in {x}?
-- constraint: How do I read a gzipped text file line by line in {x}?
+< constraint: How do I read a gzipped text file line by line in {x}?
 - negation: How do I skip a text file's empty lines in {x}?
 
 code: How do I sort a list of strings by length in {x}?
@@ -40,7 +40,7 @@ r In Python, what does `{x}` do?
 - code: What does `{x} = b` do in Python?
 
 code: How do I swap two variables in {x}?
-x = Lua / C / Fortran # entity
+x = C / Lua / Fortran # entity
 p In {x}, how can two variables trade their values?
 s How can I exchange the values of two variables in {x}?
 r In {x}, how do I swap two variables?

@@ -75,7 +75,7 @@ p What do I press to make captions appear in the {x} app?
 s How can I enable subtitles in the {x} app?
 r In the {x} app, how do I turn on subtitles?
 - antonym: How do I turn off subtitles in the {x} app?
-- constraint: How do I turn on Spanish subtitles in the {x} app?
+< constraint: How do I turn on Spanish subtitles in the {x} app?
 - topic: How do I turn on parental controls in the {x} app?
 - scope: How do I turn on subtitles for all profiles in the {x} app?
 
@@ -86,7 +86,7 @@ s How much does it cost to ship a package of {x} kg to Norway?
 r To Norway, how much does it cost to send a {x} kg parcel?
 - swap: How much does it cost to send a {x} kg parcel from Norway?
 - entity: How much does it cost to send a {x} kg parcel to Sweden?
-- constraint: How much does it cost to send a {x} kg parcel to Norway by express?
+< constraint: How much does it cost to send a {x} kg parcel to Norway by express?
 - modality: May I send a {x} kg parcel to Norway?
 - unit: How much does it cost to send a {x} pound parcel to Norway?
 
@@ -117,7 +117,7 @@ s Which documents are required to hire a {x}?
 r To rent a {x}, what documents do I need?
 - antonym: What documents do I need to rent out my own {x}?
 - subject: What documents does my second driver need for a rented {x}?
-- constraint: What documents do I need to rent a {x} abroad?
+< constraint: What documents do I need to rent a {x} abroad?
 - topic: What age do I need to be to rent a {x}?
 - scope: What is the one document I always need to rent a {x}?
 

@@ -34,7 +34,7 @@ x = T-shirt / wetsuit / winter coat # entity
 p My {x} doesn't fit. Will you swap it for one in a different size?
 s Can I swap a {x} for a different size?
 - topic: Can I exchange a {x} for another colour?
-- constraint: Can I exchange a worn {x} for another size?
+< constraint: Can I exchange a worn {x} for another size?
 - modality: Must I exchange a {x} for another size to get my money back?
 - negation: Can I return a {x} without exchanging it for another size?
 
@@ -95,7 +95,7 @@ r Is water damage covered by the warranty of the {x}?
 - negation: Which water damage does the warranty of the {x} not cover?
 - entity: Does the insurance of the {x} cover water damage?
 - scope: Does the warranty of the {x} cover all damage?
-- constraint: Does the warranty of the {x} cover water damage after the first year?
+< constraint: Does the warranty of the {x} cover water damage after the first year?
 
 faq: How long is the guarantee on a refurbished {x}?
 x = vacuum cleaner / laser printer # entity
