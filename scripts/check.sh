@@ -40,6 +40,13 @@ else
     echo 'there is no CUDA compiler; skipped (scripts/check_cuda.sh fetches one)'
 fi
 
+step pairs of questions
+if command -v python3 >/dev/null; then
+    python3 scripts/make_semantic_pairs.py --check
+else
+    echo 'there is no Python; skipped'
+fi
+
 step clients
 FLAMBEAU="$program" scripts/check_clients.sh
 
