@@ -47,7 +47,7 @@ impl Repeatable {
         let temperature = fields.look("temperature").and_then(Value::as_f64);
         let is_drawn = temperature.is_some_and(|temperature| temperature > 0.01) && !has_seed;
         (!is_drawn).then(|| Self {
-            digest: digest(fields, kind, None),
+            digest: digest::<()>(fields, kind, None),
             is_seeded: has_seed,
         })
     }

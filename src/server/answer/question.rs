@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::form::Kind;
@@ -38,15 +39,20 @@ pub(crate) struct Question {
     pub text: Arc<str>,
 }
 
-/// A digest of all that makes a difference to an answer. `instead` stands for one of the fields.
-pub(super) fn digest(fields: &Fields, kind: Kind, instead: Option<(&str, &Value)>) -> [u8; 32] {
-    let mut asked: BTreeMap<&str, &Value> = fields
+/// A digest of all that makes a difference to an answer. `instead` stands for what one of the fields holds.
+pub(super) fn digest<T: Serialize>(
+    fields: &Fields,
+    kind: Kind,
+    instead: Option<(&str, T)>,
+) -> [u8; 32] {
+    let replaced = instead.as_ref().map(|(name, _)| *name);
+    let asked: BTreeMap<&str, &Value> = fields
         .iter()
-        .filter(|(name, _)| !INDIFFERENT.contains(name))
+        .filter(|(name, _)| !INDIFFERENT.contains(name) && Some(*name) != replaced)
         .collect();
-    asked.extend(instead);
-    let mut hasher = Sha256::new_with_prefix([kind as u8, u8::from(instead.is_some())]);
-    hasher.update(serde_json::to_vec(&asked).expect("JSON has a spelling: this is a bug"));
+    let mut hasher = Sha256::new_with_prefix([kind as u8]);
+    let spelt = serde_json::to_vec(&(asked, instead));
+    hasher.update(spelt.expect("JSON has a spelling: this is a bug"));
     hasher.finalize().into()
 }
 
@@ -63,22 +69,20 @@ pub(super) fn put_to(digest: [u8; 32], chosen: &Chosen) -> [u8; 32] {
 impl Question {
     /// The last message of a chat, which is the user's, or the one prompt of a completion.
     pub fn of(fields: &Fields, kind: Kind) -> Option<Self> {
-        let name = match kind {
-            Kind::Chat => "messages",
-            Kind::Completion => "prompt",
-        };
-        let (text, rest) = match (kind, fields.look(name)?) {
-            (Kind::Completion, Value::String(text)) => (text.as_str(), Value::Null),
-            (Kind::Chat, Value::Array(messages)) => {
-                let (last, before) = messages.split_last()?;
-                let text = user_text(last)?;
-                (text, json!([before, last.get("name")]))
+        let (text, digest) = match kind {
+            Kind::Completion => {
+                let text = short(fields.look("prompt")?.as_str()?)?;
+                (text, digest(fields, kind, Some(("prompt", ()))))
             }
-            _ => return None,
+            Kind::Chat => {
+                let (last, before) = fields.look("messages")?.as_array()?.split_last()?;
+                let text = short(user_text(last)?)?;
+                let rest = (before, last.get("name"));
+                (text, digest(fields, kind, Some(("messages", rest))))
+            }
         };
-        let is_short = !text.is_empty() && text.len() <= MAX_BYTES;
-        is_short.then(|| Self {
-            digest: digest(fields, kind, Some((name, &rest))),
+        Some(Self {
+            digest,
             text: text.into(),
         })
     }
@@ -87,6 +91,10 @@ impl Question {
     pub fn context(&self, chosen: &Chosen) -> Context {
         Context(put_to(self.digest, chosen))
     }
+}
+
+fn short(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.len() <= MAX_BYTES).then_some(text)
 }
 
 /// What the user says in a message, as one text.
