@@ -133,6 +133,8 @@ impl Continuing {
     /// The request for what comes after `tokens` of choice `i`.
     fn begun(&self, i: usize, tokens: &[u32]) -> GenerateRequest {
         let mut request = self.requests[i / self.choices_a_prompt].clone();
+        // It is in the tokens of the model that has failed.
+        request.recalled = None;
         request.sampling.choice = (i % self.choices_a_prompt) as u32;
         request.prompt.extend_from_slice(tokens);
         request.num_begun = tokens.len();
