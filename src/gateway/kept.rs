@@ -128,11 +128,11 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
         own.is_some_and(|own| own.contains_key(&key))
     }
 
-    /// What is there by this name, which is not asked for by that.
-    pub fn look(&self, key: K, now: Instant) -> Option<&Arc<V>> {
-        let entry = self.kept.tenants.get(self.tenant)?.get(&key)?;
-        let age = now.saturating_duration_since(entry.since);
-        (age <= self.kept.max_age).then_some(&entry.value)
+    /// Whether there is something by this name that is not too old.
+    pub fn is_good(&self, key: K, now: Instant) -> bool {
+        let own = self.kept.tenants.get(self.tenant);
+        let entry = own.and_then(|own| own.get(&key));
+        entry.is_some_and(|entry| now.saturating_duration_since(entry.since) <= self.kept.max_age)
     }
 
     /// Forgets what is there by this name.

@@ -3,7 +3,7 @@
 
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -38,12 +38,14 @@ pub struct Answered {
     pub answer: GivenChoice,
 }
 
+type Listed = (QuestionKey, Arc<Answered>);
+
 /// All questions.
 #[derive(Debug)]
 pub struct Questions {
     kept: Kept<QuestionKey, Answered>,
-    /// Those of each tenant and context, the oldest first. Some may be too old, or kept anew.
-    contexts: HashMap<Arc<str>, HashMap<Context, Vec<QuestionKey>>>,
+    /// Those of each tenant and context, the oldest first. Some may be too old.
+    contexts: HashMap<Arc<str>, HashMap<Context, Vec<Listed>>>,
 }
 
 /// The questions of one tenant in one context; there is no way to find those of all.
@@ -55,7 +57,7 @@ pub struct Asked<'a> {
 }
 
 /// Questions of a context, at most: each is compared.
-const MAX_IN_CONTEXT: usize = 4096;
+const MAX_IN_CONTEXT: usize = 1024;
 /// What a vector is taken to need before it is known.
 const VECTOR_BYTES: usize = 1024;
 
@@ -132,16 +134,16 @@ impl Questions {
         asked.keep(question, None, answer, since)
     }
 
-    /// Takes a question off its context's list.
-    fn unlist(&mut self, tenant: &str, context: Context, key: QuestionKey) {
+    /// Takes questions off their context's list.
+    fn unlist(&mut self, tenant: &str, context: Context, is_gone: impl Fn(&QuestionKey) -> bool) {
         let Some(own) = self.contexts.get_mut(tenant) else {
             return;
         };
-        let Some(keys) = own.get_mut(&context) else {
+        let Some(listed) = own.get_mut(&context) else {
             return;
         };
-        keys.retain(|other| *other != key);
-        if keys.is_empty() {
+        listed.retain(|(key, _)| !is_gone(key));
+        if listed.is_empty() {
             own.remove(&context);
         }
         if own.is_empty() {
@@ -153,7 +155,7 @@ impl Questions {
 impl Asked<'_> {
     /// Whether there may be any.
     pub fn has_any(&self) -> bool {
-        !self.keys().is_empty()
+        !self.listed().is_empty()
     }
 
     /// What was answered to the very same question.
@@ -163,11 +165,9 @@ impl Asked<'_> {
     }
 
     /// Up to `limit` questions without a vector, the newest first.
-    pub fn without_vector(&mut self, limit: usize, now: Instant) -> Vec<Arc<Answered>> {
-        let keys = self.keys().to_vec();
-        let own = self.questions.kept.of(self.tenant);
-        let found = keys.iter().rev().filter_map(|key| own.look(*key, now));
-        let without = found.filter(|answered| answered.vector.get().is_none());
+    pub fn without_vector(&self, limit: usize) -> Vec<Arc<Answered>> {
+        let newest = self.listed().iter().rev().map(|(_, answered)| answered);
+        let without = newest.filter(|answered| answered.vector.get().is_none());
         without.take(limit).cloned().collect()
     }
 
@@ -182,32 +182,35 @@ impl Asked<'_> {
         self.best(cosine, now)
     }
 
-    /// The question that scores the most. Forgets those that are too old.
+    /// The question that scores the most; of equals the newest.
     fn best(
         &mut self,
         score: impl Fn(&Answered) -> Option<f32>,
         now: Instant,
     ) -> Option<(Arc<Answered>, f32)> {
-        let keys = self.keys().to_vec();
-        let own = self.questions.kept.of(self.tenant);
-        let mut best: Option<(QuestionKey, f32)> = None;
-        let mut too_old = Vec::new();
+        loop {
+            let scores = self.listed().iter();
+            let scores = scores.filter_map(|(key, answered)| Some((*key, score(answered)?)));
+            let (key, score) = scores.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            if let Some(answered) = self.questions.kept.of(self.tenant).find(key, now) {
+                return Some((answered, score));
+            }
+            self.forget_old(now);
+        }
+    }
+
+    /// Forgets those that are too old.
+    fn forget_old(&mut self, now: Instant) {
+        let keys: Vec<QuestionKey> = self.listed().iter().map(|(key, _)| *key).collect();
+        let mut own = self.questions.kept.of(self.tenant);
+        let mut old = HashSet::new();
         for key in keys {
-            let Some(answered) = own.look(key, now) else {
-                too_old.push(key);
-                continue;
-            };
-            // Of equals the newest.
-            let score = score(answered).filter(|new| best.is_none_or(|(_, old)| *new >= old));
-            best = score.map(|score| (key, score)).or(best);
+            if !own.is_good(key, now) {
+                own.remove(key);
+                old.insert(key);
+            }
         }
-        for key in too_old {
-            self.questions.kept.of(self.tenant).remove(key);
-            self.questions.unlist(self.tenant, self.context, key);
-        }
-        let (key, score) = best?;
-        let answered = self.questions.kept.of(self.tenant).find(key, now)?;
-        Some((answered, score))
+        (self.questions).unlist(self.tenant, self.context, |key| old.contains(key));
     }
 
     /// Keeps what was answered, in the place of what was answered to the same question before, and of what was not asked for the longest where
@@ -222,7 +225,7 @@ impl Asked<'_> {
         let mut gone = Vec::new();
         let (tenant, context) = (self.tenant, self.context);
         let key = context.key(&question);
-        self.questions.unlist(tenant, context, key);
+        (self.questions).unlist(tenant, context, |other| *other == key);
         let answered = Answered {
             context,
             words: Words::of(&question),
@@ -236,28 +239,28 @@ impl Asked<'_> {
                 context, question, ..
             } = &*forgotten;
             gone.push(record::record_id(&whose, *context, question));
-            (self.questions).unlist(&whose, *context, context.key(question));
+            let key = context.key(question);
+            (self.questions).unlist(&whose, *context, |other| *other == key);
         }
         // It may be too large for any place.
-        if !self.questions.kept.of(tenant).has(key) {
+        let Some(answered) = self.questions.kept.of(tenant).find(key, now) else {
             return gone;
-        }
+        };
         let contexts = self.questions.contexts.entry(tenant.into()).or_default();
-        let keys = contexts.entry(context).or_default();
-        keys.push(key);
-        if keys.len() > MAX_IN_CONTEXT {
-            let oldest = keys.remove(0);
-            if let Some(oldest) = self.questions.kept.of(tenant).remove(oldest) {
-                gone.push(record::record_id(tenant, context, &oldest.question));
-            }
+        let listed = contexts.entry(context).or_default();
+        listed.push((key, answered));
+        if listed.len() > MAX_IN_CONTEXT {
+            let (oldest, answered) = listed.remove(0);
+            self.questions.kept.of(tenant).remove(oldest);
+            gone.push(record::record_id(tenant, context, &answered.question));
         }
         gone
     }
 
-    fn keys(&self) -> &[QuestionKey] {
+    fn listed(&self) -> &[Listed] {
         let own = self.questions.contexts.get(self.tenant);
-        let keys = own.and_then(|own| own.get(&self.context));
-        keys.map_or(&[], Vec::as_slice)
+        let listed = own.and_then(|own| own.get(&self.context));
+        listed.map_or(&[], Vec::as_slice)
     }
 }
 

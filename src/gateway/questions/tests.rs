@@ -82,10 +82,10 @@ fn a_question_has_its_last_answer_also_before_it_has_a_vector() {
     assert_eq!(asked.same("q", now).unwrap().answer, answer(2));
     assert!(asked.same("Q", now).is_none());
     assert!(asked.nearest(&at(0.0), now).is_none());
-    let without = asked.without_vector(8, now);
+    let without = asked.without_vector(8);
     assert_eq!(without.len(), 1);
     without[0].vector.set(at(0.0)).unwrap();
-    assert!(asked.without_vector(8, now).is_empty());
+    assert!(asked.without_vector(8).is_empty());
     assert!(asked.nearest(&at(5.0), now).is_some());
 }
 

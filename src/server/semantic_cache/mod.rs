@@ -30,7 +30,7 @@ const MAX_AT_ONCE: usize = 8;
 
 /// See the module.
 pub struct SemanticCache {
-    /// Held for moments only: the longest is a look at all questions of a context, some 0.2 ms.
+    /// Held for moments only: the longest is a look at all questions of a context, some 0.1 ms.
     questions: Mutex<Questions>,
     embedder: Arc<EmbeddingModel>,
     at_once: Semaphore,
@@ -188,8 +188,8 @@ impl SemanticCache {
         }
         let without = {
             let mut questions = self.questions();
-            let mut asked = questions.of(tenant, context);
-            asked.without_vector(MAX_MADE_UP_FOR, Instant::now())
+            let asked = questions.of(tenant, context);
+            asked.without_vector(MAX_MADE_UP_FOR)
         };
         let texts = without.iter().map(|answered| &*answered.question);
         let texts: Vec<&str> = texts.chain([&*question]).collect();
