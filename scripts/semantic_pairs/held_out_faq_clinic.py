@@ -17,7 +17,7 @@ s What is the standard dose of {x} for a grown-up?
 r For an adult, what is the usual dose of {x}?
 - subject: What is the usual dose of {x} for a child?
 - scope: What is the highest safe dose of {x} for an adult?
-- topic: What is the usual price of {x} for an adult?
+- topic: What are the usual side effects of {x} for an adult?
 - negation: Which adults should not take the usual dose of {x}?
 < constraint: What is the usual dose of {x} for an adult with kidney disease?
 
@@ -56,7 +56,7 @@ x = a skin specialist / a psychologist / an eye surgeon # entity
 p Can I only see {x} if another doctor refers me?
 s Is a referral necessary for an appointment with {x}?
 r To see {x}, do I need a referral?
-- swap: Does {x} need to see my referral before I get it?
+- swap: Can I get a referral from {x} to another doctor?
 - negation: Who can see {x} with no referral?
 - modality: Can I ask for a referral to see {x}?
 - topic: Do I need a deposit to see {x}?

@@ -41,11 +41,10 @@ s Can I swap a {x} for a different size?
 faq: Where can I see my past orders?
 p How do I find the list of things I ordered before?
 s Where can I view my previous orders?
-- scope: Where can I see my last order?
+- scope: Can I see all my past orders or only those of the last year?
 - antonym: Where can I see my upcoming orders?
 - subject: Where can I see my team's past orders?
 - topic: Where can I see my past reviews?
-- scope: Where can I see my very first order?
 
 faq: My voucher code {x}. What should I do?
 x = is refused at the checkout / has expired / was already used # topic
