@@ -26,7 +26,7 @@ PREFIX = {"faq": "f", "chat": "h", "code": "c"}
 # begin with "why": their answer tells whether it is so.
 ONE_WAY = {"constraint", "scope", "modality", "quantity", "subject"}
 # Names that both parts need: languages, units, the calendar.
-BOTH_NAME = {"CSS", "HTTP", "JSON", "JavaScript", "Python", "Rust", "SQL", "Celsius", "Fahrenheit", "Day", "December", "Saturday",
+BOTH_NAME = {"CSS", "HTTP", "JSON", "JavaScript", "Linux", "Python", "Rust", "SQL", "Celsius", "Fahrenheit", "Day", "December", "Saturday",
              "Sundays", "I"}
 # Phrasings and other questions that each value of a slot after the first is paired with.
 NUM_SAME, NUM_OTHER = 2, 2

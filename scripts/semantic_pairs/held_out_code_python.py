@@ -39,7 +39,7 @@ s How can I obtain the {x} element of a Python list?
 r From a Python list, how do I get the {x} item?
 - negation: How do I get all items but the {x} one of a Python list?
 - antonym: How do I remove the {x} item of a Python list?
-- entity: How do I get the {x} item of a NumPy array?
+- entity: How do I get the {x} line of a text file in Python?
 - quantity: How do I get the {x} item of each of several Python lists?
 - constraint: How do I get the {x} item of a Python list that may be empty?
 - number: How do I get the {x} three items of a Python list?

@@ -61,14 +61,13 @@ r In {x}, how do I encode a string as Base64?
 - constraint: How do I encode a string as Base64 in {x} without padding?
 
 code: How do I check whether a {x} is empty in JavaScript?
-x = Map / typed array / NodeList # entity
+x = Map / typed array / plain object # entity
 p In JavaScript, what tells me that a {x} has nothing in it?
 s How can I test if a {x} has no elements in JavaScript?
 r In JavaScript, how do I check whether a {x} is empty?
 - antonym: How do I empty a {x} in JavaScript?
 - topic: How do I check whether a {x} is frozen in JavaScript?
 - modality: Must I check whether a {x} is empty in JavaScript before I iterate over it?
-- entity: How do I check whether a {x} is empty in Dart?
 
 code: When do I need `{x}` rather than `{y}` in CSS?
 x = margin / em / display: none # code

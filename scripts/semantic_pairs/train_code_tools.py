@@ -47,7 +47,7 @@ s What is the meaning of the `{x}` option of `grep`?
 - modality: Should I always pass the flag `{x}` to `grep`?
 
 code: How do I count the rows of a table in {x}?
-x = Oracle / SQL Server / MariaDB # entity
+x = Oracle / SQL Server / MariaDB
 p In {x}, what query tells me how many rows a table has?
 s How can I get the number of rows in a table in {x}?
 r In {x}, how do I count the rows of a table?

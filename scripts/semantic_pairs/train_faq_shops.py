@@ -112,7 +112,7 @@ s Can I collect my order {x}?
 - antonym: Can I drop off my return {x}?
 - subject: Can a neighbour pick up my order {x}?
 - modality: Do I have to pick up my order {x}?
-- constraint: Can I pick up my order {x} without an ID?
+- constraint: Can I pick up my order {x} without proof of identity?
 - quantity: Can I pick up half of my order {x}?
 
 faq: How do I change the delivery address before the order ships?
