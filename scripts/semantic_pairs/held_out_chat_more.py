@@ -156,7 +156,6 @@ p Which of the two had the greater height, {x} or {y}?
 r {x} or {y}: who was taller?
 - antonym: Who was shorter, {x} or {y}?
 - topic: Who lived longer, {x} or {y}?
-- unit: How tall were {x} and {y} in inches?
 - subject: Whose wife was taller, that of {x} or that of {y}?
 
 chat: What is the tallest {x} in Asia?

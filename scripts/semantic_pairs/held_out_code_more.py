@@ -84,7 +84,6 @@ x = rm -r / kill -9 / cp -p # code
 y = rm -R / kill -15 / cp -P
 p On Linux, how does `{x}` differ from `{y}`, if it does?
 s Is there a difference between `{x}` and `{y}` on Linux, and which?
-- entity: What is the difference between `{x}` and `{y}` on BSD?
 - modality: Do I have to be root for `{x}` or `{y}` on Linux?
 - negation: Why does neither `{x}` nor `{y}` work on my Linux?
 

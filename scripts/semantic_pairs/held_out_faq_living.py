@@ -133,7 +133,7 @@ r If she has not eaten for {x}, should I bring my cat to the vet?
 - entity: Should I bring my cat to the vet if she has not drunk for {x}?
 - antonym: Should I bring my cat to the vet if she has not stopped eating for {x}?
 - modality: Can I bring my cat to the vet without an appointment if she has not eaten for {x}?
-- topic: Should I let my cat stay outside if she has not come home for {x}?
+- topic: Should I brush my cat if she has not been brushed for {x}?
 
 faq: Can I take back a job offer that I have accepted?
 p I said yes to a job offer. Am I still free to withdraw?
@@ -198,7 +198,6 @@ r On {x}, may I leave work early?
 - antonym: May I stay at work late on {x}?
 - modality: Must I leave work early on {x}?
 - subject: May shift workers leave work early on {x}?
-- negation: May my boss not let me leave work early on {x}?
 
 faq: Can I return my pills to the pharmacy if the pack is unopened?
 p Does the pharmacy take back pills in a pack that nobody opened?

@@ -71,7 +71,6 @@ p Of {x} and {y}, is {x} the larger one?
 s Is {x} larger than {y}?
 - swap: Is {y} bigger than {x}?
 - antonym: Is {x} smaller than {y}?
-- unit: How many square miles is {x} bigger or smaller than {y}?
 - topic: Is {x} warmer than {y}?
 
 chat: Write a thank-you note to my {x}.

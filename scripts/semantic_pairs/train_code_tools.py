@@ -1,7 +1,7 @@
 INTENTS = r"""
 code: How do I undo the last commit in git but keep the changes?
 p I committed too early in git. How can I take the commit back without losing my edits?
-s How can I revert the most recent commit in git while retaining the changes?
+s How can I take back the most recent commit in git while keeping the changes?
 r In git, how do I undo the last commit but keep the changes?
 - antonym: How do I undo the last commit in git and discard the changes?
 - scope: How do I undo the first commit in git but keep the changes?
