@@ -6,7 +6,6 @@ s For how long should I bake {x} at 180 degrees Celsius?
 r At 180 degrees Celsius, how long do I roast {x}?
 - unit: How long do I roast {x} at 180 degrees Fahrenheit?
 - number: How long do I roast {x} at 120 degrees Celsius?
-- quantity: How long do I roast three trays of {x} together at 180 degrees Celsius?
 - topic: How long do I grill {x} over charcoal?
 - antonym: How long do I chill {x} after roasting at 180 degrees Celsius?
 < constraint: How long do I roast {x} from frozen at 180 degrees Celsius?
@@ -19,7 +18,7 @@ s What quantity of {x} is needed in a recipe for {y}?
 r For {y}, how much {x} does a recipe need?
 - topic: How much salt does a recipe for {y} need?
 - negation: What recipe for {y} needs no {x}?
-< constraint: How much {x} does a gluten-free recipe for {y} need?
+< constraint: How much {x} does a low-calorie recipe for {y} need?
 - modality: Which {x} should I buy for a recipe for {y}?
 
 chat: Suggest a {x} dinner that takes less than {y} minutes.
@@ -111,7 +110,7 @@ x = 91 / 97 / 119 / 127 # number
 p Does {x} have no divisors besides one and itself?
 s Is the number {x} prime?
 - antonym: Is {x} a composite number?
-- swap: How many prime numbers are below {x}?
+- topic: How many prime numbers are below {x}?
 - scope: What is the smallest prime number above {x}?
 
 chat: What are the odds of rolling {x} with {y}?

@@ -7,8 +7,6 @@ s Which has the greater length, the {x} or the {y}?
 - antonym: Which is shorter, the {x} or the {y}?
 - topic: How many countries do the {x} and the {y} flow through?
 - scope: Which is the longest river of all, and how do the {x} and the {y} compare with it?
-- swap: Where do the longest ships on the {x} and the {y} come from?
-- unit: How long are the {x} and the {y} in miles?
 
 chat: How tall is {x} in meters?
 x = Mount Kilimanjaro / Mont Blanc / Mount Fuji # entity
@@ -92,7 +90,6 @@ s Does {x} have a higher density than {y}?
 - antonym: Is {x} lighter than {y}?
 - swap: Is {y} heavier than {x}?
 - topic: What happens when {x} is mixed with {y}?
-- number: How many times heavier than {y} is {x}?
 - negation: What makes people believe that {x} is not heavier than {y}?
 
 chat: What is the difference between {x} and {y}?

@@ -8,7 +8,6 @@ r In Shakespeare's style, rewrite "{x}".
 - negation: Rewrite the negation of "{x}" in Shakespeare's style.
 - constraint: Rewrite "{x}" in Shakespeare's style as a rhyming couplet.
 - quantity: Rewrite "{x}" in Shakespeare's style in five different ways.
-- swap: Rewrite a line of Shakespeare's in the style of "{x}"
 - scope: Rewrite only the first word of "{x}" in Shakespeare's style.
 
 chat: What does the French word "{x}" mean in English?
@@ -16,8 +15,7 @@ x = pourtant / pendant / poumon # topic
 p How would I say the French "{x}" in English?
 s What is the English meaning of the French word "{x}"?
 r In English, what does the French word "{x}" mean?
-- swap: What does the English word "{x}" mean in French, if there is one?
-- entity: How is the French word "{x}" pronounced?
+- topic: How is the French word "{x}" pronounced?
 - modality: When should one use the French word "{x}" in English?
 - antonym: What is the opposite of the French word "{x}" in English?
 - scope: In which of the oldest French texts does the word "{x}" occur?
@@ -52,7 +50,7 @@ chat: Turn this sentence into the passive: "{x}"
 x = The committee rejected our plan. / A neighbour found the keys. # topic
 p How does this sentence read in the passive voice? "{x}"
 s Put this sentence into the passive voice: "{x}"
-- antonym: Turn the passive of this sentence into the future tense: "{x}"
+- topic: Turn this sentence into the future tense: "{x}"
 - negation: Negate this sentence: "{x}"
 - entity: Turn this sentence into a question: "{x}"
 - scope: Name the last word of this sentence: "{x}"
@@ -87,7 +85,7 @@ r In an email to a {x}, how do I write the ending?
 - antonym: How do I begin an email to a {x}?
 - negation: How do I not end an email to a {x}?
 - swap: How does a {x} end an email to me?
-< constraint: How do I end an email to a {x} in Spanish?
+< constraint: How do I end an email to a {x} in Swedish?
 - topic: How do I end a phone call with a {x}?
 - modality: Must I end an email to a {x} with my full name?
 

@@ -39,10 +39,10 @@ s How can I obtain the {x} element of a Python list?
 r From a Python list, how do I get the {x} item?
 - negation: How do I get all items but the {x} one of a Python list?
 - antonym: How do I remove the {x} item of a Python list?
-- entity: How do I get the {x} item of a NumPy array?
+- entity: How do I get the {x} line of a text file in Python?
 - quantity: How do I get the {x} item of each of several Python lists?
 - constraint: How do I get the {x} item of a Python list that may be empty?
-- number: How do I get the three {x} items of a Python list?
+- number: How do I get the {x} three items of a Python list?
 
 code: How do I parse a date like `{x}` in Python?
 x = 2024-05-06 / 06.05.2024 / 05/06/24 # date
@@ -120,5 +120,4 @@ r From a string in Python, how do I remove {x} spaces?
 - topic: How do I count {x} spaces in a string in Python?
 - quantity: How do I remove {x} spaces from a list of strings in Python?
 - entity: How do I remove {x} zeros from a string in Python?
-- swap: How do I remove a string's text but keep its {x} spaces in Python?
 """

@@ -17,7 +17,6 @@ r The {x} lines of a log file: which command shows them?
 - negation: Which command shows all but the {x} lines of a log file?
 - antonym: Which command hides the {x} lines of a log file and deletes the rest?
 < constraint: Which command shows the {x} lines of a compressed log file?
-- quantity: Which command counts the {x} lines of a log file?
 - unit: Which command shows the {x} bytes of a log file?
 
 code: How do I delete files older than {x} with `find`?

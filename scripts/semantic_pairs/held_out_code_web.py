@@ -5,7 +5,7 @@ p If I evaluate `{x}` in JavaScript, what comes out?
 s What is the result of `{x}` in JavaScript?
 r In JavaScript, what does `{x}` return?
 - negation: What does `!({x})` return in JavaScript?
-- entity: How does one write `{x}` in Lua?
+- entity: How does one write `{x}` in Erlang?
 - modality: Should I write `{x}` in JavaScript?
 
 code: What does the operator `{x}` do in TypeScript?
@@ -15,7 +15,7 @@ s What is the effect of the operator `{x}` in TypeScript?
 r In TypeScript, what does the operator `{x}` do?
 - modality: Can I overload the operator `{x}` in TypeScript?
 - negation: Which browsers do not support what `{x}` does in TypeScript?
-- topic: How is the operator `{x}` of TypeScript typed on a German keyboard?
+- topic: How is the operator `{x}` of TypeScript typed on a Danish keyboard?
 
 code: How do I wait for {x} several promises in JavaScript?
 x = all of / the first of # scope
@@ -25,7 +25,7 @@ r In JavaScript, how do I wait for {x} several promises?
 - negation: How do I go on without waiting for {x} several promises in JavaScript?
 - antonym: How do I cancel {x} several promises in JavaScript?
 - constraint: How do I wait for {x} several promises in JavaScript with a timeout?
-- entity: How do I wait for {x} several threads in Java?
+- entity: How do I wait for {x} several threads in Ada?
 
 code: How do I convert {x} to {y} in JavaScript?
 x = a string / a JSON text / an array # entity
@@ -102,7 +102,7 @@ r To {y} a user in a REST API, should I use {x}?
 - entity: Should I use {x} to {y} a user in a SOAP API?
 - negation: What breaks if I do not use {x} to {y} a user in a REST API?
 - quantity: Should I use {x} to {y} a thousand users in a REST API?
-- code: Should I use PATCH to {y} a user in a REST API?
+- code: Should I use DELETE to {y} a user in a REST API?
 
 code: How do I center a {x} with {y}?
 x = div / button / table # entity

@@ -77,7 +77,7 @@ p I have a child aged {x}. May the child travel on a plane without an adult?
 s Is my {x}-year-old allowed to fly unaccompanied?
 - unit: Can my {x}-month-old fly with a nanny?
 - subject: Can my {x}-year-old puppy fly alone?
-- negation: Who can fly with my {x}-year-old, who must not fly alone?
+- negation: Which seat does my {x}-year-old get if the child does not fly alone?
 - modality: Must my {x}-year-old fly alone if I am booked on another flight?
 - quantity: Can four friends, each {x} years old, fly together without adults?
 
@@ -95,8 +95,8 @@ r From {x} to {y}, how many points do I need for an upgrade?
 
 faq: Is a meal served on flights shorter than {x}?
 x = two hours / ninety minutes # unit
-p Do passengers get something to eat if the flight takes less than {x}?
-s Is food served on flights of under {x}?
+p Do passengers get a meal if the flight takes less than {x}?
+s Is a meal offered on flights of under {x}?
 r On flights shorter than {x}, is a meal served?
 - antonym: Is a meal served on flights longer than {x}?
 - topic: Is alcohol served on flights shorter than {x}?

@@ -23,7 +23,6 @@ x = 500 / 800 / 1,500 # number
 p Would it be possible to have an overdraft of up to €{x}?
 s Is it possible to increase my overdraft limit to €{x}?
 - antonym: Can I lower my overdraft limit to €{x}?
-- swap: Can I raise my limit of €{x} by an overdraft?
 - subject: Can my business partner raise our overdraft limit to €{x}?
 - entity: Can I raise my daily withdrawal limit to €{x}?
 - unit: Can I raise my overdraft limit to £{x}?

@@ -2,7 +2,7 @@ INTENTS = r"""
 faq: Can I eat before a {x}?
 x = blood test / stomach scan / hearing test # entity
 p Is it all right to have food before a {x}?
-s May I have a meal before a {x}?
+s Am I allowed to eat before a {x}?
 r Before a {x}, can I eat?
 - antonym: Can I eat after a {x}?
 - modality: Should I eat before a {x}?
@@ -17,7 +17,7 @@ s What is the standard dose of {x} for a grown-up?
 r For an adult, what is the usual dose of {x}?
 - subject: What is the usual dose of {x} for a child?
 - scope: What is the highest safe dose of {x} for an adult?
-- topic: What is the usual price of {x} for an adult?
+- topic: What are the usual side effects of {x} for an adult?
 - negation: Which adults should not take the usual dose of {x}?
 < constraint: What is the usual dose of {x} for an adult with kidney disease?
 
@@ -56,8 +56,8 @@ x = a skin specialist / a psychologist / an eye surgeon # entity
 p Can I only see {x} if another doctor refers me?
 s Is a referral necessary for an appointment with {x}?
 r To see {x}, do I need a referral?
-- swap: Does {x} need to see my referral before I get it?
-- negation: Who can see {x} with no referral?
+- swap: Can I get a referral from {x} to another doctor?
+- negation: What will {x} do if I come with no referral?
 - modality: Can I ask for a referral to see {x}?
 - topic: Do I need a deposit to see {x}?
 - subject: Does my baby need a referral to see {x}?
@@ -85,7 +85,7 @@ r Between the {x} dose and the {y} dose, how long must I wait?
 
 faq: Is the practice open on {x}?
 x = Good Friday / Labor Day / 24 December # date
-p Can I see a doctor at the practice on {x}?
+p Will I find the practice open on {x}?
 s Does the practice have opening hours on {x}?
 r On {x}, is the practice open?
 - entity: Is the pharmacy open on {x}?

@@ -123,7 +123,7 @@ p Do you know of a problem near me? My home internet hasn't been fast since {x}.
 s Since {x} the internet at my place has been sluggish. Is there an outage in my area?
 r Is there a fault in my area? The internet at home has been slow since {x}.
 - antonym: The internet at home has been fast since {x}. Was a fault in my area repaired?
-- entity: The TV picture at home has been bad since {x}. Is there a fault in my area?
+- entity: The phone line at home has been bad since {x}. Is there a fault in my area?
 - negation: The internet at home has been slow since {x} though there is no fault in my area. Is it my router?
 - quantity: The internet has been slow in all our five shops since {x}. Is there a fault in the country?
 - modality: The internet at home has been slow since {x}. Can I pay less for it?

@@ -24,7 +24,7 @@ r In a {y}, how much electricity does a fridge of class {x} use?
 
 chat: What is the cube root of {x}?
 x = 64 / 216 / 729 / 1,331 # number
-p Which number gives {x} if it is multiplied by itself twice?
+p Which number has {x} as its cube?
 s How much is the cube root of {x}?
 r {x}: what is its cube root?
 - number: What is the fifth root of {x}?
@@ -35,14 +35,13 @@ r {x}: what is its cube root?
 chat: If I walk {x} km at {y} km an hour, how long does it take me?
 x = 6 / 15.5 / 22 # number
 y = 4.5 / 4 / 5.5
-p I walk at a speed of {y} km an hour. When have I covered {x} km?
+p I walk at a speed of {y} km an hour. How long is it until I have covered {x} km?
 s How much time do I need to walk {x} km at {y} km an hour?
 r How long does it take me to walk {x} km if my speed is {y} km an hour?
 - number: If I walk {x} km at 3 km an hour, how long does it take me?
 - unit: If I walk {x} miles at {y} km an hour, how long does it take me?
 - swap: If I walk {x} hours at {y} km an hour, how far do I get?
 < constraint: If I walk {x} km at {y} km an hour with two breaks of twenty minutes, how long does it take me?
-- entity: If I cycle {x} km at four times {y} km an hour, how long does it take me?
 
 chat: Name {x} rivers that flow into the {y}.
 x = three / five # number
@@ -57,7 +56,7 @@ r Rivers that flow into the {y}: name {x}.
 
 code: How many bytes does {x} take in {y}?
 x = an `int64` / an emoji / a `bool` # entity
-y = Go / UTF-8 / Swift's memory layout
+y = Go / UTF-8 / NumPy
 p What is the size in bytes of {x} in {y}?
 s How many bytes are needed for {x} in {y}?
 r In {y}, how many bytes does {x} take?

@@ -33,7 +33,7 @@ POLITE = {
     "held_out": {
         "question": ["Hi there! {full}", "Sorry to bother you, but {low}", "{full} Thanks in advance!", "Good morning. {full} Cheers.",
                      "I was wondering: {low}", "Hey, {low}"],
-        "order": ["Would you please {bare}?", "Can you kindly {bare}?", "{full} I'd appreciate it.", "Be so kind and {low}"],
+        "order": ["Would you please {bare}?", "Can you kindly {bare}?", "{full} I'd appreciate it.", "Be so kind as to {bare}."],
     },
 }
 
@@ -87,7 +87,8 @@ def contraction(text):
 
 def typo(text, kept):
     """One slip in one long word that is no part of a slot's value, `kept`: a letter twice, one lost, or two exchanged."""
-    words = [m for m in re.finditer(r"(?<![\w'/.-])[a-z]{7,}(?![\w'/.-])", text) if is_free(text, *m.span()) and not any(m[0] in k for k in kept)]
+    found = re.finditer(r"(?<![\w'/.-])[a-z]{7,}(?![\w'/.-])", text)
+    words = [m for m in found if is_free(text, *m.span()) and not any(m[0] in k for k in kept)]
     if not words:
         return None
     match = words[draw(text, "word", len(words))]

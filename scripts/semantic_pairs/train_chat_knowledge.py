@@ -24,7 +24,7 @@ s For what reason do cats {x}?
 r Cats {x}. Why?
 - negation: Why do some cats not {x}?
 - entity: Why do lions {x}?
-- modality: Should cats {x}?
+- modality: Can one teach cats to {x}?
 - quantity: Why does my one old cat suddenly {x} more than before?
 
 chat: How far is the Moon from the Earth in kilometers?
@@ -33,14 +33,14 @@ s What is the distance between the Moon and the Earth in kilometers?
 r In kilometers, how far is the Moon from the Earth?
 n How far is the Moon from the Earth in km?
 - unit: How far is the Moon from the Earth in miles?
-- entity: How far is Mars from the Earth in kilometers?
-- antonym: How wide is the Moon in kilometers?
+- entity: How far is Venus from the Earth in kilometers?
+- topic: How wide is the Moon in kilometers?
 - scope: What is the smallest distance of the Moon from the Earth in kilometers?
 - date: How far will the Moon be from the Earth in kilometers in a billion years?
 
 chat: Did the {x} end before the {y}?
 x = Bronze Age / Thirty Years' War / Ming dynasty # entity
-y = founding of Rome / coronation of Peter the Great / Great Fire of London
+y = founding of Rome / coronation of Peter the Great / voyage of the Mayflower
 p Had the {x} already ended when the {y} took place?
 s Was the {x} over before the {y}?
 r Before the {y}, did the {x} end?

@@ -88,7 +88,7 @@ r In one day, what should I see in {x}?
 - unit: What should I see in {x} in one week?
 - constraint: What should I see in {x} in one day with a wheelchair?
 - topic: What should I eat in {x} in one day?
-- date: What should I see in {x} on Christmas Day?
+- date: What should I see in {x} before sunrise?
 - number: What should I see in {x} in three days?
 
 chat: Is the tap water in {x} safe to drink?

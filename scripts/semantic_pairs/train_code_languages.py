@@ -35,7 +35,7 @@ x = a[::-1] / a[1:] / a[:1] / a[-1:] # code
 p In Python, what is the effect of writing `{x}`?
 s What is the meaning of `{x}` in Python?
 r In Python, what does `{x}` do?
-- entity: What does `{x}` do in Ruby?
+- entity: What does `{x}` do in Julia?
 - modality: When should I use `{x}` in Python?
 - code: What does `{x} = b` do in Python?
 
@@ -61,14 +61,13 @@ r In {x}, how do I encode a string as Base64?
 - constraint: How do I encode a string as Base64 in {x} without padding?
 
 code: How do I check whether a {x} is empty in JavaScript?
-x = Map / typed array / NodeList # entity
+x = Map / typed array / plain object # entity
 p In JavaScript, what tells me that a {x} has nothing in it?
 s How can I test if a {x} has no elements in JavaScript?
 r In JavaScript, how do I check whether a {x} is empty?
 - antonym: How do I empty a {x} in JavaScript?
 - topic: How do I check whether a {x} is frozen in JavaScript?
 - modality: Must I check whether a {x} is empty in JavaScript before I iterate over it?
-- entity: How do I check whether a {x} is empty in TypeScript types?
 
 code: When do I need `{x}` rather than `{y}` in CSS?
 x = margin / em / display: none # code
@@ -86,7 +85,7 @@ x = find the maximum / remove duplicates / reverse the elements # topic
 p What is the Rust way to {x} in a vector?
 s How can I {x} in a Rust `Vec`?
 r In a Rust vector, how do I {x}?
-- entity: How do I {x} in a C++ vector?
+- entity: How do I {x} in a Fortran array?
 - scope: How do I {x} in the first half of a Rust vector?
 - negation: Why can I not {x} in a Rust vector that is borrowed?
 

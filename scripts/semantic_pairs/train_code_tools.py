@@ -1,7 +1,7 @@
 INTENTS = r"""
 code: How do I undo the last commit in git but keep the changes?
 p I committed too early in git. How can I take the commit back without losing my edits?
-s How can I revert the most recent commit in git while retaining the changes?
+s How can I take back the most recent commit in git while keeping the changes?
 r In git, how do I undo the last commit but keep the changes?
 - antonym: How do I undo the last commit in git and discard the changes?
 - scope: How do I undo the first commit in git but keep the changes?
@@ -47,7 +47,7 @@ s What is the meaning of the `{x}` option of `grep`?
 - modality: Should I always pass the flag `{x}` to `grep`?
 
 code: How do I count the rows of a table in {x}?
-x = Oracle / SQL Server / MariaDB # entity
+x = Oracle / SQL Server / MariaDB
 p In {x}, what query tells me how many rows a table has?
 s How can I get the number of rows in a table in {x}?
 r In {x}, how do I count the rows of a table?

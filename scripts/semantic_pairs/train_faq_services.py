@@ -70,7 +70,7 @@ s Why was I billed twice for my {x} subscription?
 - modality: Could I be charged twice for my {x} subscription if I move abroad?
 
 faq: How do I turn on subtitles in the {x} app?
-x = TV / tablet / phone # entity
+x = TV / tablet / web # entity
 p What do I press to make captions appear in the {x} app?
 s How can I enable subtitles in the {x} app?
 r In the {x} app, how do I turn on subtitles?

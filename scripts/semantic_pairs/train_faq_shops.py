@@ -41,11 +41,10 @@ s Can I swap a {x} for a different size?
 faq: Where can I see my past orders?
 p How do I find the list of things I ordered before?
 s Where can I view my previous orders?
-- scope: Where can I see my last order?
+- scope: Can I see all my past orders or only those of the last year?
 - antonym: Where can I see my upcoming orders?
 - subject: Where can I see my team's past orders?
 - topic: Where can I see my past reviews?
-- scope: Where can I see my very first order?
 
 faq: My voucher code {x}. What should I do?
 x = is refused at the checkout / has expired / was already used # topic
@@ -113,7 +112,7 @@ s Can I collect my order {x}?
 - antonym: Can I drop off my return {x}?
 - subject: Can a neighbour pick up my order {x}?
 - modality: Do I have to pick up my order {x}?
-- constraint: Can I pick up my order {x} without an ID?
+- constraint: Can I pick up my order {x} without proof of identity?
 - quantity: Can I pick up half of my order {x}?
 
 faq: How do I change the delivery address before the order ships?
