@@ -7,6 +7,9 @@ use std::hash::{Hash, Hasher};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words(Box<[u32]>);
 
+/// So many are compared.
+const MAX_WORDS: usize = 128;
+
 impl Words {
     /// Of a text.
     pub fn of(text: &str) -> Self {
@@ -15,6 +18,8 @@ impl Words {
         let mut numbers: Vec<u32> = words.map(number).collect();
         numbers.sort_unstable();
         numbers.dedup();
+        // Of more, those with the least numbers stand for all, which are the same ones in every text.
+        numbers.truncate(MAX_WORDS);
         Self(numbers.into())
     }
 

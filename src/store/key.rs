@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
+use ring::hmac::HMAC_SHA256;
 
 use super::Mark;
 
@@ -72,6 +73,14 @@ impl SealingKey {
             .and_then(|derived| derived.fill(&mut check))
             .expect("HKDF has 32 bytes: this is a bug");
         Mark::Sealed(check)
+    }
+
+    /// What stands for an id or a scope where others may read it: those are digests of what may be guessed.
+    pub(super) fn blind<const N: usize>(&self, name: &[u8; N]) -> [u8; N] {
+        let derived = self.0.expand(&[b"names"], HMAC_SHA256);
+        let key = ring::hmac::Key::from(derived.expect("HKDF has 32 bytes: this is a bug"));
+        let tag = ring::hmac::sign(&key, name);
+        std::array::from_fn(|i| tag.as_ref()[i])
     }
 
     /// What the values under this id are encrypted with.

@@ -1,8 +1,8 @@
 //! What outlives the process: records, each with an id that the caller chose, within a tenant, until they expire.
 //!
 //! One trait, `Records`, which a file of SQLite implements, and a database that replicas share can: ids come from the
-//! caller, writes can be repeated, and reading can go on where it ended. `Sealed` encrypts values over any of them. Ids, tenants,
-//! scopes and expiries are kept as they are, also in a sealed store. A store is sealed with one key from its beginning, or
+//! caller, writes can be repeated, and reading can go on where it ended. `Sealed` encrypts values over any of them. Tenants and
+//! expiries are kept as they are, also in a sealed store; ids and scopes are keyed digests there. A store is sealed with one key from its beginning, or
 //! never, and is not opened otherwise. Everything here blocks: call it from a thread that may wait.
 
 mod error;

@@ -10,10 +10,14 @@ const VERSION: u8 = 1;
 
 const HEADER_LEN: usize = 1 + NONCE_LEN;
 
+const ID_LEN: usize = 16;
+const NAMES_LEN: usize = ID_LEN + 32;
+
 /// Records whose values are sealed with AES-256-GCM before `R` sees them.
 ///
-/// A value is a version byte, a random nonce of 96 bits, the ciphertext (as long as the plain value) and a tag of 128 bits. The version, the
-/// id, the tenant, the scope and the expiry are authenticated with it, so a value that was put elsewhere, or given a longer life,
+/// A value is a version byte, a random nonce of 96 bits, the ciphertext (of id, scope and plain value) and a tag of 128 bits. What `R` sees as
+/// id and scope are keyed digests of them, for they may be digests of what can be guessed. The version, that
+/// id, the tenant, that scope and the expiry are authenticated with it, so a value that was put elsewhere, or given a longer life,
 /// does not open. What cannot be told is that a record was removed, or an older one with the same id and expiry put in its place.
 ///
 /// Random nonces allow 2^32 messages a key (NIST SP 800-38D, 8.3). Each id has a key of its own, so that this bounds how
@@ -42,23 +46,28 @@ impl<R: Records> Sealed<R> {
         let mut nonce = [0; NONCE_LEN];
         let filled = self.random.fill(&mut nonce);
         filled.map_err(|_| StoreError::Seal)?;
-        let mut value = Vec::with_capacity(HEADER_LEN + record.value.len() + MAX_TAG_LEN);
+        let len = HEADER_LEN + NAMES_LEN + record.value.len() + MAX_TAG_LEN;
+        let mut value = Vec::with_capacity(len);
         value.push(VERSION);
         value.extend(nonce);
+        value.extend(record.id);
+        value.extend(record.scope);
         value.extend(&record.value);
-        let tag = self.key.of_id(&record.id).seal_in_place_separate_tag(
+        let mut sealed = Record {
+            id: self.key.blind(&record.id),
+            tenant: record.tenant.clone(),
+            scope: self.key.blind(&record.scope),
+            expires: record.expires,
+            value: Vec::new(),
+        };
+        let tag = self.key.of_id(&sealed.id).seal_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
-            Aad::from(authenticated(record)),
+            Aad::from(authenticated(&sealed)),
             &mut value[HEADER_LEN..],
         );
         value.extend(tag.map_err(|_| StoreError::Seal)?.as_ref());
-        Ok(Record {
-            id: record.id,
-            tenant: record.tenant.clone(),
-            scope: record.scope,
-            expires: record.expires,
-            value,
-        })
+        sealed.value = value;
+        Ok(sealed)
     }
 }
 
@@ -74,9 +83,15 @@ fn unseal(key: &SealingKey, mut record: Record) -> Option<Record> {
     let opened =
         key.of_id(&record.id)
             .open_within(nonce, authenticated, &mut record.value, HEADER_LEN..);
-    let len = opened.ok()?.len();
-    record.value.truncate(len);
-    Some(record)
+    let (names, value) = opened.ok()?.split_at_checked(NAMES_LEN)?;
+    let (id, scope) = names.split_at(ID_LEN);
+    let (id, scope, value) = (id.try_into().ok()?, scope.try_into().ok()?, value.to_vec());
+    Some(Record {
+        id,
+        scope,
+        value,
+        ..record
+    })
 }
 
 fn authenticated(record: &Record) -> Vec<u8> {
@@ -92,7 +107,8 @@ impl<R: Records> Records for Sealed<R> {
     }
 
     fn remove(&mut self, ids: &[[u8; 16]]) -> Result<(), StoreError> {
-        self.records.remove(ids)
+        let ids: Vec<[u8; ID_LEN]> = ids.iter().map(|id| self.key.blind(id)).collect();
+        self.records.remove(&ids)
     }
 
     fn clear(&mut self) -> Result<(), StoreError> {

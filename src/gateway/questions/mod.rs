@@ -161,7 +161,12 @@ impl Asked<'_> {
     /// What was answered to the very same question.
     pub fn same(&mut self, question: &str, now: Instant) -> Option<Arc<Answered>> {
         let key = self.context.key(question);
-        self.questions.kept.of(self.tenant).find(key, now)
+        let found = self.questions.kept.of(self.tenant).find(key, now);
+        if found.is_none() {
+            // It may have become too old just now.
+            (self.questions).unlist(self.tenant, self.context, |other| *other == key);
+        }
+        found
     }
 
     /// Up to `limit` questions without a vector, the newest first.
@@ -224,6 +229,7 @@ impl Asked<'_> {
     ) -> Vec<[u8; 16]> {
         let mut gone = Vec::new();
         let (tenant, context) = (self.tenant, self.context);
+        let id = record::record_id(tenant, context, &question);
         let key = context.key(&question);
         (self.questions).unlist(tenant, context, |other| *other == key);
         let answered = Answered {
@@ -244,6 +250,7 @@ impl Asked<'_> {
         }
         // It may be too large for any place.
         let Some(answered) = self.questions.kept.of(tenant).find(key, now) else {
+            gone.push(id);
             return gone;
         };
         let contexts = self.questions.contexts.entry(tenant.into()).or_default();

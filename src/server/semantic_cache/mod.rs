@@ -247,8 +247,8 @@ impl SemanticCache {
         let now = Instant::now();
         let mut asked = questions.of(tenant, context);
         let gone = asked.keep(Arc::clone(&question), vector, answer, now);
-        if let Some(writer) = self.writer.as_ref().filter(|_| outlives) {
-            if let Some(kept) = asked.same(&question, now) {
+        if let Some(writer) = &self.writer {
+            if outlives && let Some(kept) = asked.same(&question, now) {
                 let expires = unix_seconds() + self.max_age.as_secs();
                 writer.put(record_of(tenant, &kept, expires));
             }

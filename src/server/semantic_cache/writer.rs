@@ -1,18 +1,23 @@
 //! What writes down what is remembered, on a thread of its own, for disks are slow.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::unix_seconds;
 use crate::store::{Record, Records, StoreError};
 use crate::telemetry::log_line;
 
 /// What may wait to be written. Beyond that questions are remembered in memory alone.
 const MAX_WAITING: usize = 4096;
-/// Records that are written at once.
+/// Jobs that are done at once.
 const MAX_BATCH: usize = 256;
+/// Between two looks for what has expired.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// Writes until it is dropped, which waits for what was to be written before.
 pub(super) struct Writer {
@@ -91,46 +96,60 @@ impl Drop for Writer {
     }
 }
 
-/// Does the jobs in their order, puts that follow each other together.
+/// Does the jobs in their order, as many at once as wait, and now and then removes what has expired.
 fn write(mut records: Box<dyn Records>, inbox: &Receiver<Job>) {
     let says_that_it_failed = Once::new();
-    let failed = |error: StoreError| {
-        says_that_it_failed.call_once(|| {
-            log_line(&format!(
-                "cache.semantic: what is remembered cannot be written: {error}"
-            ));
-        });
-    };
-    let mut next = inbox.recv().ok();
-    while let Some(job) = next.take() {
-        let written = match job {
-            Job::Put(first) => {
-                let mut batch = vec![first];
-                while batch.len() < MAX_BATCH
-                    && let Ok(job) = inbox.try_recv()
-                {
-                    match job {
-                        Job::Put(record) => batch.push(record),
-                        other => {
-                            next = Some(other);
-                            break;
-                        }
-                    }
-                }
-                records.put(&batch)
-            }
-            Job::Remove(ids) => records.remove(&ids),
-            Job::Clear(done) => {
-                // Who asked may be gone.
-                let _ = done.send(records.clear());
-                Ok(())
-            }
+    let mut tidied = Instant::now();
+    loop {
+        let mut written = match inbox.recv_timeout(TIDY_EVERY) {
+            Ok(first) => do_jobs(records.as_mut(), first, inbox),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return,
         };
+        if written.is_ok() && tidied.elapsed() >= TIDY_EVERY {
+            tidied = Instant::now();
+            written = records.remove_expired(unix_seconds()).map(|_| ());
+        }
         if let Err(error) = written {
-            failed(error);
+            says_that_it_failed.call_once(|| {
+                log_line(&format!(
+                    "cache.semantic: what is remembered cannot be written: {error}"
+                ));
+            });
         }
-        if next.is_none() {
-            next = inbox.recv().ok();
+    }
+}
+
+/// Does `first` and what waits behind it: what is put and removed together with one write each, of an id the last that was said.
+fn do_jobs(records: &mut dyn Records, first: Job, inbox: &Receiver<Job>) -> Result<(), StoreError> {
+    let (mut puts, mut gone): (Vec<Record>, HashSet<[u8; 16]>) = Default::default();
+    let mut clear = None;
+    for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH)) {
+        match job {
+            Job::Put(record) => {
+                gone.remove(&record.id);
+                puts.push(record);
+            }
+            Job::Remove(ids) => {
+                puts.retain(|record| !ids.contains(&record.id));
+                gone.extend(ids);
+            }
+            Job::Clear(done) => {
+                clear = Some(done);
+                break;
+            }
         }
+    }
+    if let Some(done) = clear {
+        // Of what was put before nothing is left. Who asked may be gone.
+        let _ = done.send(records.clear());
+        return Ok(());
+    }
+    if !puts.is_empty() {
+        records.put(&puts)?;
+    }
+    match gone.is_empty() {
+        true => Ok(()),
+        false => records.remove(&gone.into_iter().collect::<Vec<_>>()),
     }
 }
