@@ -11,13 +11,20 @@ use sha2::{Digest, Sha256};
 const NUM_PIECES: u64 = 64;
 const PIECE_LEN: u64 = 1 << 16;
 
-/// A digest of a model's file, or of the files of its folder: their names, lengths and evenly spaced pieces.
+/// Files of a folder that a model is read from.
+const READ: [&str; 3] = ["safetensors", "json", "gguf"];
+
+/// A digest of a model's file, or of the files of its folder that it is read from: their names, lengths and evenly spaced pieces.
 pub(super) fn weights_digest(path: &Path) -> io::Result<[u8; 32]> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         let inside = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
         files = inside.collect::<io::Result<Vec<PathBuf>>>()?;
-        files.retain(|file| file.is_file());
+        let is_read = |file: &PathBuf| {
+            READ.iter()
+                .any(|read| file.extension() == Some(read.as_ref()))
+        };
+        files.retain(|file| is_read(file) && file.is_file());
         files.sort();
     }
     let mut hasher = Sha256::new();
@@ -53,7 +60,7 @@ mod tests {
     #[test]
     fn other_weights_of_the_same_length_have_another_digest() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("w");
+        let path = folder.path().join("w.gguf");
         let digest = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             weights_digest(&path).unwrap()
@@ -74,7 +81,9 @@ mod tests {
         }
         // A folder's files count by name.
         let of_folder = weights_digest(folder.path()).unwrap();
-        std::fs::rename(&path, folder.path().join("v")).unwrap();
+        std::fs::write(folder.path().join("README.md"), "of no account").unwrap();
+        assert_eq!(weights_digest(folder.path()).unwrap(), of_folder);
+        std::fs::rename(&path, folder.path().join("v.gguf")).unwrap();
         assert_ne!(weights_digest(folder.path()).unwrap(), of_folder);
     }
 }

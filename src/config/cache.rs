@@ -217,6 +217,10 @@ mod tests {
             ("[cache.exact]\nmemory = '0'", "cache.exact: memory: "),
             ("[cache.exact]\nttl = 1", "ttl"),
             ("[cache.semantic]\nmode = 'fast'", "cache.semantic: mode: "),
+            (
+                "[server]\nspeculation = false\n[cache.semantic]",
+                "cache.semantic: mode: ",
+            ),
             ("[cache.semantic]\nmemory = '0'", "cache.semantic: memory: "),
             ("[cache.semantic]\npath = 'a.db'", "cache.semantic: path: "),
             ("[cache.semantic]\nkey = 'env:KEY'", "cache.semantic: key: "),

@@ -119,6 +119,11 @@ impl Typed {
             return Err(ConfigError::value("fallback_model", message));
         }
         let cache = self.cache.resolve()?;
+        if cache.semantic.is_some() && !models.iter().any(|model| model.speculation) {
+            let message =
+                "what is recalled is a draft, and speculation is off: leave one of the two out";
+            return Err(ConfigError::value("mode", message).of("cache.semantic"));
+        }
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => {
                 let keeps_answers = cache.exact.is_some();

@@ -25,8 +25,8 @@ const RATE_STEP: f64 = 0.15;
 const PACE_MEMORY: f64 = 8.0;
 /// Steps that the yield of drafts is told from.
 const YIELD_MEMORY: f64 = 64.0;
-/// What a sequence's accept rates start from, of each source in the order of their numbers.
-const FIRST_RATES: [f64; DraftSource::ALL.len()] = [0.5, 0.5, 0.5];
+/// What a sequence's accept rate starts from.
+const FIRST_RATE: f64 = 0.5;
 
 /// What is drafted after a sequence's tokens.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Default for Draft {
             tokens: Vec::new(),
             num_scheduled: 0,
             source: DraftSource::Lookup,
-            accept_rates: FIRST_RATES,
+            accept_rates: [FIRST_RATE; DraftSource::ALL.len()],
             pace: 1.0,
         }
     }

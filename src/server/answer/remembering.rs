@@ -97,6 +97,10 @@ impl Remembering {
                 .nearest(&tenant, context, question, &vector, || !tell.is_forgotten())
                 .await;
             cache.looked_up(&model, found.as_ref());
+            if vector.get().is_some() && tell.is_forgotten() {
+                // It came too late.
+                cache.searched(&model, 0);
+            }
             if let Some(answered) = found {
                 tell.tell(answered.answer.tokens.clone());
             }
@@ -106,16 +110,24 @@ impl Remembering {
 
     /// Remembers the answer.
     pub fn keep(self, answer: GivenChoice) {
-        if let Some(recalled) = &self.searched {
-            self.cache.searched(&self.model, recalled.num_right());
-        }
         let vector = self.vector.get().cloned();
         self.cache.keep(
             (&self.tenant, self.context),
-            self.question,
+            Arc::clone(&self.question),
             vector,
             answer,
             (self.era, self.outlives),
         );
+    }
+}
+
+/// However the answer has ended, a search that was made has given what it gave.
+impl Drop for Remembering {
+    fn drop(&mut self) {
+        if let Some(recalled) = &self.searched
+            && self.vector.get().is_some()
+        {
+            self.cache.searched(&self.model, recalled.num_right());
+        }
     }
 }

@@ -115,14 +115,15 @@ impl SemanticCache {
     /// # Errors
     /// Why they are still on the disk.
     pub(super) async fn clear(&self) -> Result<usize, String> {
-        let num = {
+        let (num, written) = {
             let mut questions = self.questions();
             let num = questions.clear();
             self.publish(&questions);
-            num
+            // Before anything that is remembered from now on.
+            (num, self.writer.as_ref().map(Writer::clear))
         };
-        if let Some(writer) = &self.writer {
-            writer.clear().await?;
+        if let Some(written) = written {
+            written.await?;
         }
         Ok(num)
     }

@@ -1,8 +1,9 @@
 //! What writes down what is remembered, on a thread of its own, for disks are slow.
 
 use std::collections::HashSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use super::unix_seconds;
 use crate::store::{Record, Records, StoreError};
 use crate::telemetry::log_line;
 
-/// What may wait to be written. Beyond that questions are remembered in memory alone.
-const MAX_WAITING: usize = 4096;
+/// Bytes that may wait to be written. Beyond that answers are remembered in memory alone.
+const MAX_WAITING: usize = 16 << 20;
 /// Jobs that are done at once.
 const MAX_BATCH: usize = 256;
 /// Between two looks for what has expired.
@@ -21,7 +22,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// Writes until it is dropped, which waits for what was to be written before.
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<Sender<Job>>,
+    /// Bytes of records that wait.
+    num_waiting: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
     says_that_it_is_behind: Once,
 }
@@ -38,19 +41,28 @@ impl Writer {
     /// # Errors
     /// If the system has none left.
     pub fn spawn(records: Box<dyn Records>) -> std::io::Result<Self> {
-        let (jobs, inbox) = sync_channel(MAX_WAITING);
+        let (jobs, inbox) = channel();
+        let num_waiting = Arc::new(AtomicUsize::new(0));
+        let waits = Arc::clone(&num_waiting);
         let thread = std::thread::Builder::new()
             .name("answer-store".into())
-            .spawn(move || write(records, &inbox))?;
+            .spawn(move || write(records, &inbox, &waits))?;
         Ok(Self {
             jobs: Some(jobs),
+            num_waiting,
             thread: Mutex::new(Some(thread)),
             says_that_it_is_behind: Once::new(),
         })
     }
 
-    /// Writes a record down, some time.
+    /// Writes a record down, some time, unless too much waits.
     pub fn put(&self, record: Record) {
+        let len = record.value.len();
+        if self.num_waiting.load(Ordering::Relaxed) + len > MAX_WAITING {
+            let says = "cache.semantic: the store is slower than answers come: some will not survive a restart";
+            return self.says_that_it_is_behind.call_once(|| log_line(says));
+        }
+        self.num_waiting.fetch_add(len, Ordering::Relaxed);
         self.send(Job::Put(record));
     }
 
@@ -62,26 +74,19 @@ impl Writer {
     }
 
     fn send(&self, job: Job) {
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job));
-        if let Some(Err(TrySendError::Full(_))) = sent {
-            let says = "cache.semantic: the store is slower than answers come: some will not survive a restart";
-            self.says_that_it_is_behind.call_once(|| log_line(says));
-        }
+        // Its thread is there as long as this is, unless it panicked, which was logged.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
     }
 
-    /// Removes all that was put before, and waits until no file has it any more.
-    pub async fn clear(&self) -> Result<(), String> {
-        let gone = || "the store's thread is gone".to_owned();
-        let jobs = self.jobs.clone().ok_or_else(gone)?;
+    /// Removes all that was put before. Resolves once no file has it any more.
+    pub fn clear(&self) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, cleared) = oneshot::channel();
-        // It waits where there is much to write.
-        let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Clear(done)).is_ok());
-        match sent.await {
-            Ok(true) => {}
-            _ => return Err(gone()),
+        self.send(Job::Clear(done));
+        async move {
+            let cleared = cleared.await;
+            let cleared = cleared.map_err(|_| "the store's thread is gone".to_owned())?;
+            cleared.map_err(|error| error.to_string())
         }
-        let cleared = cleared.await.map_err(|_| gone())?;
-        cleared.map_err(|error| error.to_string())
     }
 }
 
@@ -97,12 +102,12 @@ impl Drop for Writer {
 }
 
 /// Does the jobs in their order, as many at once as wait, and now and then removes what has expired.
-fn write(mut records: Box<dyn Records>, inbox: &Receiver<Job>) {
+fn write(mut records: Box<dyn Records>, inbox: &Receiver<Job>, num_waiting: &AtomicUsize) {
     let says_that_it_failed = Once::new();
     let mut tidied = Instant::now();
     loop {
         let mut written = match inbox.recv_timeout(TIDY_EVERY) {
-            Ok(first) => do_jobs(records.as_mut(), first, inbox),
+            Ok(first) => do_jobs(records.as_mut(), first, inbox, num_waiting),
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -121,12 +126,18 @@ fn write(mut records: Box<dyn Records>, inbox: &Receiver<Job>) {
 }
 
 /// Does `first` and what waits behind it: what is put and removed together with one write each, of an id the last that was said.
-fn do_jobs(records: &mut dyn Records, first: Job, inbox: &Receiver<Job>) -> Result<(), StoreError> {
+fn do_jobs(
+    records: &mut dyn Records,
+    first: Job,
+    inbox: &Receiver<Job>,
+    num_waiting: &AtomicUsize,
+) -> Result<(), StoreError> {
     let (mut puts, mut gone): (Vec<Record>, HashSet<[u8; 16]>) = Default::default();
     let mut clear = None;
     for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH)) {
         match job {
             Job::Put(record) => {
+                num_waiting.fetch_sub(record.value.len(), Ordering::Relaxed);
                 gone.remove(&record.id);
                 puts.push(record);
             }

@@ -67,6 +67,19 @@ fn assert_skipped(change: impl FnOnce(&mut Record, &mut Record)) {
 }
 
 #[test]
+fn ids_and_scopes_are_not_told() {
+    let mut one = record(1, 30);
+    (one.id, one.scope) = (*b"a digest of text", [7; 32]);
+    let mut sealed = sealed(std::slice::from_ref(&one));
+    for stored in &sealed.records.0 {
+        assert!(stored.id != one.id && stored.scope != one.scope);
+    }
+    assert_eq!(read(&mut sealed).unwrap().0, [one.clone()]);
+    sealed.remove(&[one.id]).unwrap();
+    assert!(sealed.records.0.is_empty());
+}
+
+#[test]
 fn what_is_left_alone_opens_and_what_the_store_skipped_is_counted() {
     for len in [0, 1, 30, 100_000] {
         let records = [record(1, len), record(2, len)];
