@@ -174,7 +174,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: "post",
         ..get(
             "/admin/cache/reset",
-            "Forgets what the prefix cache holds",
+            "Forgets what the prefix caches hold, and all answers",
             Json("Reset", answer::RESET),
         )
     },
