@@ -14,7 +14,7 @@ const MAX_FRAMES: usize = 4;
 
 /// Languages that programs are written in, as far as their names are nothing else.
 const LANGUAGES: &str = "python java javascript js typescript kotlin scala haskell clojure erlang elixir ocaml fortran cobol matlab \
-    php sql bash powershell golang c++ c# f# numpy";
+    php sql bash powershell golang c++ c# f# numpy css html excel pandas";
 
 /// A question, its sentences in order, without commas.
 #[derive(Debug)]

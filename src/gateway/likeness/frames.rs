@@ -51,6 +51,12 @@ const TABLE: &str = "
     tell me $what|who|where $is|are|was|were => $1 $2
     tell me $what|who|where|when|why|how * $is|are|was|were END => $1 $3 $2
     tell me what * means|mean END => =?meaning $1
+    tell me if|whether * $is|are|was|were|can|will|should|must|may => $2 $1
+    tell me $when|where|why * $can|should|must|will|may => $1 $3 $2
+    tell me why * $is|are|was|were => why $2 $1
+    tell me $when|where|why|how * V END => $1 does $2 -$3
+    tell me what time * V END => what time does $1 -$2
+    tell|explain me? what * $does|do|did END => what $2 $1 do
     tell me what * costs|cost END => =?price $1
     tell|give me $the => what is $1
     give|show|write me? a|the list of => list
@@ -77,7 +83,7 @@ const TABLE: &str = "
     what|which steps are|is needed|required|necessary|involved to|for|in => =?how:
     what are the steps|instructions to|for|of => =?how:
     what do i do|need|have to? do? to => =?how:
-    what must|should|would|could|can i do to => =?how:
+    what should|would|could|can i do to => =?how:
     in|by what|which way|ways|means can|do|could|may i => =?how:
     what is a|the|one way i|one can|could|may => =?how:
     is there a|any way to * and? how END => =?how: $1
@@ -95,7 +101,10 @@ const TABLE: &str = "
     i would like|love to * . what do|should|must|can i need|have? to? do END => =?how: $1
     i want|need|wish|plan to * . what is|are the way|process|procedure|steps? END => =?how: $1
     i would like|love to * . what is|are the way|process|procedure|steps? END => =?how: $1
+    what do|should|can i do . $my|the|our|i * END => =?do if $1 $2
+    $my|the|our|i * . what do|should|can i do END => =?do if $1 $2
     what do|should|can i do END => =?do
+    what do|should|can i do now that => =?do if
     what do|should|can i do $if|when|now => =?do $1
     # What is allowed.
     i want|wish|need|plan to * . is|would that|this|it be? possible|feasible END => =?can.possible $1
@@ -135,6 +144,7 @@ const TABLE: &str = "
     why do => =?why
     for what|which reason|reasons do => =?why
     for what|which reason|reasons $does|did|is|are|was|were|can|should|must => why $1
+    what is|are the|a reason|reasons that|why? * $is|are|was|were|can => why $2 $1
     what is|are the|a reason|reasons|cause that|why => =?why
     what is|are the|a reason|reasons for which => =?why
     what is|are the reason|reasons|cause|causes for|of|behind => =?cause
@@ -221,42 +231,38 @@ const TABLE: &str = "
     what $is|was the width of => =?width $1
     how heavy $is|are|was|were => =?weight $1
     what $is|was the weight of => =?weight $1
+    how fast $is|are|was|were => =?speed $1
+    what $is|was the speed of => =?speed $1
     how much $does|do * weigh => =?weight is $2
     what does * weigh => =?weight is $1
     how many people live in => what is the population of
     how many inhabitants does * have => what is the population of $1
-    what is * 's population END => what is the population of $1
     how many * are|is there? in => =?count $1 in
     what is the number of * in => =?count $1 in
     how many * does|do * have END => =?count $1 in $2
     how many * are|is there END => =?count $1
     how many * has * got? END => =?count $1 in $2
     # Who made things, and what they are called.
+    who|whom was|is|were * written by END => who wrote $1
+    by who|whom was|is|were * written END => who wrote $1
+    who|whom was|is|were * $invented|discovered|founded|painted|composed|directed|created|built|designed|made|produced|developed by END => who $2 $1
+    by who|whom was|is|were * $invented|discovered|founded|painted|composed|directed|created|built|designed|made|produced|developed END => who $2 $1
     who is|was the author|writer of => who wrote
-    who is|was * written by END => who wrote $1
-    by whom|who was|is * written END => who wrote $1
     what is the name of the author|writer of => who wrote
     what is the author of * called|named END => who wrote $1
     what|which author|writer wrote => who wrote
     who is|was the inventor of => who invented
-    who was|is * invented by END => who invented $1
-    by whom was * invented END => who invented $1
     who is|was the discoverer of => who discovered
-    who was * discovered by END => who discovered $1
     who is|was the founder of => who founded
-    who was|is * founded by END => who founded $1
     who is|was the painter of => who painted
-    who was|is * painted by END => who painted $1
     what|which artist|painter painted => who painted
     who is|was the composer of => who composed
-    who was|is * composed by END => who composed $1
     who is|was the director of => who directed
-    who was|is * directed by END => who directed $1
     who is|was the creator of => who created
-    who was|is * created by END => who created $1
     what is|was|are the name|names? of the? $capital|currency|president|king|queen of => what is the $1 of
     what|which city is the capital of => what is the capital of
-    what|which city is * 's capital END => what is the capital of $1
+    what is P $population|capital|currency|height|size|age|length|name|color|price|cost|author|meaning|purpose END => what is the $2 of -$1
+    what is * P $population|capital|currency|height|size|age|length|name|color|price|cost|author|meaning|purpose END => what is the $3 of $1 -$2
     name the $capital|currency of => what is the $1 of
     what|which currency does * use|have END => what is the currency of $1
     what|which currency is used in => what is the currency of
@@ -264,6 +270,7 @@ const TABLE: &str = "
     what is|are the name|names of|for => =?name
     in what|which year $did|was|were|does|do|will|is => what year $1
     # Requests.
+    give|provide|write me? a summary of => summarize
     write|give|compose|make up? me|us? $a|an|some|the => =?give $1
     i need|want|would like? $a|an|some => =?need $1
     i am looking for $a|an|some => =?need $1

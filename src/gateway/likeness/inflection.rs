@@ -1,5 +1,13 @@
 //! Forms of verbs and nouns.
 
+/// Verbs of more syllables that double their last letter.
+const DOUBLED: &[&str] = &[
+    "abhor", "admit", "allot", "begin", "commit", "compel", "concur", "confer", "control", "deter",
+    "dispel", "emit", "equip", "expel", "forbid", "forget", "incur", "infer", "omit", "occur",
+    "patrol", "permit", "prefer", "propel", "recur", "refer", "regret", "remit", "repel", "reset",
+    "submit", "transfer", "transmit", "upset",
+];
+
 /// What a verb and its form in "-ing" have in common.
 pub(super) fn stem(verb: &str) -> String {
     let root = match verb.strip_suffix("ing") {
@@ -81,8 +89,27 @@ fn before_y(word: &str) -> Option<&str> {
     (!stem.ends_with(['a', 'e', 'o', 'u'])).then_some(stem)
 }
 
-/// Whether a verb doubles its last letter: "stop", not "start", "look" or "cancel".
+/// The word that a plural, a possessive or a verb behind "it" is made of.
+pub(super) fn base(word: &str) -> String {
+    if let Some(owner) = word.strip_suffix("'s") {
+        return owner.to_owned();
+    }
+    if let Some(stem) = word.strip_suffix("ies").filter(|stem| stem.len() > 1) {
+        return format!("{stem}y");
+    }
+    let takes_es = ["shes", "ches", "sses", "xes", "zzes", "goes", "does"];
+    let num_added = match takes_es.iter().any(|end| word.ends_with(end)) {
+        true => 2,
+        false => usize::from(word.ends_with('s')),
+    };
+    word[..word.len() - num_added].to_owned()
+}
+
+/// Whether a verb doubles its last letter: "stop" and "permit", not "start", "look" or "cancel".
 fn doubles(verb: &str) -> bool {
+    if DOUBLED.contains(&verb) {
+        return true;
+    }
     let mut back = verb.chars().rev();
     let ends = back
         .next()
@@ -132,5 +159,11 @@ mod tests {
             [("child".to_owned(), ""), ("children".to_owned(), "+s")]
         );
         assert_eq!(noun("country")[1].0, "countries");
+        assert_eq!(
+            forms("permit"),
+            ["permit", "permitted", "permits", "permitting"]
+        );
+        let bases = ["opens", "tries", "reaches", "loses", "goes", "Peru's"].map(base);
+        assert_eq!(bases, ["open", "try", "reach", "lose", "go", "Peru"]);
     }
 }

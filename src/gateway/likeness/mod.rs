@@ -55,11 +55,12 @@ pub fn compare(stored: &str, asked: &str) -> Result<Likeness, Gate> {
     if words::are_equal(&a, &b) {
         return Ok(Likeness::Same);
     }
-    if !(is_english(&a) && is_english(&b)) {
-        return Err(Gate::Language);
-    }
-    if typos::are_but_one(&a, &b) {
+    let is_english = (is_english(&a), is_english(&b));
+    if is_english != (false, false) && typos::are_but_one(&a, &b) {
         return Ok(Likeness::Alike);
+    }
+    if is_english != (true, true) {
+        return Err(Gate::Language);
     }
     // Where words themselves are asked about, none may stand for another.
     let is_about_words = a.iter().chain(&b).any(|token| token.is(Class::META));

@@ -57,6 +57,25 @@ fn other_words_for_the_same_question_are_alike() {
             "What can I do? My lamp is broken.",
         ),
         (
+            "When does the gym open?",
+            "Could you tell me when the gym opens?",
+        ),
+        (
+            "Why is the sky blue?",
+            "What is the reason the sky is blue?",
+        ),
+        (
+            "My lamp broke. What should I do?",
+            "What do I do if my lamp broke?",
+        ),
+        ("What is Peru's capital?", "What is the capital of Peru?"),
+        ("Who painted Guernica?", "By whom was Guernica painted?"),
+        (
+            "To rent a car, which papers do I need?",
+            "Which papers do I need to rent a car?",
+        ),
+        ("Are dogs allowed inside?", "Are dogs permitted indoors?"),
+        (
             "How do I renew my membership?",
             "How do I renew my mebmership?",
         ),
@@ -112,6 +131,18 @@ fn other_questions_in_similar_words_do_not_pass() {
         (
             "Explain \"good luck\" to me.",
             "Explain \"good night\" to me.",
+        ),
+        (
+            "How do I borrow money from my pension?",
+            "How do I take out money from my pension?",
+        ),
+        (
+            "What must I do to vote in Spain?",
+            "What can I do to vote in Spain?",
+        ),
+        (
+            "Can you tell me who sees the lions?",
+            "Can you tell me who the lions see?",
         ),
         ("Where do I find my files?", "Where do we find my files?"),
         (

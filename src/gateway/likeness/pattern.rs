@@ -1,6 +1,6 @@
 //! Patterns of tokens: words with a space between. `a|b` is either, a trailing `?` makes it optional, `$a|b` keeps which it was. `*` is some
-//! tokens of one sentence, as few as fit; `_` is any one word, `#` a number, `@` code or a quotation, `Q` a quotation, `%` a word in "-ing";
-//! `.` ends a sentence, and `END` is where it, or the text, ends. Commas are passed over.
+//! tokens of one sentence, as few as fit; `_` is any one word, `#` a number, `@` code or a quotation, `Q` a quotation, `%` a word in "-ing",
+//! `V` one in "-s", `P` one in "'s"; `.` ends a sentence, and `END` is where it, or the text, ends. Commas are passed over.
 
 use std::ops::Range;
 
@@ -28,6 +28,8 @@ pub(super) enum Part {
     Literal,
     Quote,
     Gerund,
+    Third,
+    Possessive,
     Stop,
     End,
 }
@@ -41,6 +43,8 @@ pub(super) fn part(text: &'static str) -> Part {
         "@" => Part::Literal,
         "Q" => Part::Quote,
         "%" => Part::Gerund,
+        "V" => Part::Third,
+        "P" => Part::Possessive,
         "." => Part::Stop,
         "END" => Part::End,
         _ => {
@@ -116,6 +120,16 @@ pub(super) fn matches(
             let is_gerund =
                 next.is_some_and(|next| next.text.len() > 4 && next.text.ends_with("ing"));
             one(is_gerund && kind == Some(Kind::Word), true)
+        }
+        Part::Third => {
+            let is_third = next.is_some_and(|next| {
+                next.text.len() > 3 && next.text.ends_with('s') && !next.text.ends_with("ss")
+            });
+            one(is_third && kind == Some(Kind::Word), true)
+        }
+        Part::Possessive => {
+            let is_owner = next.is_some_and(|next| next.text.ends_with("'s"));
+            one(is_owner && kind == Some(Kind::Word), true)
         }
         Part::Stop => one(kind == Some(Kind::Stop), false),
         Part::End => {

@@ -1,6 +1,8 @@
-//! Rules that rewrite tokens: what they match, and what they leave. What a pattern kept is `$1`, `$2`, … there. What begins with `=?` stands for
+//! Rules that rewrite tokens: what they match, and what they leave. What a pattern kept is `$1`, `$2`, … there, and `-$1` as
+//! the word that it is a form of. What begins with `=?` stands for
 //! a way to ask, which no text can spell; where it ends in `:`, a verb follows, in any form.
 
+use super::inflection;
 use super::map::Map;
 use super::pattern::{Part, matches, part};
 use super::words::{Kind, Token};
@@ -10,6 +12,7 @@ enum Left {
     Word(&'static str),
     Sign(&'static str),
     Kept(usize),
+    Base(usize),
 }
 
 #[derive(Debug)]
@@ -88,6 +91,14 @@ impl Rules {
                         let range = kept.get(*n).cloned().unwrap_or_default();
                         out.extend_from_slice(&tokens[range]);
                     }
+                    Left::Base(n) => {
+                        let range = kept.get(*n).cloned().unwrap_or_default();
+                        for token in &tokens[range] {
+                            let mut token = token.clone();
+                            token.text = inflection::base(&token.text).into();
+                            out.push(token);
+                        }
+                    }
                 }
             }
             return Some((out, end));
@@ -97,10 +108,12 @@ impl Rules {
 }
 
 fn left(text: &'static str) -> Left {
-    match text.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
-        Some(n) => Left::Kept(n - 1),
-        None if text.starts_with('=') => Left::Sign(text),
-        None => Left::Word(text),
+    let number = |prefix: &str| text.strip_prefix(prefix)?.parse::<usize>().ok();
+    match (number("$"), number("-$")) {
+        (Some(n), _) => Left::Kept(n - 1),
+        (_, Some(n)) => Left::Base(n - 1),
+        _ if text.starts_with('=') => Left::Sign(text),
+        _ => Left::Word(text),
     }
 }
 

@@ -61,6 +61,10 @@ pub(super) fn find(
     let first = tokens.first().filter(|token| token.kind == Kind::Word)?;
     let entries = ENTRIES.get(first.text.as_ref())?;
     let is_noun = before.is_some_and(|before| ARTICLES.contains(&before.text.as_ref()));
+    // "which papers do I need to travel"
+    let is_open = before.is_none_or(|before| {
+        before.is_mark() || ["when", "where", "why"].contains(&before.text.as_ref())
+    });
     let found = entries.iter().find(|entry| {
         let fits = |(i, word): (usize, &String)| {
             tokens.get(i).is_some_and(|token| {
@@ -70,6 +74,7 @@ pub(super) fn find(
         };
         (has_synonyms || entry.is_turn)
             && !(is_noun && entry.is_verb)
+            && (is_open || entry.name != "=?must")
             && entry.words.iter().enumerate().all(fits)
     });
     found.map(|entry| (entry.name.as_str(), entry.words.len()))

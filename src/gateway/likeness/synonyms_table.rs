@@ -4,7 +4,7 @@
 pub(super) const VERBS: &str = "
     buy/bought purchase, begin/began/begun start commence : launch, fix repair mend, delete : erase remove,
     choose/chose/chosen select pick, display show/showed/shown, need require, get/got/gotten : obtain receive, help assist,
-    change : edit, happen occur take_place/took_place/taken_place, close shut/shut, build/built construct, cancel call_off/called_off,
+    change : edit modify, happen occur take_place/took_place/taken_place, close shut/shut, build/built construct, cancel call_off/called_off,
     postpone put_off/put_off, continue carry_on/carried_on, finish complete,
     return : send_back/sent_back give_back/gave_back/given_back bring_back/brought_back, allow permit, use utilize, try attempt,
     inform notify, rent hire, see/saw/seen view, talk speak/spoke/spoken, leave/left depart, eliminate get_rid_of/got_rid_of,
@@ -30,7 +30,7 @@ pub(super) const VERBS: &str = "
     write_a/wrote_a/written_a compose_a/composed_a, book_a/booked_a reserve_a/reserved_a, book_an/booked_an reserve_an/reserved_an,
     book_my/booked_my reserve_my/reserved_my, consume eat/ate/eaten, remain stay, marry get_married_to/got_married_to,
     explode blow_up/blew_up/blown_up, omit leave_out/left_out, resemble look_like/looked_like, revert undo/undid/undone, cover include,
-    calculate compute work_out/worked_out, generate produce, remember recall, borrow take_out/took_out/taken_out, retain keep/kept,
+    calculate compute work_out/worked_out, generate produce, remember recall, ship_to deliver_to, retain keep/kept,
     evaluate assess, instantiate create_an_instance_of/created_an_instance_of, locate find/found
 ";
 
@@ -77,9 +77,9 @@ pub(super) const OTHERS: &str = "
     as_soon_as_possible asap, nowadays these_days, needed required, fewer_than less_than, at_least no_less_than, at_most no_more_than,
     compulsory mandatory obligatory, famous well_known, previous prior, overdue past_due, next_to beside, every_day each_day,
     every_week each_week weekly, every_month each_month monthly, every_year each_year yearly annually, all_over_the_world worldwide,
-    short brief, safe risk_free, smart clever, afraid scared, risky dangerous hazardous, most_recent latest,
+    short brief, smart clever, afraid scared, risky dangerous hazardous, most_recent latest,
     delivery_free shipping_free, delivery_fee shipping_fee, delivery_fees shipping_fees, delivery_cost shipping_cost,
-    delivery_costs shipping_costs, delivery_address shipping_address, free_delivery free_shipping, is_delivery is_shipping,
+    delivery_costs shipping_costs, delivery_address shipping_address, free_delivery free_shipping, is_delivery is_shipping, does_delivery does_shipping,
     past_orders previous_orders, on_mondays every_monday each_monday, on_tuesdays every_tuesday each_tuesday,
     on_wednesdays every_wednesday each_wednesday, on_thursdays every_thursday each_thursday, on_fridays every_friday each_friday,
     on_saturdays every_saturday each_saturday, on_sundays every_sunday each_sunday, initially at_first, finally at_last,
