@@ -153,6 +153,22 @@ impl Recalled {
     }
 }
 
+/// Which tokens of a prompt are scored, and how. What it takes to score them is computed anew, whatever is cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptLogprobs {
+    /// The first of them: 1, or more; the very first of a prompt has nothing before it. What comes before it may be cached.
+    pub first: usize,
+    /// How many alternatives to report for each.
+    pub num_top: u32,
+}
+
+impl PromptLogprobs {
+    /// Of all tokens but the first.
+    pub fn of_all(num_top: u32) -> Self {
+        Self { first: 1, num_top }
+    }
+}
+
 /// One generation to run.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
@@ -172,9 +188,8 @@ pub struct GenerateRequest {
     pub num_begun: usize,
     /// Where a guess of the answer appears, if anybody looks for one.
     pub recalled: Option<Recalled>,
-    /// How many alternatives to report for every token of the prompt but the first; `None` for no log-probabilities. What is
-    /// asked for them is computed anew, whatever is cached.
-    pub prompt_logprobs: Option<u32>,
+    /// How tokens of the prompt are scored; `None` where they are not.
+    pub prompt_logprobs: Option<PromptLogprobs>,
     /// What may be drawn.
     pub constraint: Option<Box<dyn Constraint>>,
     /// How tokens are drawn.

@@ -20,7 +20,8 @@ use flambeau::kv::BlockPool;
 use flambeau::model::{Activations, Limits, ModelConfig, Runner, Weights};
 use flambeau::ops::KvDtype;
 use flambeau::request::{
-    DEFAULT_TENANT, FinishReason, GenerateRequest, Priority, Recalled, SamplingParams, StopCriteria,
+    DEFAULT_TENANT, FinishReason, GenerateRequest, Priority, PromptLogprobs, Recalled,
+    SamplingParams, StopCriteria,
 };
 use flambeau::scheduler::{
     DraftSource, DraftTotals, Drafter, LookupFirst, PromptLookup, Scheduler, SchedulerConfig,
@@ -81,7 +82,7 @@ fn requests() -> Vec<GenerateRequest> {
         GenerateRequest {
             num_begun: 0,
             recalled: None,
-            prompt_logprobs: (i % 8 == 5).then_some(2),
+            prompt_logprobs: (i % 8 == 5).then(|| PromptLogprobs::of_all(2)),
             constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),
@@ -166,13 +167,28 @@ fn a_prompt_is_scored_as_its_tokens_were_when_they_were_drawn() {
     let answer = &alone(std::slice::from_ref(&asked), KvDtype::F16)[0];
     let again = GenerateRequest {
         prompt: [asked.prompt.clone(), answer.token_ids()].concat(),
-        prompt_logprobs: Some(3),
+        prompt_logprobs: Some(PromptLogprobs::of_all(3)),
         ..asked.clone()
     };
-    let scores = &alone(&[again], KvDtype::F16)[0].prompt_logprobs;
+    let scores = &alone(std::slice::from_ref(&again), KvDtype::F16)[0].prompt_logprobs;
     assert_eq!(scores.len(), asked.prompt.len() + answer.tokens.len() - 1);
-    let drawn = answer.tokens.iter().map(|token| token.logprobs.as_ref());
-    assert!(scores[asked.prompt.len() - 1..].iter().map(Some).eq(drawn));
+    let drawn = || answer.tokens.iter().map(|token| token.logprobs.as_ref());
+    assert!(
+        scores[asked.prompt.len() - 1..]
+            .iter()
+            .map(Some)
+            .eq(drawn())
+    );
+    // Also where only those of the answer are scored, after a prompt that is cached.
+    let from_answer = GenerateRequest {
+        prompt_logprobs: Some(PromptLogprobs {
+            first: asked.prompt.len(),
+            num_top: 3,
+        }),
+        ..again
+    };
+    let (scored, _) = drafted(vec![asked, from_answer], Box::new(PromptLookup), || ());
+    assert!(scored[1].prompt_logprobs.iter().map(Some).eq(drawn()));
 }
 
 static ALONE: LazyLock<Vec<Answer>> = LazyLock::new(|| alone(&requests(), KvDtype::F16));

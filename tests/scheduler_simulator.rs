@@ -10,7 +10,9 @@ use std::time::Duration;
 use flambeau::engine::fake::FakeExecutor;
 use flambeau::engine::{Executor, Ticket};
 use flambeau::kv::{BlockId, BlockMove, BlockPool};
-use flambeau::request::{DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria};
+use flambeau::request::{
+    DEFAULT_TENANT, GenerateRequest, Priority, PromptLogprobs, SamplingParams, StopCriteria,
+};
 use flambeau::scheduler::{
     Committed, DraftSource, Drafter, Scheduler, SchedulerConfig, Sequence, SequenceId,
 };
@@ -27,7 +29,8 @@ struct Open {
     min_tokens: usize,
     output: Vec<u32>,
     arrival_step: u64,
-    is_scored: bool,
+    /// The first token of the prompt that is scored.
+    scored_from: Option<usize>,
 }
 
 /// What a lone run would answer.
@@ -225,7 +228,10 @@ impl Simulation {
             request.deadline = Some(STEP * (1 + self.rng.below(200)) as u32);
         }
         let is_scored = self.rng.below(5) == 0;
-        request.prompt_logprobs = is_scored.then_some(1);
+        let first = [1, 1 + self.rng.below(prompt.len() + 2)][self.rng.below(2)];
+        let scored_from = is_scored.then_some(first);
+        let num_top = 1;
+        request.prompt_logprobs = scored_from.map(|first| PromptLogprobs { first, num_top });
         let sequence = Sequence::new(id, request, self.now(), self.block_size);
         if self.scheduler.add(sequence, self.now()).is_err() {
             self.totals.refused += 1;
@@ -237,7 +243,7 @@ impl Simulation {
             min_tokens,
             output: Vec::new(),
             arrival_step: self.step,
-            is_scored,
+            scored_from,
         };
         self.open.insert(id, open);
     }
@@ -378,8 +384,8 @@ impl Simulation {
             request.output.push(token.token_id);
             // The fake's likeliest token is the one that it scores.
             let scored = event.prompt_logprobs.iter().map(|scores| scores.top[0].0);
-            if request.is_scored && event.timing.is_some() {
-                assert!(scored.eq(request.prompt[1..].iter().copied()));
+            if let Some(first) = request.scored_from.filter(|_| event.timing.is_some()) {
+                assert!(scored.eq(request.prompt.iter().skip(first).copied()));
                 self.totals.scored += 1;
             } else {
                 assert_eq!(scored.count(), 0);

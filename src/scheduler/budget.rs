@@ -111,8 +111,9 @@ impl Budget {
         if sequence.is_scoring() {
             // The prompt's last row is drawn from, not scored, and has a place of its own among those that are read.
             let num_left = sequence.num_uncomputed_tokens();
-            if num_rows < num_left || num_left > self.num_scored_left + 1 {
-                num_rows = num_rows.min(self.num_scored_left);
+            let num_most = sequence.num_unscored() + self.num_scored_left;
+            if num_rows < num_left || num_left > num_most + 1 {
+                num_rows = num_rows.min(num_most);
             }
         }
         let target = self.target.filter(|_| self.has_decodes());

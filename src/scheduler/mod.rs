@@ -25,6 +25,7 @@ mod plan;
 mod promises;
 mod queue;
 mod recall;
+mod scoring;
 mod sequence;
 mod speculation;
 mod waiting;

@@ -1,10 +1,10 @@
 //! The token state of one request.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::forecast::Load;
+use super::scoring::Scoring;
 use super::speculation::Draft;
 use crate::constraint::MaskSlot;
 use crate::kv::{BlockHash, BlockPool, BlockTable, HashChain};
@@ -68,8 +68,8 @@ pub struct Sequence {
     pub sampling: Arc<SamplingParams>,
     /// Where the mask appears that its next token is drawn under. Whoever runs the request's constraint sets it.
     pub mask: Option<Arc<MaskSlot>>,
-    /// How its prompt is scored, and the scores so far, of the tokens from the second on.
-    scoring: Option<Arc<SamplingParams>>,
+    pub(super) scoring: Option<Scoring>,
+    /// The scores of its prompt so far.
     pub(super) prompt_logprobs: Vec<TokenLogprobs>,
     stop: StopCriteria,
     arrival: Duration,
@@ -115,12 +115,7 @@ impl Sequence {
             draft: Draft::default(),
             recalled: request.recalled,
             block_table: BlockTable::default(),
-            scoring: request.prompt_logprobs.map(|count| {
-                Arc::new(SamplingParams {
-                    logprobs: Some(count),
-                    ..SamplingParams::greedy()
-                })
-            }),
+            scoring: request.prompt_logprobs.map(Scoring::new),
             prompt_logprobs: Vec::new(),
             mask: None,
             sampling: Arc::new(request.sampling),
@@ -182,25 +177,6 @@ impl Sequence {
         self.num_pending > 0 && self.num_pending >= self.max_outputs_left(max_model_len)
     }
 
-    /// Whether its prompt is still to be scored: all of it is computed then, whatever is cached.
-    pub(super) fn is_scoring(&self) -> bool {
-        self.scoring.is_some() && self.len() == self.num_prompt_tokens
-    }
-
-    /// The positions whose next token the step being planned scores, and how.
-    pub(super) fn scored_this_step(&self) -> Option<(Range<usize>, &Arc<SamplingParams>)> {
-        let scoring = self.scoring.as_ref().filter(|_| self.is_scoring())?;
-        let last = self.num_prompt_tokens - 1;
-        let end = self.num_computed_tokens + self.num_scheduled_known();
-        Some((self.num_computed_tokens.min(last)..end.min(last), scoring))
-    }
-
-    /// Rows of the step being planned whose token is known and only scored.
-    pub(super) fn num_scored(&self) -> usize {
-        self.scored_this_step()
-            .map_or(0, |(positions, _)| positions.len())
-    }
-
     /// Rows of the step being planned whose logits are read.
     pub fn num_samples(&self) -> usize {
         let num_drawn = match self.is_sampled_this_step() {
@@ -230,10 +206,7 @@ impl Sequence {
 
     /// Tokens that it finds cached, or saved on the host, at this moment.
     pub(super) fn count_cached(&self, pool: &BlockPool) -> usize {
-        if self.is_scoring() {
-            return 0;
-        }
-        let num_most = (self.tokens.len() - 1) / pool.block_size();
+        let num_most = self.num_cacheable() / pool.block_size();
         let is_known = |&i: &usize| pool.is_known(self.hashes.block(i));
         (0..num_most).take_while(is_known).count() * pool.block_size()
     }
@@ -252,9 +225,8 @@ impl Sequence {
     /// It must hold no half-computed block.
     pub fn share_cached_blocks(&mut self, pool: &mut BlockPool) {
         let block_size = pool.block_size();
-        while !self.is_scoring()
-            && self.num_computed_tokens.is_multiple_of(block_size)
-            && self.num_computed_tokens + block_size < self.tokens.len()
+        while self.num_computed_tokens.is_multiple_of(block_size)
+            && self.num_computed_tokens + block_size <= self.num_cacheable()
         {
             let i = self.num_computed_tokens / block_size;
             if let Some(block) = pool.find(self.hashes.block(i)) {
@@ -278,7 +250,7 @@ impl Sequence {
     /// Keeps what the host has of its next tokens from making room for others while it gets its blocks.
     pub fn touch_saved_blocks(&self, pool: &mut BlockPool) {
         let block_size = pool.block_size();
-        let next = self.num_computed_tokens / block_size..(self.tokens.len() - 1) / block_size;
+        let next = self.num_computed_tokens / block_size..self.num_cacheable() / block_size;
         let is_known = |i: &usize| pool.is_known(self.hashes.block(*i));
         let known: Vec<usize> = next.take_while(is_known).collect();
         // The first ones last: what has to go all the same are the last ones, without which the others are of use.

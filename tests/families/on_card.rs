@@ -14,7 +14,8 @@ use flambeau::model::{
 };
 use flambeau::ops::KvDtype;
 use flambeau::request::{
-    Adapter, DEFAULT_TENANT, GenerateRequest, Priority, SamplingParams, StopCriteria,
+    Adapter, DEFAULT_TENANT, GenerateRequest, Priority, PromptLogprobs, SamplingParams,
+    StopCriteria,
 };
 use flambeau::scheduler::{Scheduler, SchedulerConfig, Sequence, SequenceId};
 
@@ -503,7 +504,7 @@ pub fn requests(model: &Model) -> Vec<GenerateRequest> {
         GenerateRequest {
             num_begun: 0,
             recalled: None,
-            prompt_logprobs: (i == 6).then_some(1),
+            prompt_logprobs: (i == 6).then(|| PromptLogprobs::of_all(1)),
             constraint: None,
             adapter: None,
             tenant: DEFAULT_TENANT.into(),

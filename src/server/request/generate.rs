@@ -16,7 +16,7 @@ use super::sampling::{sampling, token_ids};
 use super::tools::Tools;
 use super::urgency::{self, Standing};
 use crate::constraint::Constraint;
-use crate::request::{GenerateRequest, Priority, SamplingParams, StopCriteria};
+use crate::request::{GenerateRequest, Priority, PromptLogprobs, SamplingParams, StopCriteria};
 use crate::server::error::ApiError;
 use crate::server::state::ServedModel;
 use crate::text::{AfterThoughts, Marks, Prompt, StopMatcher};
@@ -341,7 +341,8 @@ impl Generate {
             priority: self.priority,
             deadline: self.deadline,
             prompt,
-            prompt_logprobs: self.prompt_logprobs.or(self.scored_alternatives),
+            prompt_logprobs: (self.prompt_logprobs.or(self.scored_alternatives))
+                .map(PromptLogprobs::of_all),
             constraint: self.constraint.clone(),
             sampling: self.sampling.clone(),
             stop,
