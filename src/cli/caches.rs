@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::embeddings::embedding_model;
+use super::policy;
 use crate::config::{
     AnswerStore, ByteSize, Cache, DEFAULT_EMBEDDING_MODEL, Embeddings, ExactCache, KeyPlace,
     SemanticCacheSettings,
 };
-use crate::server::{AnswerCache, EmbeddingModel, SemanticCache, ServedModel};
+use crate::server::{AnswerCache, EmbeddingModel, SemanticCache, SemanticRules, ServedModel};
 use crate::store::{self, Records, SealingKey};
 use crate::telemetry::Telemetry;
 
@@ -58,7 +59,18 @@ pub(super) fn semantic(
     };
     let max_bytes = num_bytes(settings.memory);
     let age = settings.max_age;
-    let cache = SemanticCache::new(names(models), embedder, max_bytes, age, telemetry);
+    let routes = settings.routes.iter();
+    let rules = SemanticRules {
+        mode: policy::semantic(settings.mode),
+        routes: routes
+            .map(|(route, &mode)| (route.clone(), policy::semantic(mode)))
+            .collect(),
+        max_false_hit_rate: settings.max_false_hit_rate,
+        shadow_rate: settings.shadow_rate,
+        time_words: settings.time_words,
+    };
+    let limits = (max_bytes, age);
+    let cache = SemanticCache::new(names(models), embedder, limits, rules, telemetry);
     Ok(Arc::new(match records {
         None => cache,
         Some(records) => cache.outliving(records).context("cache.semantic")?,

@@ -2,6 +2,7 @@
 
 mod adapters;
 pub mod bench;
+mod cache;
 mod caches;
 mod card_watch;
 mod device;
@@ -52,6 +53,7 @@ enum Command {
     Eval(eval::EvalCommand),
     Distill(distill::DistillCommand),
     Doctor(doctor::DoctorCommand),
+    Cache(cache::CacheCommand),
     /// Measure servers
     #[command(subcommand)]
     Bench(Bench),
@@ -77,6 +79,7 @@ impl Cli {
             Command::Eval(eval) => eval.run().map(|()| ExitCode::SUCCESS),
             Command::Distill(distill) => distill.run().map(|()| ExitCode::SUCCESS),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Cache(cache) => runtime()?.block_on(cache.run()).map(|()| ExitCode::SUCCESS),
             Command::Bench(Bench::Serve(bench)) => runtime()?.block_on(bench.run()),
         }
     }

@@ -1,7 +1,7 @@
 //! From settings of tenants and texts to the gateway's.
 
 use crate::config::{self, Class, Tenant};
-use crate::gateway::{Policy, StaticText, Tenants};
+use crate::gateway::{Policy, SemanticMode, StaticText, Tenants};
 use crate::request::Priority;
 
 /// What each tenant may have, and any other.
@@ -22,6 +22,17 @@ fn policy(tenant: &Tenant) -> Policy {
         slo_ttft: tenant.slo_ttft,
         fallback: tenant.fallback,
         may_be_static: tenant.may_be_static,
+        semantic: tenant.semantic_cache.map(semantic),
+        sees_cache: tenant.cache_details,
+        is_admin: tenant.is_admin,
+    }
+}
+
+pub(super) fn semantic(mode: config::SemanticMode) -> SemanticMode {
+    match mode {
+        config::SemanticMode::Off => SemanticMode::Off,
+        config::SemanticMode::Draft => SemanticMode::Draft,
+        config::SemanticMode::Serve => SemanticMode::Serve,
     }
 }
 

@@ -165,6 +165,7 @@ async fn run(
     let options = ServerOptions {
         api_keys: keys.map(|key| ApiKey::new(&key.name, &key.key)).collect(),
         shutdown_timeout: config.shutdown_timeout,
+        min_cached_latency: config.cache.min_latency,
         request_log: request_log.clone(),
         ..ServerOptions::default()
     };

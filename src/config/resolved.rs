@@ -11,7 +11,7 @@ use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
     Cache, Class, ConfigError, Draft, Embeddings, ModelSettings, NamedKey, RawConfig,
-    RemoteSettings, Routing, Tenant, Tiers, tenants,
+    RemoteSettings, Routing, Tenant, Tiers, semantic_cache, tenants,
 };
 
 /// Who sends requests without a key.
@@ -77,6 +77,10 @@ impl Typed {
             // Who starts a server with that flag wants it to be used.
             fallback: fallback.is_some(),
             may_be_static: false,
+            semantic_cache: None,
+            // Whose keys are no tenant's, or who needs none, is who runs the server.
+            cache_details: true,
+            is_admin: true,
         };
         if let Some(source) = &fallback {
             match is_url(source) {
@@ -118,12 +122,10 @@ impl Typed {
             let message = "no tenant may be answered by another model: say fallback = true in its [[tenants]]";
             return Err(ConfigError::value("fallback_model", message));
         }
-        let cache = self.cache.resolve()?;
-        if cache.semantic.is_some() && !models.iter().any(|model| model.speculation) {
-            let message =
-                "what is recalled is a draft, and speculation is off: leave one of the two out";
-            return Err(ConfigError::value("mode", message).of("cache.semantic"));
-        }
+        let mut cache = self.cache.resolve()?;
+        let of_tenants = tenants.iter().filter_map(|tenant| tenant.semantic_cache);
+        let speculates = models.iter().any(|model| model.speculation);
+        semantic_cache::settle(&mut cache.semantic, of_tenants, speculates)?;
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => {
                 let keeps_answers = cache.exact.is_some();

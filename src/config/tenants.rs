@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::range::milliseconds;
 use super::secret::one_or_many;
-use super::{ConfigError, NamedKey, Secret};
+use super::{ConfigError, NamedKey, Secret, SemanticMode};
 
 /// A tenant as it is typed.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -21,6 +21,9 @@ pub(super) struct RawTenant {
     fallback: bool,
     #[serde(rename = "static")]
     may_be_static: bool,
+    semantic_cache: Option<String>,
+    cache_details: bool,
+    admin: bool,
 }
 
 /// What the requests of one tenant may have.
@@ -36,6 +39,12 @@ pub struct Tenant {
     pub fallback: bool,
     /// Whether a static text may.
     pub may_be_static: bool,
+    /// What becomes of answers to questions like theirs, where it is not what becomes of others'.
+    pub semantic_cache: Option<SemanticMode>,
+    /// Whether answers say what the caches had.
+    pub cache_details: bool,
+    /// Whether it may do what is done for all.
+    pub is_admin: bool,
 }
 
 /// How urgent requests are.
@@ -90,6 +99,11 @@ impl RawTenant {
             name: self.name,
             fallback: self.fallback,
             may_be_static: self.may_be_static,
+            semantic_cache: (self.semantic_cache)
+                .map(|typed| SemanticMode::parse("semantic_cache", &typed))
+                .transpose()?,
+            cache_details: self.cache_details,
+            is_admin: self.admin,
         })
     }
 }

@@ -52,7 +52,7 @@ pub(super) const CACHE: &str = "cache";
 /// Where nothing else is said.
 const DEFAULT_SLO: Duration = Duration::from_secs(2);
 /// The endpoints that generate.
-const ROUTES: [&str; 4] = [
+pub(super) const ROUTES: [&str; 4] = [
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/responses",

@@ -1,6 +1,7 @@
 //! Answers that were given before, by exactly what was asked.
 
 use super::kept::{Keepable, Kept};
+use super::tags::Tags;
 
 /// What a request asks, as far as it makes a difference to the answer. Two that differ cannot be found on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +23,8 @@ pub struct Answer {
     pub prompts: [u8; 32],
     /// The choices of each, one prompt after the other.
     pub choices: Vec<GivenChoice>,
+    /// What it can be forgotten by.
+    pub tags: Tags,
 }
 
 /// All answers.
@@ -36,6 +39,6 @@ impl Keepable for GivenChoice {
 impl Keepable for Answer {
     fn num_bytes(&self) -> usize {
         let tokens = self.choices.iter().map(Keepable::num_bytes);
-        tokens.sum::<usize>() + size_of_val(&self.choices[..])
+        tokens.sum::<usize>() + size_of_val(&self.choices[..]) + self.tags.num_bytes()
     }
 }

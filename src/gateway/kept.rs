@@ -87,6 +87,27 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
         len
     }
 
+    /// Forgets those of which `is_chosen` says so of their tenant and them, and gives them. Begins another era, for what is on its way may be
+    /// one of them.
+    pub fn remove_where(
+        &mut self,
+        is_chosen: impl Fn(&str, &V) -> bool,
+    ) -> Vec<(Arc<str>, Arc<V>)> {
+        let of_all = self.tenants.iter().flat_map(|(tenant, own)| {
+            let own = own.iter().map(move |(key, entry)| (tenant, *key, entry));
+            own.filter(|(tenant, _, entry)| is_chosen(tenant, &entry.value))
+        });
+        self.era += 1;
+        let chosen: Vec<_> = of_all
+            .map(|(tenant, key, _)| (Arc::clone(tenant), key))
+            .collect();
+        let removed = chosen.into_iter().filter_map(|(tenant, key)| {
+            let value = self.remove(&tenant, key)?;
+            Some((tenant, value))
+        });
+        removed.collect()
+    }
+
     fn remove(&mut self, tenant: &str, key: K) -> Option<Arc<V>> {
         let own = self.tenants.get_mut(tenant)?;
         let entry = own.remove(&key)?;

@@ -16,6 +16,24 @@ pub struct Policy {
     pub fallback: bool,
     /// Whether a static text may.
     pub may_be_static: bool,
+    /// What becomes of answers to questions like theirs, where it is not what becomes of others'.
+    pub semantic: Option<SemanticMode>,
+    /// Whether answers say what the caches had.
+    pub sees_cache: bool,
+    /// Whether they may do what is done for all.
+    pub is_admin: bool,
+}
+
+/// What becomes of the answer to a question like the one that is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SemanticMode {
+    /// Nothing: it is not even remembered.
+    Off,
+    /// The model says it faster where it says it again.
+    #[default]
+    Draft,
+    /// It is given again where all gates let it pass.
+    Serve,
 }
 
 /// All tenants.

@@ -1,10 +1,13 @@
 //! Answers that were given before, shared by all requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::{Answer, Answers, AskedKey, GivenChoice};
+use serde_json::{Value, json};
+
+use crate::gateway::{Answer, Answers, AskedKey, GivenChoice, Selection};
 use crate::telemetry::{
     AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, RequestMetrics, Telemetry, Tier,
 };
@@ -20,6 +23,8 @@ pub struct AnswerCache {
 struct OfModel {
     metrics: AnswerCacheMetrics,
     requests: RequestMetrics,
+    lookups: AtomicU64,
+    hits: AtomicU64,
 }
 
 impl AnswerCache {
@@ -33,6 +38,8 @@ impl AnswerCache {
         let of_model = |name: &str| OfModel {
             metrics: telemetry.answer_cache_of(name, AnswerCacheLevel::Exact),
             requests: telemetry.requests(name, Tier::Cache),
+            lookups: AtomicU64::default(),
+            hits: AtomicU64::default(),
         };
         Self {
             answers: Mutex::new(Answers::new(max_bytes, max_age)),
@@ -49,6 +56,30 @@ impl AnswerCache {
         let num = answers.clear();
         self.publish(&answers);
         num
+    }
+
+    /// Forgets those that are `chosen`, and says how many those were.
+    pub(super) fn purge(&self, chosen: &Selection) -> usize {
+        let mut answers = self.answers();
+        let gone = answers.remove_where(|tenant, answer| chosen.has(tenant, &answer.tags));
+        self.publish(&answers);
+        gone.len()
+    }
+
+    /// How many there are, and the bytes that they take.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let answers = self.answers();
+        (answers.len(), answers.num_bytes())
+    }
+
+    /// How often answers were looked for and found, by model.
+    pub(super) fn report(&self) -> BTreeMap<&str, Value> {
+        let report = |of: &OfModel| {
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            json!({"lookups": count(&of.lookups), "hits": count(&of.hits)})
+        };
+        let of_models = self.models.iter();
+        of_models.map(|(name, of)| (&**name, report(of))).collect()
     }
 
     /// How often all were forgotten.
@@ -78,6 +109,8 @@ impl AnswerCache {
         };
         let num_tokens = |choice: &GivenChoice| choice.tokens.len();
         let num_tokens = |answer: &Arc<Answer>| answer.choices.iter().map(num_tokens).sum();
+        of_model.lookups.fetch_add(1, Ordering::Relaxed);
+        (of_model.hits).fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
         of_model.metrics.looked_up(found.as_ref().map(num_tokens));
         Some((found?, of_model.requests.clone()))
     }

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::answer::account::Received;
+use super::answer::received::{Received, Rights};
 use super::error::ApiError;
 use super::state::AppState;
 use crate::request::DEFAULT_TENANT;
@@ -56,7 +56,11 @@ pub(super) async fn require_key(
 ) -> Response {
     let keys = &state.options.api_keys;
     if keys.is_empty() {
-        received.tenant.get_or_init(|| DEFAULT_TENANT.into());
+        let all = Rights {
+            sees_cache: true,
+            is_admin: true,
+        };
+        received.is_of(DEFAULT_TENANT.into(), all);
         return next.run(request).await;
     }
     let presented = request
@@ -84,7 +88,12 @@ pub(super) async fn require_key(
     }
     match tenant {
         Some(tenant) => {
-            received.tenant.get_or_init(|| tenant);
+            let policy = state.tenants.policy(&tenant);
+            let rights = Rights {
+                sees_cache: policy.sees_cache,
+                is_admin: policy.is_admin,
+            };
+            received.is_of(tenant, rights);
             next.run(request).await
         }
         None => ApiError::unauthorized("this API key is not known here").into_response(),

@@ -65,6 +65,11 @@ impl ApiError {
         }
     }
 
+    /// 403.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", message)
+    }
+
     /// 404 for a model nobody serves here.
     pub fn model_not_found(name: &str, served: &[&str]) -> Self {
         let names: Vec<String> = served.iter().map(|name| format!("{name:?}")).collect();

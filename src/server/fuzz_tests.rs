@@ -233,10 +233,12 @@ fn every_event_of_a_stream_can_be_read_whatever_the_answer_says() {
         };
         let usage = Usage {
             tier: Tier::Primary,
+            level: None,
             prompt: 3,
             cached: 1,
             completion: 2,
             reasoning: 0,
+            shows_cache: true,
         };
         let (mut frame, mut whole) = (Vec::new(), Whole::default());
         let num_deltas = 1 + rng.below(5);

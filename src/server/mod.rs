@@ -36,6 +36,6 @@ pub use request::sampling::SamplingDefaults;
 pub use routes::adapters::{AdapterLoader, Adapters};
 pub use routing::{Candidate, Routing};
 pub use run::{Ended, serve};
-pub use semantic_cache::SemanticCache;
+pub use semantic_cache::{SemanticCache, SemanticRules};
 pub use state::{AppState, ServedModel, ServerOptions};
 pub use tiers::Tiers;

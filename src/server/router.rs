@@ -13,11 +13,13 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use tokio::time::timeout;
 
-use super::answer::account::Received;
+use super::answer::received::Received;
 use super::auth::require_key;
 use super::error::ApiError;
 use super::openapi;
-use super::routes::{adapters, chat, completions, embeddings, messages, ops, responses, tokenize};
+use super::routes::{
+    adapters, cache, chat, completions, embeddings, messages, ops, responses, tokenize,
+};
 use super::state::AppState;
 
 /// The whole front.
@@ -42,7 +44,11 @@ pub(super) fn router(state: AppState) -> Router {
         .route("/version", get(ops::version))
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
-        .route("/admin/cache/reset", post(ops::reset_cache))
+        .route("/admin/cache", get(cache::stats))
+        .route("/admin/cache/explain", post(cache::explain))
+        .route("/admin/cache/purge", post(cache::purge))
+        .route("/admin/cache/reset", post(cache::reset))
+        .route("/admin/cache/share", post(cache::share))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(state.clone(), read_body))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::answer::account::Received;
+use super::answer::received::Received;
 use super::request::features::features;
 use super::request::fields::Fields;
 use super::request::forward::names_tokens;

@@ -96,6 +96,8 @@ pub struct ServerOptions {
     /// `/ready` trusts a step computed this recently; otherwise it asks for one and waits this long for it. A model of a chain that computes
     /// none for so long hangs.
     pub ready_within: Duration,
+    /// From a request's arrival, before which no answer begins that is given again.
+    pub min_cached_latency: Option<Duration>,
     /// Where the request log goes.
     pub request_log: RequestLog,
 }
@@ -108,6 +110,7 @@ impl Default for ServerOptions {
             keep_alive: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(30),
             ready_within: Duration::from_secs(10),
+            min_cached_latency: None,
             request_log: RequestLog::off(),
         }
     }

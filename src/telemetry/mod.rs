@@ -6,6 +6,7 @@ mod log;
 mod metrics;
 mod request_log;
 mod routing;
+mod served_answers;
 mod tier;
 
 pub use answer_cache::{AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics};
@@ -14,4 +15,5 @@ pub use log::log_line;
 pub use metrics::{EngineGauges, EngineMetrics, Outcome, RequestMetrics, Telemetry};
 pub use request_log::{RequestLog, RequestRecord};
 pub use routing::{RouteMetrics, RoutingSum, ShadowRoute};
+pub use served_answers::ServedAnswerMetrics;
 pub use tier::{Cause, CircuitMetrics, FallbackMetrics, Tier};

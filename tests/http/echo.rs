@@ -7,7 +7,10 @@ use flambeau::kv::BlockMove;
 use flambeau::request::{SampledToken, TokenLogprobs};
 use flambeau::scheduler::{SampleRow, StepPlan};
 
-/// See the module. Tokens that may not be drawn are replaced by the next id.
+/// What makes whatever is scored behind it unlikely.
+pub const DOUBT: u32 = b'!' as u32;
+
+/// See the module. Tokens that may not be drawn are replaced by the next id. What is scored behind [`DOUBT`] is unlikely.
 pub struct Echo {
     vocab_size: u32,
     block_size: usize,
@@ -28,9 +31,10 @@ impl Echo {
 
     fn sample(&self, plan: &StepPlan, row: &SampleRow) -> SampledToken {
         let token_id = row.known.unwrap_or_else(|| self.draw(plan, row));
+        let is_doubted = row.known.is_some() && self.has_doubt(plan, row);
         let logprobs = row.sampling.logprobs.map(|count| TokenLogprobs {
             rank: 1,
-            chosen: -0.5,
+            chosen: if is_doubted { -9.5 } else { -0.5 },
             top: (0..count)
                 .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
                 .collect(),
@@ -38,16 +42,26 @@ impl Echo {
         SampledToken { token_id, logprobs }
     }
 
-    fn draw(&self, plan: &StepPlan, row: &SampleRow) -> u32 {
+    /// The token at a position of the row's sequence.
+    fn token(&self, plan: &StepPlan, row: &SampleRow, position: usize) -> u32 {
         let s = plan
             .cu_seqlens_q
             .partition_point(|&start| start <= row.row_idx)
             - 1;
         let blocks = &plan.block_tables[plan.block_table_offsets[s] as usize..];
+        let slot = blocks[position / self.block_size] as usize * self.block_size
+            + position % self.block_size;
+        self.cache[&(slot as u32)]
+    }
+
+    fn has_doubt(&self, plan: &StepPlan, row: &SampleRow) -> bool {
+        let mut before = 0..row.position as usize;
+        before.any(|position| self.token(plan, row, position) == DOUBT)
+    }
+
+    fn draw(&self, plan: &StepPlan, row: &SampleRow) -> u32 {
         let source = row.position as usize % row.num_prompt_tokens;
-        let slot =
-            blocks[source / self.block_size] as usize * self.block_size + source % self.block_size;
-        let mut token_id = self.cache[&(slot as u32)];
+        let mut token_id = self.token(plan, row, source);
         while plan.banned[row.banned.clone()].contains(&token_id) {
             token_id = (token_id + 1) % self.vocab_size;
         }

@@ -38,6 +38,7 @@ mod remote_client;
 mod remote_models;
 mod routing;
 mod semantic_cache;
+mod served_answers;
 mod server;
 mod structured;
 mod tiers;

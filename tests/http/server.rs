@@ -14,7 +14,8 @@ use flambeau::remote::{RemoteConfig, RemoteModel};
 use flambeau::scheduler::{PromptLookup, SchedulerConfig};
 use flambeau::server::{
     Adapters, AnswerCache, AppState, EmbeddingModel, EncoderLoader, Ended, Models, RemoteServed,
-    Routing, SamplingDefaults, SemanticCache, Served, ServedModel, ServerOptions, Tiers, serve,
+    Routing, SamplingDefaults, SemanticCache, SemanticRules, Served, ServedModel, ServerOptions,
+    Tiers, serve,
 };
 use flambeau::store::{self, SealingKey};
 use flambeau::telemetry::{RequestLog, Telemetry, Tier};
@@ -76,6 +77,8 @@ pub struct Setup {
     pub keeps_answers: bool,
     /// What tells which questions are near, where those are remembered.
     pub remembers: Option<EncoderLoader>,
+    /// What becomes of those answers.
+    pub serves: SemanticRules,
     /// The file where they survive a restart.
     pub remembers_in: Option<PathBuf>,
     /// What requests may have.
@@ -118,8 +121,13 @@ impl Setup {
             remote: None,
             keeps_answers: false,
             remembers: None,
+            serves: SemanticRules::default(),
             remembers_in: None,
-            policy: Policy::default(),
+            policy: Policy {
+                sees_cache: true,
+                is_admin: true,
+                ..Policy::default()
+            },
         }
     }
 
@@ -183,6 +191,7 @@ impl Setup {
         let (default_deadline, echo_too, twin) = (self.default_deadline, self.echo_too, self.twin);
         let (policy, tiers) = (self.policy, self.tiers.take());
         let (keeps_answers, remembers) = (self.keeps_answers, self.remembers.take());
+        let serves = std::mem::take(&mut self.serves);
         let remembers_in = self.remembers_in.take();
         let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
@@ -282,7 +291,8 @@ impl Setup {
             let names = std::iter::once(&first).chain(&others);
             let names = names.map(|model| &*model.name);
             let (embedder, age) = (Arc::new(embedder), Duration::from_secs(3600));
-            let cache = SemanticCache::new(names, embedder, 1 << 20, age, &telemetry);
+            let limits = (1 << 20, age);
+            let cache = SemanticCache::new(names, embedder, limits, serves, &telemetry);
             Arc::new(match remembers_in {
                 None => cache,
                 Some(path) => {

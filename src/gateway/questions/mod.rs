@@ -1,20 +1,24 @@
 //! Answers that were given before, by what was asked and in which context: everything of a request but its last question is the same to the
 //! letter, the question is near.
 
+mod answered;
 mod record;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::gateway::answers::GivenChoice;
-use crate::gateway::kept::{Keepable, Kept};
+use crate::gateway::kept::Kept;
+use crate::gateway::tags;
 use crate::gateway::vector::Vector;
 use crate::gateway::words::Words;
 use crate::store::Record;
 
+use answered::Form;
+
+pub use answered::{Answered, Given, Scores, Took};
 pub use record::record_of;
 
 /// All of a request but its last question, and the model that answers. Two that differ cannot be found on purpose.
@@ -25,18 +29,8 @@ pub struct Context(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct QuestionKey([u8; 32]);
 
-/// A question that was answered.
-#[derive(Debug)]
-pub struct Answered {
-    context: Context,
-    /// To the letter.
-    pub question: Arc<str>,
-    words: Words,
-    /// Where it points, once somebody had to know.
-    pub vector: OnceLock<Vector>,
-    /// What was answered.
-    pub answer: GivenChoice,
-}
+/// A question, and how near it is.
+pub type Near = (Arc<Answered>, f32);
 
 type Listed = (QuestionKey, Arc<Answered>);
 
@@ -56,27 +50,16 @@ pub struct Asked<'a> {
     context: Context,
 }
 
+/// Stands for the tenant of what an administrator shares with all; no tenant is called so.
+pub const SHARED: &str = "";
+
 /// Questions of a context, at most: each is compared.
 const MAX_IN_CONTEXT: usize = 1024;
-/// What a vector is taken to need before it is known.
-const VECTOR_BYTES: usize = 1024;
-
 impl Context {
     fn key(self, question: &str) -> QuestionKey {
         let mut hasher = Sha256::new_with_prefix(self.0);
         hasher.update(question);
         QuestionKey(hasher.finalize().into())
-    }
-}
-
-impl Keepable for Answered {
-    fn num_bytes(&self) -> usize {
-        let in_context = size_of::<(Context, QuestionKey)>();
-        self.question.len()
-            + self.words.num_bytes()
-            + VECTOR_BYTES
-            + self.answer.num_bytes()
-            + 2 * in_context
     }
 }
 
@@ -124,14 +107,29 @@ impl Questions {
         self.kept.clear()
     }
 
+    /// Forgets those that are `chosen`, and gives the ids of their records.
+    pub fn purge(&mut self, chosen: &tags::Selection) -> Vec<[u8; 16]> {
+        let is_chosen = |tenant: &str, answered: &Answered| chosen.has(tenant, &answered.tags);
+        let gone = self.kept.remove_where(is_chosen);
+        let ids = gone.iter().map(|(tenant, answered)| {
+            let Answered {
+                context, question, ..
+            } = &**answered;
+            let key = context.key(question);
+            self.unlist(tenant, *context, |other| *other == key);
+            record::record_id(tenant, *context, question)
+        });
+        ids.collect()
+    }
+
     /// Remembers what a record says, as if it was answered at `since`, and gives the ids of the records that have to go for it. Nothing where
     /// it is of another release.
     pub fn restore(&mut self, record: &Record, since: Instant) -> Vec<[u8; 16]> {
-        let Some((context, question, answer)) = record::read(record) else {
+        let Some((context, question, given)) = record::read(record) else {
             return Vec::new();
         };
         let mut asked = self.of(&record.tenant, context);
-        asked.keep(question, None, answer, since)
+        asked.keep(question, None, given, since)
     }
 
     /// Takes questions off their context's list.
@@ -169,6 +167,14 @@ impl Asked<'_> {
         found
     }
 
+    /// What was answered last to a question that differs in form alone: in case, punctuation, white space or politeness.
+    pub fn same_in_form(&mut self, question: &str, now: Instant) -> Option<Arc<Answered>> {
+        let form = Form::of(question);
+        let is_same = |answered: &Answered| (answered.form == form).then_some(1.0);
+        let mut found = self.best(1, is_same, now);
+        found.pop().map(|(answered, _)| answered)
+    }
+
     /// Up to `limit` questions without a vector, the newest first.
     pub fn without_vector(&self, limit: usize) -> Vec<Arc<Answered>> {
         let newest = self.listed().iter().rev().map(|(_, answered)| answered);
@@ -176,29 +182,37 @@ impl Asked<'_> {
         without.take(limit).cloned().collect()
     }
 
-    /// The question that has the most words in common, and how near it is: their [`Words::overlap`].
-    pub fn alike(&mut self, words: &Words, now: Instant) -> Option<(Arc<Answered>, f32)> {
-        self.best(|answered| Some(answered.words.overlap(words)), now)
+    /// Up to `limit` questions that have the most words in common, and how near they are: their [`Words::overlap`].
+    pub fn alike(&mut self, words: &Words, limit: usize, now: Instant) -> Vec<Near> {
+        let overlap = |answered: &Answered| Some(answered.words.overlap(words));
+        self.best(limit, overlap, now)
     }
 
-    /// The question that points where `vector` does, as nearly as any, and how near it is: their [`Vector::cosine`].
-    pub fn nearest(&mut self, vector: &Vector, now: Instant) -> Option<(Arc<Answered>, f32)> {
+    /// Up to `limit` questions that point where `vector` does, as nearly as any, and how near they are: their [`Vector::cosine`].
+    pub fn nearest(&mut self, vector: &Vector, limit: usize, now: Instant) -> Vec<Near> {
         let cosine = |answered: &Answered| Some(answered.vector.get()?.cosine(vector));
-        self.best(cosine, now)
+        self.best(limit, cosine, now)
     }
 
-    /// The question that scores the most; of equals the newest.
+    /// Up to `limit` questions that score the most, these first; of equals the newest.
     fn best(
         &mut self,
+        limit: usize,
         score: impl Fn(&Answered) -> Option<f32>,
         now: Instant,
-    ) -> Option<(Arc<Answered>, f32)> {
+    ) -> Vec<Near> {
         loop {
-            let scores = self.listed().iter();
-            let scores = scores.filter_map(|(key, answered)| Some((*key, score(answered)?)));
-            let (key, score) = scores.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-            if let Some(answered) = self.questions.kept.of(self.tenant).find(key, now) {
-                return Some((answered, score));
+            let newest = self.listed().iter().rev();
+            let scores = newest.filter_map(|(key, answered)| Some((*key, score(answered)?)));
+            let mut scores: Vec<_> = scores.collect();
+            scores.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+            scores.truncate(limit);
+            let mut own = self.questions.kept.of(self.tenant);
+            let found = scores
+                .iter()
+                .map(|(key, score)| Some((own.find(*key, now)?, *score)));
+            if let Some(found) = found.collect() {
+                return found;
             }
             self.forget_old(now);
         }
@@ -224,7 +238,7 @@ impl Asked<'_> {
         &mut self,
         question: Arc<str>,
         vector: Option<Vector>,
-        answer: GivenChoice,
+        given: Given,
         now: Instant,
     ) -> Vec<[u8; 16]> {
         let mut gone = Vec::new();
@@ -232,13 +246,7 @@ impl Asked<'_> {
         let id = record::record_id(tenant, context, &question);
         let key = context.key(&question);
         (self.questions).unlist(tenant, context, |other| *other == key);
-        let answered = Answered {
-            context,
-            words: Words::of(&question),
-            question,
-            vector: vector.map_or_else(OnceLock::new, OnceLock::from),
-            answer,
-        };
+        let answered = Answered::new(context, question, vector, given);
         let mut own = self.questions.kept.of(tenant);
         for (whose, forgotten) in own.keep(key, answered, now) {
             let Answered {

@@ -1,20 +1,28 @@
 //! Questions and their answers as they outlive the process.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Answered, Context};
+use super::{Answered, Context, Given, Scores, Took};
 use crate::gateway::answers::GivenChoice;
+use crate::gateway::tags::Tags;
 use crate::store::Record;
 
 /// What a record's value holds, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
-    question: std::borrow::Cow<'a, str>,
-    tokens: std::borrow::Cow<'a, [u32]>,
+    question: Cow<'a, str>,
+    tokens: Cow<'a, [u32]>,
     has_end: bool,
+    #[serde(default)]
+    scores: Option<Cow<'a, Scores>>,
+    #[serde(default)]
+    tags: Cow<'a, Tags>,
+    #[serde(default)]
+    took: Took,
 }
 
 /// The record of what `tenant` was answered, which is good until `expires`, in Unix seconds.
@@ -23,6 +31,9 @@ pub fn record_of(tenant: &str, answered: &Answered, expires: u64) -> Record {
         question: (&*answered.question).into(),
         tokens: (&answered.answer.tokens[..]).into(),
         has_end: answered.answer.has_end,
+        scores: answered.scores.as_ref().map(Cow::Borrowed),
+        tags: Cow::Borrowed(&answered.tags),
+        took: answered.took,
     };
     Record {
         id: record_id(tenant, answered.context, &answered.question),
@@ -34,13 +45,18 @@ pub fn record_of(tenant: &str, answered: &Answered, expires: u64) -> Record {
 }
 
 /// What a record's value says; `None` where it is of another release.
-pub(super) fn read(record: &Record) -> Option<(Context, Arc<str>, GivenChoice)> {
+pub(super) fn read(record: &Record) -> Option<(Context, Arc<str>, Given)> {
     let body: Body = serde_json::from_slice(&record.value).ok()?;
-    let answer = GivenChoice {
-        tokens: body.tokens.into_owned(),
-        has_end: body.has_end,
+    let given = Given {
+        choice: GivenChoice {
+            tokens: body.tokens.into_owned(),
+            has_end: body.has_end,
+        },
+        scores: body.scores.map(Cow::into_owned),
+        tags: body.tags.into_owned(),
+        took: body.took,
     };
-    Some((Context(record.scope), body.question.into(), answer))
+    Some((Context(record.scope), body.question.into(), given))
 }
 
 /// What the record of a question is called.

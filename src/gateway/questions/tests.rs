@@ -1,15 +1,22 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::gateway::answers::GivenChoice;
+use crate::gateway::tags::Tags;
 
 const AGE: Duration = Duration::from_secs(100);
 const HERE: Context = Context([1; 32]);
 const THERE: Context = Context([2; 32]);
 
-fn answer(token: u32) -> GivenChoice {
-    GivenChoice {
-        tokens: vec![token],
-        has_end: true,
+fn answer(token: u32) -> Given {
+    Given {
+        choice: GivenChoice {
+            tokens: vec![token],
+            has_end: true,
+        },
+        scores: None,
+        tags: Tags::default(),
+        took: Took::default(),
     }
 }
 
@@ -25,7 +32,8 @@ fn nearest(
     angle: f32,
     now: Instant,
 ) -> Option<u32> {
-    let (answered, cosine) = questions.of(of.0, of.1).nearest(&at(angle), now)?;
+    let mut asked = questions.of(of.0, of.1);
+    let (answered, cosine) = asked.nearest(&at(angle), 1, now).pop()?;
     assert!((-1.01..=1.01).contains(&cosine));
     Some(answered.answer.tokens[0])
 }
@@ -61,12 +69,77 @@ fn the_question_with_the_most_words_in_common_is_found_before_anybody_knows_wher
         asked.keep(question.into(), None, answer(token), now);
     }
     let mut alike = |tenant, question| {
-        let found = questions.of(tenant, HERE).alike(&Words::of(question), now);
-        found.map(|(answered, overlap)| (answered.answer.tokens[0], overlap))
+        let mut asked = questions.of(tenant, HERE);
+        let found = asked.alike(&Words::of(question), 2, now).into_iter();
+        let found = found.map(|(answered, overlap)| (answered.answer.tokens[0], overlap));
+        found.collect::<Vec<_>>()
     };
-    assert_eq!(alike("a", "Can I pay by card?"), Some((2, 8.0 / 11.0)));
-    assert_eq!(alike("a", "How do I pay?"), Some((1, 1.0)));
-    assert_eq!(alike("b", "How do I pay?"), None);
+    let by_card = alike("a", "Can I pay by card?");
+    assert_eq!(by_card, [(2, 8.0 / 11.0), (1, 4.0 / 9.0)]);
+    assert_eq!(alike("a", "How do I pay?")[0], (1, 1.0));
+    assert_eq!(alike("b", "How do I pay?"), []);
+}
+
+#[test]
+fn a_question_of_another_form_has_the_same_answer_and_one_in_other_words_not() {
+    let mut questions = Questions::new(1 << 20, AGE);
+    let now = Instant::now();
+    let mut asked = questions.of("a", HERE);
+    asked.keep("How do I pay by card?".into(), None, answer(1), now);
+    asked.keep("how do I pay, by card".into(), None, answer(2), now);
+    let mut form = |question| {
+        let found = asked.same_in_form(question, now);
+        found.map(|answered| answered.answer.tokens[0])
+    };
+    assert_eq!(form("Hello, how do I pay by card, please?"), Some(2));
+    assert_eq!(form("How can I pay by card?"), None);
+}
+
+#[test]
+fn what_is_chosen_is_forgotten_and_its_records_are_named() {
+    let mut questions = Questions::new(1 << 20, AGE);
+    let now = Instant::now();
+    for (tenant, question, user) in [("a", "q", "u"), ("a", "r", "v"), ("b", "q", "u")] {
+        let mut given = answer(1);
+        given.tags.user = Some(user.into());
+        questions
+            .of(tenant, HERE)
+            .keep(question.into(), None, given, now);
+    }
+    let chosen = |tenant: Option<&str>, user: &str| tags::Selection {
+        tenant: tenant.map(str::to_owned),
+        user: Some(user.into()),
+        ..tags::Selection::default()
+    };
+    assert_eq!(questions.purge(&chosen(None, "w")), [[0; 16]; 0]);
+    let gone = questions.purge(&chosen(Some("a"), "u"));
+    assert_eq!(gone, [record::record_id("a", HERE, "q")]);
+    assert!(questions.of("a", HERE).same("q", now).is_none());
+    assert!(questions.of("a", HERE).alike(&Words::of("q"), 9, now).len() == 1);
+    assert_eq!(questions.purge(&chosen(None, "u")).len(), 1);
+    assert_eq!(questions.len(), 1);
+}
+
+#[test]
+fn a_record_says_all_that_is_known_of_an_answer_and_an_older_ones_says_less() {
+    let mut questions = Questions::new(1 << 20, AGE);
+    let now = Instant::now();
+    let mut given = answer(7);
+    given.scores = Some(Scores {
+        prompt: [3; 32],
+        logprobs: vec![-0.25, -100.0],
+    });
+    given.tags.documents = vec!["d".into()];
+    let mut asked = questions.of("a", HERE);
+    asked.keep("q".into(), None, given.clone(), now);
+    let mut record = record_of("a", &asked.same("q", now).unwrap(), 9);
+    questions.clear();
+    questions.restore(&record, now);
+    let found = |questions: &mut Questions| questions.of("a", HERE).same("q", now).unwrap();
+    assert_eq!(found(&mut questions).given(), given);
+    record.value = br#"{"question":"q","tokens":[7],"has_end":true}"#.to_vec();
+    questions.restore(&record, now);
+    assert_eq!(found(&mut questions).given(), answer(7));
 }
 
 #[test]
@@ -79,14 +152,14 @@ fn a_question_has_its_last_answer_also_before_it_has_a_vector() {
     }
     assert_eq!(questions.len(), 1);
     let mut asked = questions.of("a", HERE);
-    assert_eq!(asked.same("q", now).unwrap().answer, answer(2));
+    assert_eq!(asked.same("q", now).unwrap().given(), answer(2));
     assert!(asked.same("Q", now).is_none());
-    assert!(asked.nearest(&at(0.0), now).is_none());
+    assert!(asked.nearest(&at(0.0), 1, now).is_empty());
     let without = asked.without_vector(8);
     assert_eq!(without.len(), 1);
     without[0].vector.set(at(0.0)).unwrap();
     assert!(asked.without_vector(8).is_empty());
-    assert!(asked.nearest(&at(5.0), now).is_some());
+    assert_eq!(asked.nearest(&at(5.0), 9, now).len(), 1);
 }
 
 #[test]
@@ -96,7 +169,7 @@ fn what_is_too_old_is_forgotten_where_it_is_looked_for() {
     let mut asked = questions.of("a", HERE);
     asked.keep("q".into(), Some(at(0.0)), answer(1), now);
     let late = now + AGE + Duration::from_millis(1);
-    assert!(asked.nearest(&at(0.0), late).is_none());
+    assert!(asked.nearest(&at(0.0), 1, late).is_empty());
     assert!(!asked.has_any());
     assert!(questions.is_empty() && questions.num_bytes() == 0);
 }
@@ -124,7 +197,8 @@ proptest! {
         for (tenant, context, question, len) in acts {
             let tenant = ["a", "b", "c"][tenant];
             let context = Context([context; 32]);
-            let answer = GivenChoice { tokens: vec![1; len], has_end: true };
+            let mut answer = answer(1);
+            answer.choice.tokens = vec![1; len];
             let mut asked = questions.of(tenant, context);
             asked.keep(question.to_string().into(), Some(at(0.0)), answer, now);
             let kept = asked.same(&question.to_string(), now).unwrap();

@@ -1,150 +1,38 @@
 //! One request's books: timings, counts, metrics and its log line, closed exactly once, also when the client leaves.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::received::{CLIENT_LEFT, Received, ms};
 use crate::remote::RemoteUsage;
-use crate::request::{DEFAULT_TENANT, Timing};
+use crate::request::Timing;
 use crate::server::request::caller::Caller;
-use crate::server::routing::Routed;
 use crate::server::state::AppState;
-use crate::telemetry::{Cause, Outcome, RequestMetrics, RequestRecord, Tier};
-
-/// What is known of a request from its head on; shared by everything that handles it.
-#[derive(Debug)]
-pub(crate) struct Received {
-    /// When its head was read.
-    pub at: Instant,
-    /// `x-request-id`.
-    pub request_id: String,
-    /// `x-session-id`, cut at a sensible length.
-    pub session: Option<String>,
-    /// `accept-language`, where it is not too long.
-    pub languages: Option<String>,
-    /// Whose key, once that is known.
-    pub tenant: OnceLock<String>,
-    /// What answers it, once that is known.
-    model: OnceLock<String>,
-    /// How its model was picked, where it leaves that open.
-    route: OnceLock<Routed>,
-    is_booked: AtomicBool,
-}
-
-impl Received {
-    pub fn new(request_id: String, session: Option<String>, languages: Option<String>) -> Self {
-        Self {
-            at: Instant::now(),
-            request_id,
-            session,
-            languages,
-            tenant: OnceLock::new(),
-            model: OnceLock::new(),
-            route: OnceLock::new(),
-            is_booked: AtomicBool::new(false),
-        }
-    }
-
-    /// Whose request it is, once its key is known.
-    pub fn tenant(&self) -> &str {
-        self.tenant.get().map_or(DEFAULT_TENANT, String::as_str)
-    }
-
-    /// Notes that the model or adapter `name` answers it.
-    pub fn answers_as(&self, name: &str) {
-        // Whoever notes it first is right: there is one handler.
-        let _ = self.model.set(name.to_owned());
-    }
-
-    /// Notes how its model was picked.
-    pub fn routed(&self, routed: Routed) {
-        let _ = self.route.set(routed);
-    }
-
-    /// What led to the model that answers it, where it leaves that open.
-    pub fn route(&self) -> Option<&str> {
-        self.route.get().map(Routed::name)
-    }
-
-    /// What answers it.
-    pub fn model<'a>(&'a self, state: &'a AppState) -> &'a str {
-        self.model.get().unwrap_or(&state.models.first().name)
-    }
-
-    /// The start of its log line.
-    fn record(&self, state: &AppState) -> RequestRecord {
-        RequestRecord {
-            request_id: self.request_id.clone(),
-            tenant: self.tenant.get().cloned(),
-            session: self.session.clone(),
-            model: self.model(state).to_owned(),
-            route: self.route().map(str::to_owned),
-            route_shadow: self.route.get().and_then(Routed::shadow),
-            ..RequestRecord::default()
-        }
-    }
-
-    /// Books a request that was refused before an [`Account`] was opened for it.
-    pub fn refused(&self, state: &AppState, status: u16) {
-        if self.is_booked.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let metrics = state.metrics(self.model(state));
-        match status {
-            500 => metrics.ended(Outcome::Error, self.at.elapsed(), None),
-            _ => metrics.rejected(),
-        }
-        state.options.request_log.write(&RequestRecord {
-            status,
-            latency_ms: ms(self.at.elapsed()),
-            ..self.record(state)
-        });
-    }
-}
-
-impl Received {
-    /// Books a request whose client left before an [`Account`] was opened for it.
-    pub fn left(&self, state: &AppState) {
-        if self.is_booked.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (outcome, e2e) = (Outcome::Cancelled, self.at.elapsed());
-        state.metrics(self.model(state)).ended(outcome, e2e, None);
-        state.options.request_log.write(&RequestRecord {
-            status: CLIENT_LEFT,
-            finish_reason: Some(outcome.as_str()),
-            latency_ms: ms(e2e),
-            ..self.record(state)
-        });
-    }
-}
-
-/// nginx's status for "the client closed the request".
-const CLIENT_LEFT: u16 = 499;
-
-fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
+use crate::telemetry::{AnswerCacheLevel, Cause, Outcome, RequestMetrics, RequestRecord, Tier};
 
 /// Tokens so far, and who gives them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub tier: Tier,
+    /// At which the cache had the answer.
+    pub level: Option<AnswerCacheLevel>,
     pub prompt: usize,
     /// Of the prompt, what the prefix cache had.
     pub cached: usize,
     pub completion: usize,
     /// Of the completion, what was thought.
     pub reasoning: usize,
+    /// Whether who asks may know what the caches had.
+    pub shows_cache: bool,
 }
 
 impl Usage {
     /// What the caches had, as the `flambeau` object and `x-flambeau-cache` say it.
     pub fn cache(self) -> &'static str {
-        match self.cached {
-            _ if self.tier == Tier::Cache => "exact",
-            0 => "miss",
-            _ => "prefix",
+        match (self.level, self.cached) {
+            (Some(level), _) => level.as_str(),
+            (None, 0) => "miss",
+            (None, _) => "prefix",
         }
     }
 }
@@ -164,6 +52,8 @@ pub(crate) struct Answerer {
     pub tier: Tier,
     /// Why it is not the one that was asked for.
     pub cause: Option<Cause>,
+    /// At which the cache had the answer, where it did.
+    pub level: Option<AnswerCacheLevel>,
     pub metrics: RequestMetrics,
 }
 
@@ -172,6 +62,7 @@ pub(crate) struct Account {
     state: AppState,
     metrics: RequestMetrics,
     tier: Tier,
+    level: Option<AnswerCacheLevel>,
     received: Arc<Received>,
     record: RequestRecord,
     engine_timing: Timing,
@@ -196,7 +87,7 @@ impl Account {
         choices_a_prompt: usize,
         prompt_chars: usize,
     ) -> Self {
-        received.is_booked.store(true, Ordering::Relaxed);
+        received.is_booked_elsewhere();
         let start = received.record(state);
         let record = RequestRecord {
             user: caller.user,
@@ -208,6 +99,7 @@ impl Account {
             state: state.clone(),
             metrics: answerer.metrics.clone(),
             tier: answerer.tier,
+            level: answerer.level,
             received,
             record,
             engine_timing: Timing::default(),
@@ -230,7 +122,8 @@ impl Account {
         self.record.fallback_cause = answerer.cause.map(Cause::as_str);
         self.record.prompt_tokens = prompt_lens.iter().sum();
         self.prompt_lens = prompt_lens.to_vec();
-        (self.tier, self.metrics) = (answerer.tier, answerer.metrics);
+        (self.tier, self.level) = (answerer.tier, answerer.level);
+        self.metrics = answerer.metrics;
     }
 
     /// `answerer` goes on with what has begun.
@@ -239,14 +132,30 @@ impl Account {
         self.answered_by(answerer, &prompt_lens);
     }
 
-    /// Tokens of the prompt, and those received.
+    /// Tokens of the prompt, and those received, as far as who asks may know.
     pub fn usage(&self) -> Usage {
+        let usage = self.all_usage();
+        match usage.level {
+            // As if the model had just said it.
+            Some(_) if !usage.shows_cache => Usage {
+                tier: Tier::Primary,
+                level: None,
+                cached: 0,
+                ..usage
+            },
+            _ => usage,
+        }
+    }
+
+    fn all_usage(&self) -> Usage {
         Usage {
             tier: self.tier,
+            level: self.level,
             prompt: self.record.prompt_tokens,
             cached: self.record.cached_tokens,
             completion: self.record.completion_tokens,
             reasoning: self.num_thoughts,
+            shows_cache: self.received.rights().sees_cache,
         }
     }
 
@@ -255,9 +164,9 @@ impl Account {
         self.received.route()
     }
 
-    /// [`Usage::cache`], from the first token on.
+    /// [`Usage::cache`], from the first token on, where who asks may know.
     pub fn cache(&self) -> Option<&'static str> {
-        self.record.cache
+        (self.record.cache).filter(|_| self.received.rights().sees_cache)
     }
 
     /// A token of choice `i` came from the engine; `timing` is with its first. A prompt counts once, as its first choice
@@ -278,7 +187,7 @@ impl Account {
                 }
             }
             if is_lead || self.record.cache.is_none() {
-                self.record.cache = Some(self.usage().cache());
+                self.record.cache = Some(self.all_usage().cache());
                 self.record.cache_hit = !is_computed;
             }
             if self.first_content.is_none() {
@@ -323,7 +232,9 @@ impl Account {
                 Tier::Cache => self.metrics.given_again(ttft),
                 _ => (self.metrics).first_token(ttft, engine.queue, engine.prefill),
             }
-            self.time(engine.queue, engine.prefill, ttft);
+            let tells = self.tier != Tier::Cache || self.received.rights().sees_cache;
+            let prefill = if tells { engine.prefill } else { ttft };
+            self.time(engine.queue, prefill, ttft);
             self.record.expected_ttft_ms = engine.expected_ttft.map(ms);
         }
     }
@@ -365,7 +276,7 @@ impl Account {
         let decode = decode.filter(|_| self.tier != Tier::Cache);
         self.metrics.ended(outcome, e2e, decode);
         // Of another model's answer, or a text, nothing was routed.
-        let routed = self.received.route.get();
+        let routed = self.received.routing();
         if let Some(routed) = routed.filter(|_| self.tier == Tier::Primary) {
             // Before its first token a prompt may not have been computed.
             let num_tokens = match self.record.completion_tokens {

@@ -1,6 +1,7 @@
 //! Requests that were answered before, to the letter: what of them makes a difference, and what is given again.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -12,20 +13,50 @@ use super::choice::Choice;
 use super::form::Kind;
 use super::generation::Source;
 use super::put::reading;
-use super::question::{digest, put_to};
-use crate::gateway::{Answer, AskedKey, GivenChoice};
+use super::question::{digest, put_to, tags};
+use crate::gateway::{Answer, AskedKey, GivenChoice, Tags};
 use crate::server::answer_cache::AnswerCache;
 use crate::server::models::Chosen;
 use crate::server::request::fields::Fields;
 use crate::server::state::ServedModel;
-use crate::telemetry::{RequestMetrics, Tier};
+use crate::telemetry::{AnswerCacheLevel, RequestMetrics, Tier};
 
 /// What a request asks of any model, where its answer may be given again.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Repeatable {
     digest: [u8; 32],
+    tags: Tags,
     /// Whether it is the same answer every time though tokens are drawn at random, or one that was drawn is wanted.
     is_seeded: bool,
+}
+
+/// How an answer is given again.
+pub(crate) struct Again {
+    pub answerer: Answerer,
+    /// Where it would begin sooner, it waits: so that nobody can tell by the time whether it was there.
+    pub not_before: Option<Instant>,
+}
+
+impl Again {
+    /// By `name`, from a cache of this level.
+    pub fn of(
+        level: AnswerCacheLevel,
+        name: String,
+        metrics: RequestMetrics,
+        not_before: Option<Instant>,
+    ) -> Self {
+        let answerer = Answerer {
+            name,
+            tier: Tier::Cache,
+            cause: None,
+            level: Some(level),
+            metrics,
+        };
+        Self {
+            answerer,
+            not_before,
+        }
+    }
 }
 
 /// Where the answer to a request is kept, and may be found.
@@ -36,6 +67,7 @@ pub(crate) struct Keeping {
     key: AskedKey,
     era: u64,
     is_seeded: bool,
+    tags: Tags,
     /// [`Answer::prompts`], once they are known.
     prompts: [u8; 32],
 }
@@ -48,18 +80,23 @@ impl Repeatable {
         let is_drawn = temperature.is_some_and(|temperature| temperature > 0.01) && !has_seed;
         (!is_drawn).then(|| Self {
             digest: digest::<()>(fields, kind, None),
+            tags: tags(fields),
             is_seeded: has_seed,
         })
     }
 
     /// Where the answer of `chosen` is kept.
-    pub fn keeping(self, cache: Arc<AnswerCache>, tenant: &str, chosen: &Chosen) -> Keeping {
+    pub fn keeping(&self, cache: Arc<AnswerCache>, tenant: &str, chosen: &Chosen) -> Keeping {
         Keeping {
             key: AskedKey(put_to(self.digest, chosen)),
             tenant: tenant.into(),
             era: cache.era(),
             cache,
             is_seeded: self.is_seeded,
+            tags: Tags {
+                model: chosen.model.name.clone(),
+                ..self.tags.clone()
+            },
             prompts: [0; 32],
         }
     }
@@ -79,15 +116,9 @@ impl Keeping {
         if !is_same || !is_whole {
             return None;
         }
-        let mut hasher = Sha256::new();
-        for request in &call.requests {
-            hasher.update((request.prompt.len() as u64).to_le_bytes());
-            for token in &request.prompt {
-                hasher.update(token.to_le_bytes());
-            }
-        }
+        let prompts = call.requests.iter().map(|request| &request.prompt[..]);
         Some(Self {
-            prompts: hasher.finalize().into(),
+            prompts: prompts_digest(prompts),
             ..self
         })
     }
@@ -98,36 +129,38 @@ impl Keeping {
     }
 
     /// Keeps the answer.
-    pub fn keep(&self, choices: Vec<GivenChoice>) {
+    pub fn keep(self, choices: Vec<GivenChoice>) {
         let answer = Answer {
             prompts: self.prompts,
             choices,
+            tags: self.tags,
         };
         self.cache.keep(&self.tenant, self.key, answer, self.era);
     }
 }
 
+/// A digest of prompts' tokens.
+pub(super) fn prompts_digest<'a>(prompts: impl Iterator<Item = &'a [u32]>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for prompt in prompts {
+        hasher.update((prompt.len() as u64).to_le_bytes());
+        for token in prompt {
+            hasher.update(token.to_le_bytes());
+        }
+    }
+    hasher.finalize().into()
+}
+
 impl Call {
-    /// Of what `model`, as `name`, has answered before.
-    pub fn given_again(
-        self,
-        answer: &Arc<Answer>,
-        model: &ServedModel,
-        name: String,
-        metrics: RequestMetrics,
-    ) -> Begun {
+    /// Of what `model` has answered before.
+    pub fn given_again(self, answer: &Arc<Answer>, model: &ServedModel, again: Again) -> Begun {
         let reading = reading(&self.generate, model);
         let choices = (0..answer.choices.len()).map(|i| {
             let prompt = &self.requests[i / self.generate.num_candidates].prompt;
-            Choice::given_again(Arc::clone(answer), i, prompt.len(), reading.clone())
+            let times = (again.not_before, prompt.len());
+            Choice::given_again(Arc::clone(answer), i, times, reading.clone())
         });
         let source = Source::Choices(choices.collect());
-        let answerer = Answerer {
-            name,
-            tier: Tier::Cache,
-            cause: None,
-            metrics,
-        };
-        self.begun(answerer, source)
+        self.begun(again.answerer, source)
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::account::Received;
 use super::again::Repeatable;
 use super::form::{Form, Kind};
 use super::question::Question;
+use super::received::Received;
 use super::wire::Wire;
 use crate::request::GenerateRequest;
 use crate::server::error::ApiError;
@@ -37,9 +37,9 @@ pub(crate) struct RemoteCall {
     pub wire: Box<dyn Wire>,
 }
 
-/// Makes the call that a request is to a model of this process.
+/// Makes the call that a request is to a model of this process, with another question in the place of its own where one is said.
 pub(crate) type Prepare =
-    Box<dyn Fn(Chosen) -> BoxFuture<'static, Result<Call, ApiError>> + Send + Sync>;
+    Box<dyn Fn(Chosen, Option<&str>) -> BoxFuture<'static, Result<Call, ApiError>> + Send + Sync>;
 
 /// Makes the call that it is to one of another server, which answers call by this name.
 pub(crate) type Forward = Box<dyn Fn(&str) -> Result<RemoteCall, ApiError> + Send + Sync>;
@@ -90,7 +90,7 @@ impl Ask {
             .then(|| Repeatable::of(&fields, kind, cache == Some(true)))
             .flatten();
         let question = (may_cache && state.semantic.is_some())
-            .then(|| Question::of(&fields, kind))
+            .then(|| Question::of(&fields, kind, cache == Some(true)))
             .flatten();
         let standing = state.standing(received.tenant(), &target);
         let fields = Arc::new(fields);
@@ -106,7 +106,13 @@ impl Ask {
                 })
             }
         };
-        let prepare = move |chosen| prepare(Fields::clone(&fields), chosen, standing);
+        let prepare = move |chosen, instead: Option<&str>| {
+            let mut fields = Fields::clone(&fields);
+            if let Some(question) = instead {
+                Question::replace(&mut fields, kind, question);
+            }
+            prepare(fields, chosen, standing)
+        };
         Ok(Self {
             target,
             route,
@@ -123,8 +129,8 @@ impl Ask {
     /// Says of errors what `rename` makes of them.
     pub fn renaming(self, rename: fn(&str) -> String) -> Self {
         let (prepare, forward) = (self.prepare, self.forward);
-        let prepare = move |chosen| -> BoxFuture<'static, Result<Call, ApiError>> {
-            let prepared = prepare(chosen);
+        let prepare = move |chosen, instead: Option<&str>| -> BoxFuture<'static, _> {
+            let prepared = prepare(chosen, instead);
             Box::pin(async move { prepared.await.map_err(|error| error.renamed(rename)) })
         };
         let forward = move |name: &str| forward(name).map_err(|error| error.renamed(rename));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 
-use super::account::{Answerer, Received};
+use super::account::Answerer;
 use super::again::Keeping;
 use super::ask::Ask;
 use super::begun::Begun;
@@ -16,6 +16,10 @@ use super::form::Kind;
 use super::generation::Source;
 use super::keep::Keep;
 use super::put::put;
+use super::recall::serve;
+use super::received::Received;
+use super::remembering::Remembering;
+use super::serving::Serving;
 use crate::engine::SubmitError;
 use crate::gateway::Policy;
 use crate::request::GenerateRequest;
@@ -24,7 +28,7 @@ use crate::server::models::{Chosen, Served, Target};
 use crate::server::remote::RemoteServed;
 use crate::server::state::{AppState, ServedModel};
 use crate::server::tiers::{TierModel, Tiers};
-use crate::telemetry::{Cause, Tier};
+use crate::telemetry::{AnswerCacheLevel, Cause, Tier};
 use crate::text::Tokenizer;
 
 /// Where a request is on its way.
@@ -236,6 +240,7 @@ impl Chain {
                 name: tier.served.name().to_owned(),
                 tier: Tier::Fallback,
                 cause: Some(cause),
+                level: None,
                 metrics: tier.metrics.clone(),
             },
         };
@@ -266,26 +271,33 @@ impl Chain {
     async fn put_here(&mut self, chosen: Chosen, is_first: bool) -> Result<Begun, Failure> {
         let (model, name) = (Arc::clone(&chosen.model), chosen.name.clone());
         let keeping = self.keeping(&chosen);
+        let mut remembering = self.remembering(&chosen);
+        let may_be_there = keeping.as_ref().is_some_and(Keeping::has_any)
+            || (remembering.as_ref()).is_some_and(Remembering::may_serve);
         // Before the work of preparing what would be refused.
-        if !keeping.as_ref().is_some_and(Keeping::has_any) {
+        if !may_be_there {
             model.engine.check_room(self.received.tenant())?;
         }
-        let remembering = self.remembering(&chosen);
-        let mut call = (self.ask.prepare)(chosen).await?;
+        let mut call = (self.ask.prepare)(chosen.clone(), None).await?;
         self.check_bound(call.generate.is_bound(), is_first)?;
         let keeping = keeping.and_then(|keeping| keeping.of(&call));
         let found = keeping
             .as_ref()
             .and_then(|keeping| keeping.find(&model.name));
         if let Some((answer, metrics)) = found {
-            return Ok(call.given_again(&answer, &model, name, metrics));
+            let again = self.given_again(AnswerCacheLevel::Exact, name, metrics);
+            return Ok(call.given_again(&answer, &model, again));
+        }
+        if let Some(remembering) = &mut remembering
+            && remembering.may_serve()
+            && let Some(serving) = Serving::of(&call, &chosen, self.elapsed())
+            && let Some((hit, metrics)) = serve(&self.ask, remembering, serving).await
+        {
+            let again = self.given_again(AnswerCacheLevel::Semantic, name, metrics);
+            return Ok(call.given_again(&hit, &model, again));
         }
         let question = remembering.and_then(|question| question.of(&mut call));
-        // The client counts from when it asked.
-        let elapsed = match self.begins_anew {
-            true => Duration::ZERO,
-            false => self.received.at.elapsed(),
-        };
+        let elapsed = self.elapsed();
         let may_continue = self.ask.may_continue && self.policy.fallback && self.may_go_on();
         self.put = may_continue.then(|| {
             let tokenizer = Arc::clone(&model.tokenizer);
@@ -299,6 +311,14 @@ impl Chain {
             question,
         };
         Ok(Begun { keep, ..begun })
+    }
+
+    /// What has passed of its deadline: the client counts from when it asked.
+    pub(super) fn elapsed(&self) -> Duration {
+        match self.begins_anew {
+            true => Duration::ZERO,
+            false => self.received.at.elapsed(),
+        }
     }
 
     fn put_elsewhere(&mut self, remote: &RemoteServed, is_first: bool) -> Result<Begun, Failure> {
@@ -345,6 +365,7 @@ impl Chain {
             name,
             tier: Tier::Primary,
             cause: None,
+            level: None,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! One choice of an answer: engine events in, certain text out.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::sleep_until;
 
 use crate::engine::{EngineError, Event, EventStream};
-use crate::gateway::{Answer, GivenChoice};
+use crate::gateway::{Answer, GivenChoice, Took};
 use crate::request::{FinishReason, SampledToken, Timing, TokenLogprobs};
 use crate::text::{Detokeniser, Piece, Splitter, StopMatcher, Tokenizer};
 
@@ -43,6 +46,8 @@ pub(crate) struct Reading {
     pub splitter: Splitter,
     /// Whether thoughts are part of what is shown.
     pub shows_thoughts: bool,
+    /// Whether log-probabilities are: the engine may be asked for them all the same.
+    pub shows_logprobs: bool,
 }
 
 /// Dropping it cancels its request in the engine.
@@ -59,13 +64,19 @@ impl Choice {
         Self::Drawn(Box::new(Drawn::new(Events::Drawn(events), reading)))
     }
 
-    /// Choice `i` of what was given before, to a prompt of so many tokens.
-    pub fn given_again(answer: Arc<Answer>, i: usize, prompt_len: usize, reading: Reading) -> Self {
+    /// Choice `i` of what was given before, not before a time, to a prompt of so many tokens.
+    pub fn given_again(
+        answer: Arc<Answer>,
+        i: usize,
+        (not_before, prompt_len): (Option<Instant>, usize),
+        reading: Reading,
+    ) -> Self {
         let events = Events::Kept {
             answer,
             i,
             next: 0,
             prompt_len,
+            not_before,
         };
         Self::Drawn(Box::new(Drawn::new(events, reading)))
     }
@@ -75,6 +86,14 @@ impl Choice {
         match self {
             Self::Drawn(drawn) => drawn.given(),
             Self::Said(_) => None,
+        }
+    }
+
+    /// How likely each of its tokens was, as far as the engine has said so, and how long they took.
+    pub fn seen(&self) -> (&[f32], Took) {
+        match self {
+            Self::Drawn(drawn) => (&drawn.logprobs, drawn.took()),
+            Self::Said(_) => (&[], Took::default()),
         }
     }
 
@@ -136,6 +155,7 @@ enum Events {
         i: usize,
         next: usize,
         prompt_len: usize,
+        not_before: Option<Instant>,
     },
 }
 
@@ -148,7 +168,11 @@ impl Events {
                 i,
                 next,
                 prompt_len,
+                not_before,
             } => {
+                if let Some(time) = *not_before {
+                    sleep_until(time.into()).await;
+                }
                 // It is there at once, and others want the thread, too.
                 tokio::task::consume_budget().await;
                 let given = &answer.choices[*i];
@@ -184,8 +208,11 @@ pub(crate) struct Drawn {
     reading: Reading,
     detokeniser: Detokeniser,
     prompt_logprobs: Vec<TokenLogprobs>,
-    /// Those that came.
+    /// Those that came, and how likely they were.
     tokens: Vec<u32>,
+    logprobs: Vec<f32>,
+    /// When the first of them came, and what the engine says of that.
+    first: Option<(Instant, Timing)>,
     /// How it has ended, and how the engine has ended it.
     finish: Option<FinishReason>,
     engine_finish: Option<FinishReason>,
@@ -202,6 +229,8 @@ impl Drawn {
             detokeniser,
             prompt_logprobs: Vec::new(),
             tokens: Vec::new(),
+            logprobs: Vec::new(),
+            first: None,
             finish: None,
             engine_finish: None,
             is_done: false,
@@ -237,13 +266,32 @@ impl Drawn {
         None
     }
 
+    /// How long it took the engine so far.
+    fn took(&self) -> Took {
+        let Some((first, timing)) = self.first else {
+            return Took::default();
+        };
+        Took {
+            ttft: timing.queue + timing.prefill,
+            engine: timing.prefill + first.elapsed(),
+        }
+    }
+
     fn delta(
         &mut self,
-        token: SampledToken,
+        mut token: SampledToken,
         timing: Option<Timing>,
         finish: Option<FinishReason>,
     ) -> Delta {
         self.tokens.push(token.token_id);
+        let scores = token.logprobs.as_ref();
+        self.logprobs.extend(scores.map(|scores| scores.chosen));
+        if !self.reading.shows_logprobs {
+            token.logprobs = None;
+        }
+        if let Some(timing) = timing {
+            self.first.get_or_insert((Instant::now(), timing));
+        }
         self.engine_finish = finish;
         let (text, finish, stopped) = self.read(token.token_id, finish);
         self.finish = finish;

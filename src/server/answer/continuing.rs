@@ -87,6 +87,7 @@ impl Continuing {
                 name: tier.served.name().to_owned(),
                 tier: Tier::Fallback,
                 cause: Some(cause),
+                level: None,
                 metrics: tier.metrics.clone(),
             };
             return Some((events, answerer));

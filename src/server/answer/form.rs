@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::account::Received;
+use super::received::Received;
 use crate::server::models::Chosen;
 use crate::server::request::forward::Forwarded;
 use crate::server::request::framing::Framing;

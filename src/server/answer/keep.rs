@@ -18,9 +18,11 @@ impl Keep {
     /// Keeps the answer of these choices, as far as they have ended by themselves.
     pub fn keep(self, choices: &[Choice]) {
         if let Some(question) = self.question
-            && let Some(first) = choices.first().and_then(Choice::given)
+            && let Some(first) = choices.first()
+            && let Some(given) = first.given()
         {
-            question.keep(first);
+            let (logprobs, took) = first.seen();
+            question.keep(given, logprobs.to_vec(), took);
         }
         if let Some(again) = self.again {
             let given: Option<Vec<GivenChoice>> = choices.iter().map(Choice::given).collect();

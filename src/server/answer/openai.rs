@@ -309,7 +309,10 @@ fn usage_json(usage: Usage) -> Value {
 
 /// Who answered, what led there, and how long it took.
 pub(super) fn flambeau(form: &Form, usage: Usage, timings: Option<Timings>) -> Value {
-    let mut object = json!({"tier": usage.tier.as_str(), "cache": usage.cache()});
+    let mut object = json!({"tier": usage.tier.as_str()});
+    if usage.shows_cache {
+        object["cache"] = usage.cache().into();
+    }
     if let Some(route) = &form.route {
         object["route"] = route.as_str().into();
     }

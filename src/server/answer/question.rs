@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::form::Kind;
-use crate::gateway::Context;
+use crate::gateway::{Context, Tags};
 use crate::server::models::Chosen;
 use crate::server::request::fields::Fields;
 
@@ -31,12 +31,26 @@ const INDIFFERENT: &[&str] = &[
 /// Longer ones are no questions that come again: an embedder would not see them whole.
 const MAX_BYTES: usize = 2048;
 
+/// What of `metadata` an answer depends on.
+const PROMPT_VERSION: &str = "prompt_version";
+const DATA_VERSION: &str = "data_version";
+/// Names, with commas between them.
+const DOCUMENTS: &str = "documents";
+/// Who may see the answer, by any name.
+const ACCESS_TAG: &str = "access_tag";
+
 /// See the module. Only a text is one.
 #[derive(Clone)]
 pub(crate) struct Question {
     /// Of the rest.
     digest: [u8; 32],
     pub text: Arc<str>,
+    /// Whether it is the same answer every time though tokens are drawn at random, or one that was drawn is wanted.
+    pub is_seeded: bool,
+    /// Whether tools are offered, or have run.
+    pub has_tools: bool,
+    /// Of its answer.
+    tags: Tags,
 }
 
 /// A digest of all that makes a difference to an answer. `instead` stands for what one of the fields holds.
@@ -51,7 +65,9 @@ pub(super) fn digest<T: Serialize>(
         .filter(|(name, _)| !INDIFFERENT.contains(name) && Some(*name) != replaced)
         .collect();
     let mut hasher = Sha256::new_with_prefix([kind as u8]);
-    let spelt = serde_json::to_vec(&(asked, instead));
+    let depends = [PROMPT_VERSION, DATA_VERSION, DOCUMENTS, ACCESS_TAG];
+    let depends = depends.map(|name| metadata(fields, name));
+    let spelt = serde_json::to_vec(&(asked, instead, depends));
     hasher.update(spelt.expect("JSON has a spelling: this is a bug"));
     hasher.finalize().into()
 }
@@ -67,8 +83,9 @@ pub(super) fn put_to(digest: [u8; 32], chosen: &Chosen) -> [u8; 32] {
 }
 
 impl Question {
-    /// The last message of a chat, which is the user's, or the one prompt of a completion.
-    pub fn of(fields: &Fields, kind: Kind) -> Option<Self> {
+    /// The last message of a chat, which is the user's, or the one prompt of a completion. One that was answered before may be `wanted` though it
+    /// was drawn.
+    pub fn of(fields: &Fields, kind: Kind, wanted: bool) -> Option<Self> {
         let (text, digest) = match kind {
             Kind::Completion => {
                 let text = short(fields.look("prompt")?.as_str()?)?;
@@ -84,13 +101,75 @@ impl Question {
         Some(Self {
             digest,
             text: text.into(),
+            is_seeded: fields.look("seed").is_some() || wanted,
+            has_tools: has_tools(fields),
+            tags: tags(fields),
         })
+    }
+
+    /// Of its answer by this model.
+    pub fn tags(&self, model: &str) -> Tags {
+        Tags {
+            model: model.to_owned(),
+            ..self.tags.clone()
+        }
+    }
+
+    /// Asks `text` in its place.
+    pub fn replace(fields: &mut Fields, kind: Kind, text: &str) {
+        let place = match kind {
+            Kind::Completion => fields.look_mut("prompt"),
+            Kind::Chat => {
+                let messages = fields.look_mut("messages").and_then(Value::as_array_mut);
+                let last = messages.and_then(|messages| messages.last_mut());
+                last.and_then(|last| match last.get_mut("content")? {
+                    Value::Array(parts) => parts.first_mut()?.get_mut("text"),
+                    content => Some(content),
+                })
+            }
+        };
+        if let Some(place) = place {
+            *place = text.into();
+        }
     }
 
     /// What surrounds it where `chosen` answers.
     pub fn context(&self, chosen: &Chosen) -> Context {
         Context(put_to(self.digest, chosen))
     }
+}
+
+/// What the metadata say of it.
+fn metadata<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+    fields.look("metadata")?.get(name)?.as_str()
+}
+
+/// What its answer can be forgotten by, but for the model.
+pub(super) fn tags(fields: &Fields) -> Tags {
+    let said = |name| metadata(fields, name).map(str::to_owned);
+    let named = metadata(fields, DOCUMENTS).unwrap_or_default().split(',');
+    let named = named.map(str::trim).filter(|name| !name.is_empty());
+    let user = fields
+        .look("user")
+        .or_else(|| fields.look("safety_identifier"));
+    Tags {
+        model: String::new(),
+        user: user.and_then(Value::as_str).map(str::to_owned),
+        prompt_version: said(PROMPT_VERSION),
+        data_version: said(DATA_VERSION),
+        documents: named.map(str::to_owned).collect(),
+    }
+}
+
+fn has_tools(fields: &Fields) -> bool {
+    let offered = fields.look("tools").and_then(Value::as_array);
+    let messages = fields.look("messages").and_then(Value::as_array);
+    let mut messages = messages.into_iter().flatten();
+    offered.is_some_and(|tools| !tools.is_empty())
+        || messages.any(|message| {
+            let role = message.get("role").and_then(Value::as_str);
+            matches!(role, Some("tool" | "function")) || message.get("tool_calls").is_some()
+        })
 }
 
 fn short(text: &str) -> Option<&str> {

@@ -2,39 +2,56 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::again::prompts_digest;
 use super::ask::Call;
+use super::check::Check;
 use super::question::Question;
-use crate::gateway::{Context, GivenChoice, Vector};
+use crate::gateway::{
+    Answered, Context, Given, GivenChoice, Scores, SemanticMode, Tags, Took, Vector,
+};
 use crate::request::Recalled;
 use crate::server::models::Chosen;
 use crate::server::semantic_cache::SemanticCache;
 
+/// What is less likely is as unlikely.
+const LEAST: f32 = -100.0;
+
 /// A question on its way, and where its answer will be remembered.
 pub(crate) struct Remembering {
-    cache: Arc<SemanticCache>,
-    tenant: Arc<str>,
-    context: Context,
-    question: Arc<str>,
+    pub(super) cache: Arc<SemanticCache>,
+    pub(super) tenant: Arc<str>,
+    pub(super) context: Context,
+    pub(super) question: Arc<str>,
     /// Of the model that answers.
-    model: String,
+    pub(super) model: String,
+    /// What becomes of an answer that is there.
+    pub(super) mode: SemanticMode,
+    /// Of its prompt, once that is known.
+    prompt: [u8; 32],
+    tags: Tags,
     era: u64,
     /// Whether it is still the same when the process starts anew: adapters have other numbers then.
     outlives: bool,
     /// Where it points, once that is known.
-    vector: Arc<OnceLock<Vector>>,
+    pub(super) vector: Arc<OnceLock<Vector>>,
+    /// What was answered to the nearest question, where that was looked for, and whether by where it points.
+    pub(super) guess: Option<Arc<Answered>>,
+    pub(super) is_searched: bool,
+    /// An answer that would be given again if it were known how many of them are wrong.
+    pub(super) unproven: Option<Check>,
     /// What is found of it by that, where it is looked for.
     searched: Option<Recalled>,
 }
 
 impl Remembering {
-    /// `tenant` asks `chosen`.
+    /// `tenant` asks `chosen`; `None` where that is not to be remembered.
     pub fn new(
         question: &Question,
-        cache: Arc<SemanticCache>,
+        (cache, mode): (Arc<SemanticCache>, SemanticMode),
         tenant: &str,
         chosen: &Chosen,
-    ) -> Self {
-        Self {
+    ) -> Option<Self> {
+        (mode != SemanticMode::Off).then(|| Self {
             tenant: tenant.into(),
             context: question.context(chosen),
             question: Arc::clone(&question.text),
@@ -43,8 +60,29 @@ impl Remembering {
             outlives: chosen.adapter.is_none(),
             cache,
             vector: Arc::default(),
+            mode,
+            prompt: [0; 32],
+            tags: question.tags(&chosen.model.name),
+            guess: None,
+            is_searched: false,
+            unproven: None,
             searched: None,
-        }
+        })
+    }
+
+    /// Whether an answer that is there may be given again.
+    fn serves(&self) -> bool {
+        self.mode == SemanticMode::Serve
+    }
+
+    /// Gives all tenants what this one was answered. Whether there is such an answer.
+    pub fn share(&self) -> bool {
+        self.cache.share(&self.tenant, self.context, &self.question)
+    }
+
+    /// Whether there may be an answer to give.
+    pub fn may_serve(&self) -> bool {
+        self.serves() && self.cache.has_any(&self.tenant, self.context)
     }
 
     /// Of the request as it is put to the model, which gets a guess of its answer, if there is one; `None` where it would be of no use.
@@ -57,6 +95,11 @@ impl Remembering {
             return None;
         }
         request.recalled = self.recall();
+        if self.serves() {
+            // What it takes to see whether the answer is one to another question, too.
+            self.prompt = prompts_digest(std::iter::once(&request.prompt[..]));
+            request.sampling.logprobs.get_or_insert(0);
+        }
         Some(self)
     }
 
@@ -64,6 +107,19 @@ impl Remembering {
     /// points where it does, which nobody waits for.
     fn recall(&mut self) -> Option<Recalled> {
         let recalled = Recalled::default();
+        if let Some(answered) = &self.guess {
+            self.cache.looked_up(&self.model, Some(answered));
+            recalled.tell(answered.answer.tokens.clone());
+            if self.is_searched {
+                self.searched = Some(recalled.clone());
+            }
+            return Some(recalled);
+        }
+        if self.is_searched {
+            self.cache.searched(&self.model, 0);
+            self.cache.looked_up(&self.model, None);
+            return None;
+        }
         let (tenant, context) = (&self.tenant, self.context);
         if let Some(answered) = self.cache.same(tenant, context, &self.question) {
             self.cache.looked_up(&self.model, Some(&answered));
@@ -74,7 +130,10 @@ impl Remembering {
             recalled.tell(answered.answer.tokens.clone());
             return Some(recalled);
         }
-        if let Some(answered) = self.cache.alike(tenant, context, &self.question) {
+        let alike = self.cache.alike(tenant, context, &self.question, 1);
+        let alike = alike.into_iter();
+        let mut alike = alike.filter(|(_, overlap)| self.cache.is_near("words", *overlap));
+        if let Some((answered, _)) = alike.next() {
             self.cache.looked_up(&self.model, Some(&answered));
             recalled.tell(answered.answer.tokens.clone());
             return Some(recalled);
@@ -93,9 +152,10 @@ impl Remembering {
         let (model, vector) = (self.model.clone(), Arc::clone(&self.vector));
         let tell = recalled.clone();
         tokio::spawn(async move {
-            let found = cache
-                .nearest(&tenant, context, question, &vector, || !tell.is_forgotten())
-                .await;
+            let is_wanted = || !tell.is_forgotten();
+            let place = (&*tenant, context);
+            let found = cache.nearest(place, question, &vector, 1, is_wanted).await;
+            let found = found.into_iter().next().map(|(answered, _)| answered);
             cache.looked_up(&model, found.as_ref());
             if vector.get().is_some() && tell.is_forgotten() {
                 // It came too late.
@@ -108,14 +168,29 @@ impl Remembering {
         Some(recalled)
     }
 
-    /// Remembers the answer.
-    pub fn keep(self, answer: GivenChoice) {
+    /// Remembers the answer, whose tokens are so likely as far as that is known, and which took so long.
+    pub fn keep(mut self, choice: GivenChoice, logprobs: Vec<f32>, took: Took) {
+        if let Some(mut check) = self.unproven.take() {
+            let (fresh, logprobs) = (choice.clone(), logprobs.clone());
+            tokio::spawn(async move { check.note(&fresh, &logprobs).await });
+        }
+        let has_scores = self.serves() && logprobs.len() == choice.tokens.len();
+        let given = Given {
+            scores: has_scores.then(|| Scores {
+                prompt: self.prompt,
+                // Infinities have no spelling on the disk.
+                logprobs: logprobs.iter().map(|score| score.max(LEAST)).collect(),
+            }),
+            choice,
+            tags: std::mem::take(&mut self.tags),
+            took,
+        };
         let vector = self.vector.get().cloned();
         self.cache.keep(
             (&self.tenant, self.context),
             Arc::clone(&self.question),
             vector,
-            answer,
+            given,
             (self.era, self.outlives),
         );
     }

@@ -6,10 +6,11 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use super::account::{Received, Timings};
+use super::account::Timings;
 use super::answering::Answering;
 use super::ask::Ask;
 use super::chain::Chain;
+use super::received::Received;
 use super::sse;
 use super::wire::Whole;
 use crate::server::error::ApiError;

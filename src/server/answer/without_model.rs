@@ -6,10 +6,9 @@ use super::begun::Begun;
 use super::chain::Chain;
 use super::choice::Choice;
 use super::generation::Source;
-use super::remembering::Remembering;
 use crate::server::models::{Chosen, Target};
 use crate::server::tiers::{STATIC, Tiers};
-use crate::telemetry::Tier;
+use crate::telemetry::{AnswerCacheLevel, Tier};
 
 impl Chain {
     /// At the `i`th place, beyond the last model.
@@ -24,20 +23,6 @@ impl Chain {
         Some(begun)
     }
 
-    /// Where the answer of `chosen` is kept, if it is.
-    pub(super) fn keeping(&self, chosen: &Chosen) -> Option<Keeping> {
-        let answers = self.state.answers.clone();
-        let (asked, answers) = self.ask.repeatable.zip(answers)?;
-        Some(asked.keeping(answers, self.received.tenant(), chosen))
-    }
-
-    /// What `chosen` is asked, where answers to such questions are remembered.
-    pub(super) fn remembering(&self, chosen: &Chosen) -> Option<Remembering> {
-        let (question, cache) = (self.ask.question.as_ref()).zip(self.state.semantic.clone())?;
-        let tenant = self.received.tenant();
-        Some(Remembering::new(question, cache, tenant, chosen))
-    }
-
     /// What the first model has answered before, also while it is not asked.
     async fn recall(&mut self) -> Option<Begun> {
         let Target::Here(chosen) = self.ask.target.clone() else {
@@ -45,9 +30,10 @@ impl Chain {
         };
         let (model, name) = (chosen.model.clone(), chosen.name.clone());
         let keeping = self.keeping(&chosen).filter(Keeping::has_any)?;
-        let call = (self.ask.prepare)(chosen).await.ok()?;
+        let call = (self.ask.prepare)(chosen, None).await.ok()?;
         let (answer, metrics) = keeping.of(&call)?.find(&model.name)?;
-        let mut begun = call.given_again(&answer, &model, name, metrics);
+        let again = self.given_again(AnswerCacheLevel::Exact, name, metrics);
+        let mut begun = call.given_again(&answer, &model, again);
         begun.answerer.cause = Some(self.cause());
         (self.fallen, self.taken_by, self.put) = (None, None, None);
         Some(begun)
@@ -68,6 +54,7 @@ impl Chain {
             name: STATIC.into(),
             tier: Tier::Static,
             cause: Some(self.cause()),
+            level: None,
             metrics: tiers.static_metrics.clone(),
         };
         let begun = match &self.ask.target {
@@ -77,7 +64,7 @@ impl Chain {
                     ..chosen.clone()
                 };
                 // What is wrong with it the first has said, if it was asked.
-                let call = (self.ask.prepare)(chosen).await.ok()?;
+                let call = (self.ask.prepare)(chosen, None).await.ok()?;
                 if call.generate.is_bound() || call.generate.shows_tokens() {
                     return None;
                 }

@@ -16,7 +16,10 @@ const FLAMBEAU: &[Field] = &[
         "tier",
         Always(Word(&["primary", "fallback", "cache", "static"])),
     ),
-    ("cache", Always(Word(&["miss", "prefix", "exact"]))),
+    (
+        "cache",
+        Maybe(Word(&["miss", "prefix", "exact", "semantic"])),
+    ),
     ("route", Maybe(Text)),
     ("continued_by", Maybe(Text)),
     ("queue_ms", Maybe(MS)),
@@ -375,6 +378,26 @@ pub(super) const MODELS: Form = Table(&[
 ]);
 pub(super) const VERSION: Form = Table(&[("version", Always(Text))]);
 pub(super) const HEALTH: Form = Table(&[("status", Always(Text))]);
+pub(super) const CACHE_STATS: Form = Table(&[("exact", Maybe(LEVEL)), ("semantic", Maybe(LEVEL))]);
+/// Of one level.
+const LEVEL: Form = Table(&[
+    ("entries", Always(COUNT)),
+    ("bytes", Always(COUNT)),
+    ("models", Always(Map(&OBJECT))),
+]);
+pub(super) const EXPLAINED: Form = Table(&[
+    ("verdict", Always(Word(&["exact", "semantic", "miss"]))),
+    ("reason", Maybe(Text)),
+    ("says", Maybe(Text)),
+    ("mode", Maybe(Word(&["off", "draft", "serve"]))),
+    ("question", Maybe(Text)),
+    ("likeness", Maybe(Text)),
+    ("num_tokens", Maybe(COUNT)),
+    ("candidates", Maybe(List(&OBJECT))),
+    ("verification", Maybe(OBJECT)),
+]);
+pub(super) const PURGED: Form = Table(&[("num_answers", Always(COUNT))]);
+pub(super) const CACHE_SHARED: Form = Table(&[("shared", Always(Bool))]);
 pub(super) const RESET: Form = Table(&[
     ("num_blocks", Always(COUNT)),
     ("num_answers", Always(COUNT)),

@@ -4,7 +4,7 @@ use super::answers as answer;
 use crate::server::request::fields::Field;
 use crate::server::request::form::Form;
 use crate::server::request::{anthropic, embeddings, generate, output_format, responses};
-use crate::server::routes::{adapters, chat, completions, tokenize};
+use crate::server::routes::{adapters, cache, chat, completions, tokenize};
 
 pub(super) struct Route {
     pub method: &'static str,
@@ -169,6 +169,29 @@ pub(super) const ROUTES: &[Route] = &[
         "/ready",
         "A token was generated lately, or one is now; needs no key",
         Json("Health", answer::HEALTH),
+    ),
+    get(
+        "/admin/cache",
+        "What the caches of answers hold, and what came of it",
+        Json("CacheStats", answer::CACHE_STATS),
+    ),
+    post(
+        "/admin/cache/explain",
+        "Why a request would be given an answer again, or would not",
+        ("ExplainRequest", &[cache::ASKED]),
+        Json("Explained", answer::EXPLAINED),
+    ),
+    post(
+        "/admin/cache/purge",
+        "Forgets the answers that all of what is said is true of",
+        ("PurgeRequest", &[cache::PURGE]),
+        Json("Purged", answer::PURGED),
+    ),
+    post(
+        "/admin/cache/share",
+        "Gives all tenants what one of them was answered",
+        ("ShareRequest", &[cache::ASKED]),
+        Json("Shared", answer::CACHE_SHARED),
     ),
     Route {
         method: "post",

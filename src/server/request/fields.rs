@@ -85,6 +85,11 @@ impl Fields {
         self.map.clone()
     }
 
+    /// What a field holds, to be changed.
+    pub fn look_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.map.get_mut(name)
+    }
+
     /// All that has not been taken, left where it is.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.map.iter().map(|(name, value)| (name.as_str(), value))

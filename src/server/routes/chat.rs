@@ -8,10 +8,10 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 
-use crate::server::answer::account::Received;
 use crate::server::answer::ask::{Ask, Call};
 use crate::server::answer::form::{Asked, Form, Kind};
 use crate::server::answer::openai::OpenAi;
+use crate::server::answer::received::Received;
 use crate::server::answer::respond::respond;
 use crate::server::answer::wire::Wire;
 use crate::server::error::ApiError;
@@ -71,10 +71,19 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     state.check_room(received.tenant())?;
-    let fields = Fields::parse(&body, TABLES)?;
-    let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
-    let ask = ask(fields, ROUTE, &state, &received, wire).await?;
+    let ask = read(&body, &state, &received).await?;
     respond(state, received, ask).await
+}
+
+/// What a body asks for.
+pub(crate) async fn read(
+    body: &[u8],
+    state: &AppState,
+    received: &Arc<Received>,
+) -> Result<Ask, ApiError> {
+    let fields = Fields::parse(body, TABLES)?;
+    let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
+    ask(fields, ROUTE, state, received, wire).await
 }
 
 /// Makes what `fields` of this endpoint ask for, whoever spells the answer.

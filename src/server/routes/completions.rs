@@ -10,10 +10,10 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::request::GenerateRequest;
-use crate::server::answer::account::Received;
 use crate::server::answer::ask::{Ask, Call};
 use crate::server::answer::form::{Asked, Form, Kind};
 use crate::server::answer::openai::OpenAi;
+use crate::server::answer::received::Received;
 use crate::server::answer::respond::respond;
 use crate::server::error::ApiError;
 use crate::server::models::Chosen;
@@ -55,18 +55,27 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     state.check_room(received.tenant())?;
-    let mut fields = Fields::parse(&body, &[SHARED, output_format::FIELDS, FIELDS])?;
+    let ask = read(&body, &state, &received).await?;
+    respond(state, received, ask).await
+}
+
+/// What a body asks for.
+pub(crate) async fn read(
+    body: &[u8],
+    state: &AppState,
+    received: &Arc<Received>,
+) -> Result<Ask, ApiError> {
+    let mut fields = Fields::parse(body, &[SHARED, output_format::FIELDS, FIELDS])?;
     fields.must_have("prompt")?;
-    route(&mut fields, &state, &received).await;
-    let asked_by = Arc::clone(&received);
+    route(&mut fields, state, received).await;
+    let asked_by = Arc::clone(received);
     let prepare = move |fields, chosen, standing| -> BoxFuture<'static, _> {
         let received = Arc::clone(&asked_by);
         Box::pin(async move { prepare(fields, chosen, standing, &received).await })
     };
     let wire = |form| Box::new(OpenAi::new(form)) as Box<_>;
     let kind = (ROUTE, Kind::Completion);
-    let ask = Ask::new(fields, kind, &state, &received, wire, prepare)?;
-    respond(state, received, ask).await
+    Ask::new(fields, kind, state, received, wire, prepare)
 }
 
 async fn prepare(

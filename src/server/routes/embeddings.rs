@@ -14,7 +14,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use crate::engine::{EncodeError, SubmitError, normalised};
-use crate::server::answer::account::{Account, Answerer, Received, Timings};
+use crate::server::answer::account::{Account, Answerer, Timings};
+use crate::server::answer::received::Received;
 use crate::server::answer::respond::provenance;
 use crate::server::error::ApiError;
 use crate::server::request::caller::Caller;
@@ -65,6 +66,7 @@ pub(crate) async fn handle(
         name: model.name.clone(),
         tier: Tier::Primary,
         cause: None,
+        level: None,
         metrics: model.metrics.clone(),
     };
     let mut account = Account::new(

@@ -10,8 +10,8 @@ use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::chat;
-use crate::server::answer::account::Received;
 use crate::server::answer::anthropic::Anthropic;
+use crate::server::answer::received::Received;
 use crate::server::answer::respond::respond;
 use crate::server::error::ApiError;
 use crate::server::request::anthropic::{GENERATE, PROMPT, original, to_chat};

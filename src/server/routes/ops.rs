@@ -54,26 +54,6 @@ async fn is_ready(model: &ServedModel, within: Duration) -> Result<(), ApiError>
     Err(ApiError::unavailable(format!("not ready: {why}")))
 }
 
-/// `POST /admin/cache/reset`: forgets all that the prefix caches and their arenas on the host hold, and all answers.
-pub(crate) async fn reset_cache(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
-    let answers = state.answers.as_ref();
-    let num_exact = answers.map_or(0, |answers| answers.clear());
-    let mut num_answers = num_exact;
-    let mut num_blocks = 0;
-    for model in state.models.iter() {
-        num_blocks += model.engine.reset_cache().await?;
-    }
-    if let Some(semantic) = &state.semantic {
-        let cleared = semantic.clear().await;
-        num_answers += cleared.map_err(|why| {
-            ApiError::internal(format!("what is remembered is still on the disk: {why}"))
-        })?;
-    }
-    Ok(Json(
-        json!({"num_blocks": num_blocks, "num_answers": num_answers}),
-    ))
-}
-
 /// Prometheus text.
 pub(crate) async fn metrics(State(state): State<AppState>) -> Response {
     (

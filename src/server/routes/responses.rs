@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::chat;
-use crate::server::answer::account::Received;
+use crate::server::answer::received::Received;
 use crate::server::answer::respond::respond;
 use crate::server::answer::responses::Responses;
 use crate::server::error::ApiError;

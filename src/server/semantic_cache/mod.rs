@@ -1,32 +1,37 @@
 //! Questions that were answered before, shared by all requests, and what tells how near they are.
 
+mod nearest;
+mod rules;
+mod trust;
 mod writer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
 
+use trust::Trusted;
 use writer::Writer;
 
-use crate::engine::{EncodeError, normalised};
+pub use rules::SemanticRules;
+
 use crate::gateway::{
-    Answered, Context, GivenChoice, Questions, Searches, Vector, Words, record_of,
+    Answered, Context, Given, Policy, Questions, SHARED, Searches, Selection, SemanticMode, Vector,
+    Words, record_of,
 };
-use crate::server::embedder::{EmbeddingModel, LoadedEncoder};
+use crate::server::embedder::EmbeddingModel;
 use crate::store::{Place, Records, StoreError};
 use crate::telemetry::{
-    AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, Telemetry, log_line,
+    AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, RequestMetrics, Telemetry, Tier,
+    log_line,
 };
 
-/// Answers to questions that are farther from each other say too little.
-const MIN_OVERLAP: f32 = 0.5;
-const MIN_COSINE: f32 = 0.75;
-/// Questions that get their vectors along with the one that is asked.
-const MAX_MADE_UP_FOR: usize = 3;
 /// Questions that are looked for at a time. Who comes when as many are goes without.
 const MAX_AT_ONCE: usize = 8;
+
+/// What was answered to a question, and how near that is.
+type Near = (Arc<Answered>, f32);
 
 /// See the module.
 pub struct SemanticCache {
@@ -38,31 +43,38 @@ pub struct SemanticCache {
     writer: Option<Writer>,
     max_age: Duration,
     gauges: AnswerCacheGauges,
+    rules: SemanticRules,
     models: HashMap<String, OfModel>,
     says_that_it_failed: Once,
 }
 
 struct OfModel {
     metrics: AnswerCacheMetrics,
+    /// Of who is given an answer again.
+    requests: RequestMetrics,
     /// Whether it pays to look for questions by where they point.
     searches: Searches,
+    /// Whether answers are given again.
+    trusted: Trusted,
 }
 
 impl SemanticCache {
     /// For answers of models with these names, of at most `max_bytes` together, none older than `max_age`; `embedder` says which questions are
-    /// near.
+    /// near, and `rules` what becomes of their answers.
     pub fn new<'a>(
         models: impl Iterator<Item = &'a str>,
         embedder: Arc<EmbeddingModel>,
-        max_bytes: usize,
-        max_age: Duration,
+        (max_bytes, max_age): (usize, Duration),
+        rules: SemanticRules,
         telemetry: &Telemetry,
     ) -> Self {
         let level = AnswerCacheLevel::Semantic;
         let of_model = |name: &str| {
             let of_model = OfModel {
                 metrics: telemetry.answer_cache_of(name, level),
+                requests: telemetry.requests(name, Tier::Cache),
                 searches: Searches::default(),
+                trusted: Trusted::new(name, &rules, telemetry),
             };
             (name.to_owned(), of_model)
         };
@@ -74,6 +86,7 @@ impl SemanticCache {
             max_age,
             gauges: telemetry.answer_cache(level),
             models: models.map(of_model).collect(),
+            rules,
             says_that_it_failed: Once::new(),
         }
     }
@@ -119,6 +132,7 @@ impl SemanticCache {
             let mut questions = self.questions();
             let num = questions.clear();
             self.publish(&questions);
+            (self.models.values()).for_each(|of_model| of_model.trusted.reset());
             // Before anything that is remembered from now on.
             (num, self.writer.as_ref().map(Writer::clear))
         };
@@ -133,6 +147,59 @@ impl SemanticCache {
         self.questions().era()
     }
 
+    /// Forgets those that are `chosen`, wherever they are, and says how many those were.
+    ///
+    /// # Errors
+    /// Why they are still on the disk.
+    pub(super) async fn purge(&self, chosen: &Selection) -> Result<usize, String> {
+        let (num, written) = {
+            let mut questions = self.questions();
+            let gone = questions.purge(chosen);
+            self.publish(&questions);
+            let num = gone.len();
+            (num, self.writer.as_ref().map(|writer| writer.purge(gone)))
+        };
+        if let Some(written) = written {
+            written.await?;
+        }
+        Ok(num)
+    }
+
+    /// Gives all tenants what one of them was answered to a question, in the same context. Whether there is such an answer.
+    pub(super) fn share(&self, tenant: &str, context: Context, question: &str) -> bool {
+        let mut questions = self.questions();
+        let own = questions.of(tenant, context).same(question, Instant::now());
+        let Some(answered) = own else {
+            return false;
+        };
+        let place = (SHARED, context);
+        let (question, vector) = (&answered.question, answered.vector.get().cloned());
+        self.put(
+            &mut questions,
+            place,
+            (question, vector),
+            answered.given(),
+            true,
+        );
+        true
+    }
+
+    /// How many there are, and the bytes that they take.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let questions = self.questions();
+        (questions.len(), questions.num_bytes())
+    }
+
+    /// What becomes of answers to questions like one of a tenant with this policy, on a route.
+    pub(super) fn mode(&self, policy: Policy, route: &str) -> SemanticMode {
+        self.rules.mode(policy, route)
+    }
+
+    /// Whether questions that speak of now are given answers again.
+    pub(super) fn allows_time_words(&self) -> bool {
+        self.rules.time_words
+    }
+
     /// What `tenant` was answered to the very same question.
     pub(super) fn same(
         &self,
@@ -140,29 +207,65 @@ impl SemanticCache {
         context: Context,
         question: &str,
     ) -> Option<Arc<Answered>> {
-        let mut questions = self.questions();
-        questions.of(tenant, context).same(question, Instant::now())
+        let (mut questions, now) = (self.questions(), Instant::now());
+        let mut of = |tenant| questions.of(tenant, context).same(question, now);
+        of(tenant).or_else(|| of(SHARED))
     }
 
-    /// What `tenant` was answered to the question in this context that has the most words in common, unless those are few.
-    pub(super) fn alike(
+    /// What `tenant` was answered to a question that differs in form alone.
+    pub(super) fn same_in_form(
         &self,
         tenant: &str,
         context: Context,
         question: &str,
     ) -> Option<Arc<Answered>> {
-        let words = Words::of(question);
+        let (mut questions, now) = (self.questions(), Instant::now());
+        let mut of = |tenant| questions.of(tenant, context).same_in_form(question, now);
+        of(tenant).or_else(|| of(SHARED))
+    }
+
+    /// What `tenant` was answered to up to `limit` questions in this context that have the most words in common, and how near they are.
+    pub(super) fn alike(
+        &self,
+        tenant: &str,
+        context: Context,
+        question: &str,
+        limit: usize,
+    ) -> Vec<Near> {
+        let (words, now) = (Words::of(question), Instant::now());
+        self.nearest_of_both(tenant, limit, |questions, tenant| {
+            questions.of(tenant, context).alike(&words, limit, now)
+        })
+    }
+
+    /// The nearest of the tenant's own and of those that all share.
+    fn nearest_of_both(
+        &self,
+        tenant: &str,
+        limit: usize,
+        find: impl Fn(&mut Questions, &str) -> Vec<Near>,
+    ) -> Vec<Near> {
         let mut questions = self.questions();
-        let alike = questions.of(tenant, context).alike(&words, Instant::now());
-        let (answered, _) = alike.filter(|(_, overlap)| *overlap >= MIN_OVERLAP)?;
-        Some(answered)
+        let mut all = find(&mut questions, tenant);
+        all.extend(find(&mut questions, SHARED));
+        self.publish(&questions);
+        all.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        all.truncate(limit);
+        all
     }
 
     /// Whether to look for what `tenant` was answered to questions in this context that point where one does.
     pub(super) fn is_worth_a_search(&self, tenant: &str, context: Context, model: &str) -> bool {
         let of_model = self.models.get(model);
-        self.questions().of(tenant, context).has_any()
+        self.has_any(tenant, context)
             && of_model.is_some_and(|of_model| of_model.searches.next_pays())
+    }
+
+    /// Whether `tenant` may have been answered any question in this context.
+    pub(super) fn has_any(&self, tenant: &str, context: Context) -> bool {
+        let mut questions = self.questions();
+        let mut of = |tenant| questions.of(tenant, context).has_any();
+        of(tenant) || of(SHARED)
     }
 
     /// What a search for an answer of `model` has given: tokens of the answer that was found that were right.
@@ -170,57 +273,6 @@ impl SemanticCache {
         if let Some(of_model) = self.models.get(model) {
             of_model.searches.learn(num_right);
         }
-    }
-
-    /// What `tenant` was answered to the question in this context that is nearest, unless it is far. Sets the question's own `vector`. Does
-    /// nothing once the answer is not `wanted` any more.
-    pub(super) async fn nearest(
-        &self,
-        tenant: &str,
-        context: Context,
-        question: Arc<str>,
-        vector: &OnceLock<Vector>,
-        is_wanted: impl Fn() -> bool,
-    ) -> Option<Arc<Answered>> {
-        let _turn = self.at_once.try_acquire().ok()?;
-        let loaded = self.embedder.loaded().await.ok()?;
-        if !is_wanted() {
-            return None;
-        }
-        let without = {
-            let mut questions = self.questions();
-            let asked = questions.of(tenant, context);
-            asked.without_vector(MAX_MADE_UP_FOR)
-        };
-        let texts = without.iter().map(|answered| &*answered.question);
-        let texts: Vec<&str> = texts.chain([&*question]).collect();
-        let mut vectors = match vectors(&loaded, &texts).await {
-            Ok(vectors) => vectors,
-            Err(EncodeError::Refused(_)) => return None,
-            Err(EncodeError::Failed(error)) => {
-                let says = format!("cache.semantic: the embedding model failed: {error}");
-                self.says_that_it_failed.call_once(|| log_line(&says));
-                // It may be one of those that it fails at: they are not to make the next one fail.
-                for answered in &without {
-                    let _ = answered.vector.set(Vector::new(&[]));
-                }
-                return None;
-            }
-        };
-        let own = vectors.pop()?;
-        for (answered, vector) in without.iter().zip(vectors) {
-            // Another request may have found it as well.
-            let _ = answered.vector.set(vector);
-        }
-        let nearest = {
-            let mut questions = self.questions();
-            let nearest = questions.of(tenant, context).nearest(&own, Instant::now());
-            self.publish(&questions);
-            nearest
-        };
-        let _ = vector.set(own);
-        let (answered, _) = nearest.filter(|(_, cosine)| *cosine >= MIN_COSINE)?;
-        Some(answered)
     }
 
     /// Counts that an answer of `model` was looked for.
@@ -238,24 +290,35 @@ impl SemanticCache {
         (tenant, context): (&str, Context),
         question: Arc<str>,
         vector: Option<Vector>,
-        answer: GivenChoice,
+        given: Given,
         (era, outlives): (u64, bool),
     ) {
         let mut questions = self.questions();
-        if questions.era() != era {
-            return;
+        if questions.era() == era {
+            let question = (&question, vector);
+            self.put(&mut questions, (tenant, context), question, given, outlives);
         }
+    }
+
+    fn put(
+        &self,
+        questions: &mut Questions,
+        (tenant, context): (&str, Context),
+        (question, vector): (&Arc<str>, Option<Vector>),
+        given: Given,
+        outlives: bool,
+    ) {
         let now = Instant::now();
         let mut asked = questions.of(tenant, context);
-        let gone = asked.keep(Arc::clone(&question), vector, answer, now);
+        let gone = asked.keep(Arc::clone(question), vector, given, now);
         if let Some(writer) = &self.writer {
-            if outlives && let Some(kept) = asked.same(&question, now) {
+            if outlives && let Some(kept) = asked.same(question, now) {
                 let expires = unix_seconds() + self.max_age.as_secs();
                 writer.put(record_of(tenant, &kept, expires));
             }
             writer.remove(gone);
         }
-        self.publish(&questions);
+        self.publish(questions);
     }
 
     fn publish(&self, questions: &Questions) {
@@ -273,22 +336,4 @@ impl SemanticCache {
 fn unix_seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
-}
-
-/// The vector of each text; one that is near to nothing where the text does not fit the window, for what is cut off is what may make the
-/// difference.
-async fn vectors(loaded: &LoadedEncoder, texts: &[&str]) -> Result<Vec<Vector>, EncodeError> {
-    let tokens = texts.iter().map(|text| {
-        let own = loaded.tokenizer.encode(text).ok()?;
-        let tokens = loaded.tokenizer.framed(&own);
-        (tokens.len() <= loaded.window).then_some(tokens)
-    });
-    let tokens: Vec<Option<Vec<u32>>> = tokens.collect();
-    let fitting = tokens.iter().flatten().cloned().collect();
-    let mut encoded = loaded.encoder.encode(fitting).await?.vectors.into_iter();
-    let vectors = tokens.iter().map(|tokens| {
-        let exact = tokens.as_ref().and_then(|_| encoded.next());
-        Vector::new(&normalised(exact.unwrap_or_default()))
-    });
-    Ok(vectors.collect())
 }

@@ -33,6 +33,8 @@ enum Job {
     Put(Record),
     Remove(Vec<[u8; 16]>),
     Clear(oneshot::Sender<Result<(), StoreError>>),
+    /// All before it is done.
+    Told(oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl Writer {
@@ -82,12 +84,22 @@ impl Writer {
     pub fn clear(&self) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, cleared) = oneshot::channel();
         self.send(Job::Clear(done));
-        async move {
-            let cleared = cleared.await;
-            let cleared = cleared.map_err(|_| "the store's thread is gone".to_owned())?;
-            cleared.map_err(|error| error.to_string())
-        }
+        told(cleared)
     }
+
+    /// Removes records. Resolves once no file has them any more.
+    pub fn purge(&self, ids: Vec<[u8; 16]>) -> impl Future<Output = Result<(), String>> + use<> {
+        let (done, purged) = oneshot::channel();
+        self.remove(ids);
+        self.send(Job::Told(done));
+        told(purged)
+    }
+}
+
+async fn told(done: oneshot::Receiver<Result<(), StoreError>>) -> Result<(), String> {
+    let done = done.await;
+    let done = done.map_err(|_| "the store's thread is gone".to_owned())?;
+    done.map_err(|error| error.to_string())
 }
 
 impl Drop for Writer {
@@ -133,7 +145,7 @@ fn do_jobs(
     num_waiting: &AtomicUsize,
 ) -> Result<(), StoreError> {
     let (mut puts, mut gone): (Vec<Record>, HashSet<[u8; 16]>) = Default::default();
-    let mut clear = None;
+    let (mut clear, mut told) = (None, None);
     for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH)) {
         match job {
             Job::Put(record) => {
@@ -149,6 +161,10 @@ fn do_jobs(
                 clear = Some(done);
                 break;
             }
+            Job::Told(done) => {
+                told = Some(done);
+                break;
+            }
         }
     }
     if let Some(done) = clear {
@@ -156,11 +172,30 @@ fn do_jobs(
         let _ = done.send(records.clear());
         return Ok(());
     }
-    if !puts.is_empty() {
-        records.put(&puts)?;
+    let gone: Vec<[u8; 16]> = gone.into_iter().collect();
+    let written = put_and_remove(records, &puts, &gone);
+    match told {
+        Some(told) => {
+            // Who asked may be gone.
+            let _ = told.send(written);
+            Ok(())
+        }
+        None => written,
     }
-    match gone.is_empty() {
+}
+
+/// What is to go goes also where nothing can be put.
+fn put_and_remove(
+    records: &mut dyn Records,
+    puts: &[Record],
+    gone: &[[u8; 16]],
+) -> Result<(), StoreError> {
+    let put = match puts.is_empty() {
         true => Ok(()),
-        false => records.remove(&gone.into_iter().collect::<Vec<_>>()),
+        false => records.put(puts),
+    };
+    match gone.is_empty() {
+        true => put,
+        false => records.remove(gone).and(put),
     }
 }

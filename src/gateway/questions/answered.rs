@@ -1,0 +1,128 @@
+//! A question that was answered, and what is known of the answer.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::size_of;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, QuestionKey};
+use crate::gateway::answers::GivenChoice;
+use crate::gateway::kept::Keepable;
+use crate::gateway::likeness::normalised;
+use crate::gateway::tags::Tags;
+use crate::gateway::vector::Vector;
+use crate::gateway::words::Words;
+
+/// What a vector is taken to need before it is known.
+const VECTOR_BYTES: usize = 1024;
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// What was answered.
+    pub choice: GivenChoice,
+    /// How likely it was, where that was looked at.
+    pub scores: Option<Scores>,
+    /// What it can be forgotten by.
+    pub tags: Tags,
+    /// How long it took.
+    pub took: Took,
+}
+
+/// How long it took to generate an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// Until its first token.
+    pub ttft: Duration,
+    /// All of it, from when the scheduler first gave it work.
+    pub engine: Duration,
+}
+
+/// How likely an answer was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// A digest of the tokens of its prompt.
+    pub prompt: [u8; 32],
+    /// The log-probability of each of its tokens.
+    pub logprobs: Vec<f32>,
+}
+
+/// A question that was answered.
+#[derive(Debug)]
+pub struct Answered {
+    pub(super) context: Context,
+    /// To the letter.
+    pub question: Arc<str>,
+    pub(super) words: Words,
+    /// Of its normal form.
+    pub(super) form: Form,
+    /// Where it points, once somebody had to know.
+    pub vector: OnceLock<Vector>,
+    /// What was answered.
+    pub answer: GivenChoice,
+    /// How likely that was, where it was looked at.
+    pub scores: Option<Scores>,
+    /// What it can be forgotten by.
+    pub tags: Tags,
+    /// How long it took.
+    pub took: Took,
+}
+
+/// A number that questions which differ in form alone have in common, and others hardly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form(u64);
+
+impl Form {
+    pub fn of(question: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        normalised(question).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+impl Answered {
+    pub(super) fn new(
+        context: Context,
+        question: Arc<str>,
+        vector: Option<Vector>,
+        given: Given,
+    ) -> Self {
+        Self {
+            context,
+            words: Words::of(&question),
+            form: Form::of(&question),
+            question,
+            vector: vector.map_or_else(OnceLock::new, OnceLock::from),
+            answer: given.choice,
+            scores: given.scores,
+            tags: given.tags,
+            took: given.took,
+        }
+    }
+
+    /// The answer by itself.
+    pub fn given(&self) -> Given {
+        Given {
+            choice: self.answer.clone(),
+            scores: self.scores.clone(),
+            tags: self.tags.clone(),
+            took: self.took,
+        }
+    }
+}
+
+impl Keepable for Answered {
+    fn num_bytes(&self) -> usize {
+        let in_context = size_of::<(Context, QuestionKey)>();
+        let scores = self.scores.as_ref();
+        self.question.len()
+            + self.words.num_bytes()
+            + VECTOR_BYTES
+            + self.answer.num_bytes()
+            + scores.map_or(0, |scores| size_of_val(&scores.logprobs[..]))
+            + self.tags.num_bytes()
+            + 2 * in_context
+    }
+}

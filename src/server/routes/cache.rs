@@ -1,0 +1,174 @@
+//! What is kept of answers, for operators: how it goes, why a request finds what it finds, what to forget, and what to share.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::{Extension, Json};
+use serde_json::{Map, Value, json};
+
+use super::{chat, completions};
+use crate::gateway::{SHARED, Selection};
+use crate::server::answer::ask::Ask;
+use crate::server::answer::explain;
+use crate::server::answer::received::Received;
+use crate::server::error::ApiError;
+use crate::server::request::fields::{Field, Fields, Support::Honoured, Support::Required};
+use crate::server::request::form::Form::{Bool, Text};
+use crate::server::request::form::OBJECT;
+use crate::server::state::AppState;
+
+/// What `POST /admin/cache/explain` and `/share` take.
+pub(crate) const ASKED: &[Field] = &[("request", Required(OBJECT)), ("tenant", Honoured(Text))];
+
+/// What `POST /admin/cache/purge` takes.
+pub(crate) const PURGE: &[Field] = &[
+    ("tenant", Honoured(Text)),
+    ("shared", Honoured(Bool)),
+    ("model", Honoured(Text)),
+    ("user", Honoured(Text)),
+    ("prompt_version", Honoured(Text)),
+    ("data_version", Honoured(Text)),
+    ("document", Honoured(Text)),
+];
+
+/// `GET /admin/cache`: how it goes.
+pub(crate) async fn stats(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+) -> Result<Json<Value>, ApiError> {
+    received.must_be_admin()?;
+    let mut told = json!({});
+    if let Some(exact) = &state.answers {
+        let (entries, bytes) = exact.size();
+        told["exact"] = json!({"entries": entries, "bytes": bytes, "models": exact.report()});
+    }
+    if let Some(semantic) = &state.semantic {
+        let (entries, bytes) = semantic.size();
+        told["semantic"] = json!({"entries": entries, "bytes": bytes, "models": semantic.report()});
+    }
+    Ok(Json(told))
+}
+
+/// `POST /admin/cache/explain`: what a request would find, and why. An administrator may ask for another tenant.
+pub(crate) async fn explain(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let (ask, tenant) = asked(&body, &state, &received).await?;
+    if tenant != received.tenant() || !received.rights().sees_cache {
+        received.must_be_admin()?;
+    }
+    Ok(Json(explain::explain(&state, ask, &tenant).await?))
+}
+
+/// `POST /admin/cache/share`: gives all tenants what one of them was answered.
+pub(crate) async fn share(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    received.must_be_admin()?;
+    let (ask, tenant) = asked(&body, &state, &received).await?;
+    match explain::share(&state, &ask, &tenant)? {
+        true => Ok(Json(json!({"shared": true}))),
+        false => Err(ApiError::not_here(format!(
+            "{tenant:?} was not answered this, or it was forgotten"
+        ))),
+    }
+}
+
+/// `POST /admin/cache/purge`: forgets answers, wherever they are, before it answers. Who is no administrator forgets its own.
+pub(crate) async fn purge(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let mut fields = Fields::parse(&body, &[PURGE])?;
+    let mut chosen = Selection {
+        tenant: fields.opt("tenant")?,
+        model: fields.opt("model")?,
+        user: fields.opt("user")?,
+        prompt_version: fields.opt("prompt_version")?,
+        data_version: fields.opt("data_version")?,
+        document: fields.opt("document")?,
+    };
+    let shared = fields.opt("shared")?.unwrap_or(false);
+    if shared && chosen.tenant.is_some() {
+        let message = "what is shared is no tenant's: say shared or tenant";
+        return Err(ApiError::field("shared", message));
+    }
+    if chosen == Selection::default() && !shared {
+        let message = "say which answers to forget; /admin/cache/reset forgets all";
+        return Err(ApiError::bad_request(message));
+    }
+    if shared {
+        chosen.tenant = Some(SHARED.into());
+    }
+    if !received.rights().is_admin {
+        let own = received.tenant();
+        if chosen.tenant.as_deref().is_some_and(|tenant| tenant != own) {
+            received.must_be_admin()?;
+        }
+        chosen.tenant = Some(own.into());
+    }
+    let mut num_answers = state
+        .answers
+        .as_ref()
+        .map_or(0, |answers| answers.purge(&chosen));
+    if let Some(semantic) = &state.semantic {
+        let purged = semantic.purge(&chosen).await;
+        num_answers += purged.map_err(|why| {
+            ApiError::internal(format!("what was chosen is still on the disk: {why}"))
+        })?;
+    }
+    Ok(Json(json!({"num_answers": num_answers})))
+}
+
+/// `POST /admin/cache/reset`: forgets all that the prefix caches and their arenas on the host hold, and all answers.
+pub(crate) async fn reset(
+    State(state): State<AppState>,
+    Extension(received): Extension<Arc<Received>>,
+) -> Result<Json<Value>, ApiError> {
+    received.must_be_admin()?;
+    let answers = state.answers.as_ref();
+    let num_exact = answers.map_or(0, |answers| answers.clear());
+    let mut num_answers = num_exact;
+    let mut num_blocks = 0;
+    for model in state.models.iter() {
+        num_blocks += model.engine.reset_cache().await?;
+    }
+    if let Some(semantic) = &state.semantic {
+        let cleared = semantic.clear().await;
+        num_answers += cleared.map_err(|why| {
+            ApiError::internal(format!("what is remembered is still on the disk: {why}"))
+        })?;
+    }
+    Ok(Json(
+        json!({"num_blocks": num_blocks, "num_answers": num_answers}),
+    ))
+}
+
+/// The request that is asked about, as its endpoint reads it, and whose it would be.
+async fn asked(
+    body: &Bytes,
+    state: &AppState,
+    received: &Arc<Received>,
+) -> Result<(Ask, String), ApiError> {
+    let mut fields = Fields::parse(body, &[ASKED])?;
+    let tenant: Option<String> = fields.opt("tenant")?;
+    let request: Map<String, Value> = fields.required("request")?;
+    let is_chat = request.contains_key("messages");
+    if is_chat == request.contains_key("prompt") {
+        let message = "must be the body of a chat, with messages, or of a completion, with prompt";
+        return Err(ApiError::field("request", message));
+    }
+    let bytes = Bytes::from(Value::Object(request).to_string());
+    let ask = match is_chat {
+        true => chat::read(&bytes, state, received).await,
+        false => completions::read(&bytes, state, received).await,
+    };
+    let ask = ask.map_err(|error| error.renamed(|param| format!("request.{param}")))?;
+    Ok((ask, tenant.unwrap_or_else(|| received.tenant().to_owned())))
+}
