@@ -8,6 +8,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::bench::resolve_key;
 use crate::http::{HttpClient, HttpOptions, excerpt};
 
 /// What a reply may have of bytes.
@@ -80,17 +81,7 @@ struct Purge {
 impl CacheCommand {
     /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
-        let key = match self
-            .api_key
-            .as_deref()
-            .map(|key| (key, key.strip_prefix("env:")))
-        {
-            None => None,
-            Some((_, Some(name))) => {
-                Some(std::env::var(name).with_context(|| format!("--api-key: {name}"))?)
-            }
-            Some((key, None)) => Some(key.to_owned()),
-        };
+        let key = self.api_key.as_deref().map(resolve_key).transpose()?;
         let options = HttpOptions {
             url: &self.url,
             api_key: key.as_deref().map(str::trim),

@@ -11,6 +11,7 @@ mod bad_input;
 mod borders;
 #[path = "../byte_vocabulary/mod.rs"]
 mod byte_vocabulary;
+mod cache_admin;
 mod chat;
 mod choices;
 mod client;

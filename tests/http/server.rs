@@ -81,7 +81,8 @@ pub struct Setup {
     pub serves: SemanticRules,
     /// The file where they survive a restart.
     pub remembers_in: Option<PathBuf>,
-    /// What requests may have.
+    /// What requests may have, of these tenants and of others.
+    pub tenants: HashMap<String, Policy>,
     pub policy: Policy,
 }
 
@@ -123,6 +124,7 @@ impl Setup {
             remembers: None,
             serves: SemanticRules::default(),
             remembers_in: None,
+            tenants: HashMap::new(),
             policy: Policy {
                 sees_cache: true,
                 is_admin: true,
@@ -192,6 +194,7 @@ impl Setup {
         let (policy, tiers) = (self.policy, self.tiers.take());
         let (keeps_answers, remembers) = (self.keeps_answers, self.remembers.take());
         let serves = std::mem::take(&mut self.serves);
+        let tenants = std::mem::take(&mut self.tenants);
         let remembers_in = self.remembers_in.take();
         let routing = self.routing.take().map(|make| Arc::new(make(&telemetry)));
         let remote = self.remote.take().map(|config| {
@@ -306,7 +309,7 @@ impl Setup {
             models,
             tiers,
             routing,
-            tenants: Arc::new(Tenants::new(HashMap::new(), policy)),
+            tenants: Arc::new(Tenants::new(tenants, policy)),
             answers,
             semantic,
             embeddings,

@@ -23,5 +23,6 @@ mod table;
 
 pub use report::{FailureCount, Report};
 pub use sample::Sample;
+pub(super) use serve::resolve_key;
 pub use serve::{Endpoint, ServeBench};
 pub use stats::Summary;

@@ -199,7 +199,7 @@ impl ServeBench {
     }
 }
 
-fn resolve_key(key: &str) -> anyhow::Result<String> {
+pub(in crate::cli) fn resolve_key(key: &str) -> anyhow::Result<String> {
     match key.strip_prefix("env:") {
         Some(name) => std::env::var(name)
             .with_context(|| format!("--api-key: the environment variable `{name}` can't be read")),

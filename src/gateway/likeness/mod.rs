@@ -41,6 +41,19 @@ pub enum Likeness {
     Alike,
 }
 
+impl Likeness {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Same, Self::Alike];
+
+    /// As a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Alike => "alike",
+        }
+    }
+}
+
 /// So many words of English must a text have before rules for English are applied to it; one that begins a question counts twice.
 const MIN_WORDS: usize = 2;
 /// No text needs more to be its own normal form.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::ask::Ask;
 use super::recall;
 use super::serving::{Candidate, Serving, Trace};
-use crate::gateway::{Likeness, Reject, SemanticMode};
+use crate::gateway::{Reject, SemanticMode};
 use crate::server::error::ApiError;
 use crate::server::models::{Chosen, Target};
 use crate::server::state::AppState;
@@ -44,7 +44,7 @@ pub(crate) async fn explain(state: &AppState, ask: Ask, tenant: &str) -> Result<
         Ok(hit) => {
             let num_tokens = hit.answered.answer.tokens.len();
             json!({"verdict": "semantic", "question": &*hit.answered.question,
-                "likeness": name(hit.likeness), "num_tokens": num_tokens})
+                "likeness": hit.likeness.as_str(), "num_tokens": num_tokens})
         }
         Err(why) => json!({"verdict": "miss", "reason": why.as_str(), "says": why.says()}),
     };
@@ -71,7 +71,7 @@ pub(crate) fn share(state: &AppState, ask: &Ask, tenant: &str) -> Result<bool, A
     let asked = recall::remembering(state, ask, tenant, &chosen);
     let Some(asked) = asked else {
         let message = "answers to such requests are not remembered: /admin/cache/explain says why";
-        return Err(ApiError::field("request", message));
+        return Err(ApiError::bad_request(message));
     };
     Ok(asked.share())
 }
@@ -81,15 +81,8 @@ fn here(ask: &Ask) -> Result<Chosen, ApiError> {
         Target::Here(chosen) => Ok(chosen.clone()),
         Target::Elsewhere(_) => {
             let message = "what another server answers is not kept";
-            Err(ApiError::field("request.model", message))
+            Err(ApiError::field("model", message))
         }
-    }
-}
-
-fn name(likeness: Likeness) -> &'static str {
-    match likeness {
-        Likeness::Same => "same",
-        Likeness::Alike => "alike",
     }
 }
 
@@ -105,7 +98,7 @@ fn candidate(candidate: &Candidate) -> Value {
     let mut told = json!({"question": &*candidate.question, "found_by": candidate.found_by,
         "nearness": candidate.nearness});
     match candidate.likeness {
-        Ok(likeness) => told["likeness"] = name(likeness).into(),
+        Ok(likeness) => told["likeness"] = likeness.as_str().into(),
         Err(why) => told["objection"] = why.as_str().into(),
     }
     told

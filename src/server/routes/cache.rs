@@ -60,7 +60,8 @@ pub(crate) async fn explain(
     if tenant != received.tenant() || !received.rights().sees_cache {
         received.must_be_admin()?;
     }
-    Ok(Json(explain::explain(&state, ask, &tenant).await?))
+    let told = explain::explain(&state, ask, &tenant).await;
+    Ok(Json(told.map_err(in_request)?))
 }
 
 /// `POST /admin/cache/share`: gives all tenants what one of them was answered.
@@ -71,7 +72,7 @@ pub(crate) async fn share(
 ) -> Result<Json<Value>, ApiError> {
     received.must_be_admin()?;
     let (ask, tenant) = asked(&body, &state, &received).await?;
-    match explain::share(&state, &ask, &tenant)? {
+    match explain::share(&state, &ask, &tenant).map_err(in_request)? {
         true => Ok(Json(json!({"shared": true}))),
         false => Err(ApiError::not_here(format!(
             "{tenant:?} was not answered this, or it was forgotten"
@@ -150,6 +151,11 @@ pub(crate) async fn reset(
     ))
 }
 
+/// Names the field where it stands.
+fn in_request(error: ApiError) -> ApiError {
+    error.renamed(|param| format!("request.{param}"))
+}
+
 /// The request that is asked about, as its endpoint reads it, and whose it would be.
 async fn asked(
     body: &Bytes,
@@ -169,6 +175,6 @@ async fn asked(
         true => chat::read(&bytes, state, received).await,
         false => completions::read(&bytes, state, received).await,
     };
-    let ask = ask.map_err(|error| error.renamed(|param| format!("request.{param}")))?;
+    let ask = ask.map_err(in_request)?;
     Ok((ask, tenant.unwrap_or_else(|| received.tenant().to_owned())))
 }

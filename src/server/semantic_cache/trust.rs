@@ -67,7 +67,11 @@ impl Trusted {
                 tally: Tally::default(),
             }),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
-            metrics: telemetry.served_answers(name),
+            metrics: telemetry.served_answers(
+                name,
+                Likeness::ALL.into_iter().map(Likeness::as_str),
+                Reject::all().map(Reject::as_str),
+            ),
         };
         trusted.publish(&trusted.state().hits);
         trusted
@@ -107,11 +111,7 @@ impl Trusted {
         took: Took,
     ) {
         let saved = took.engine.saturating_sub(verification);
-        let name = match likeness {
-            Likeness::Same => "same",
-            Likeness::Alike => "alike",
-        };
-        self.metrics.served(name, saved);
+        self.metrics.served(likeness.as_str(), saved);
         let tally = &mut self.state().tally;
         match likeness {
             Likeness::Same => tally.served_same += 1,
