@@ -110,8 +110,11 @@ def measure(args, url, pool, pairs, stored):
             own = [why for pair, why in kept if pair["kind"] == kind and pair["same"] == is_same]
             gates = sum(any("likeness" in candidate for candidate in why["candidates"]) for why in own)
             print(f"| {kind}{'' if is_same else ' (another answer)'} | {gates} | {sum(why['verdict'] == 'semantic' for why in own)} | {len(own)} |")
-    # Verification without gates: what it would let pass of those that need another answer is what stands behind the gates.
     print("\nreasons:", dict(collections.Counter(why.get("reason", why["verdict"]) for _, why in kept)))
+    losses = [why["verification"] for pair, why in kept if pair["same"] and "verification" in why]
+    bounds = [(mean, worst) for mean in (0.1, 0.25, 0.5) for worst in (1.0, 2.0, 3.0, 4.0, 6.0)]
+    share = lambda mean, worst: sum(loss["mean_loss"] <= mean and loss["worst_loss"] <= worst for loss in losses) / max(1, len(losses))
+    print(f"of {len(losses)} that were verified, within mean and worst: " + ", ".join(f"{mean} {worst}: {100 * share(mean, worst):.0f}%" for mean, worst in bounds))
     times(args, url, kept, asked)
     naive = json.loads(Path(args.naive).read_text()) if args.naive else []
     result = {"same": same, "passed": {name: [len(given), sum(given)] for name, given in passed.items()}, "naive": naive}

@@ -223,7 +223,7 @@ mod tests {
     fn what_a_server_keeps_is_said_line_by_line() {
         let stats = json!({"semantic": {"entries": 2, "bytes": 900, "models": {"m": {
             "serves": "yes", "rejects": {"number": 3, "time": 1}, "saved_engine_ms": 12.5}}}});
-        let said = "exact: off\nsemantic: 2 answers, 900 bytes\n  m\n    rejects: number 3, time 1\n    saved_engine_ms: 12.5000\n    serves: yes\n";
+        let said = "exact: off\nsemantic: 2 answers, 900 bytes\n  m\n    serves: yes\n    rejects: number 3, time 1\n    saved_engine_ms: 12.5000\n";
         assert_eq!(table(&stats), said);
     }
 

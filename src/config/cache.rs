@@ -45,6 +45,11 @@ pub struct ExactCache {
 }
 
 impl RawCache {
+    /// [`RawSemantic::for_serve`].
+    pub(super) fn for_serve(&self) -> Option<&'static str> {
+        self.semantic.as_ref().and_then(RawSemantic::for_serve)
+    }
+
     pub(super) fn resolve(self) -> Result<Cache, ConfigError> {
         let exact = self.exact.map(RawExact::resolve).transpose();
         let semantic = self.semantic.map(RawSemantic::resolve).transpose();

@@ -70,7 +70,7 @@ impl Typed {
             let message = "is for where the file has no [tiers] and no other models: say there which model falls back to which";
             return Err(ConfigError::value("fallback_model", message));
         }
-        let default_tenant = Tenant {
+        let mut default_tenant = Tenant {
             name: String::new(),
             class: Class::default(),
             slo_ttft: None,
@@ -78,7 +78,6 @@ impl Typed {
             fallback: fallback.is_some(),
             may_be_static: false,
             semantic_cache: None,
-            // Whose keys are no tenant's, or who needs none, is who runs the server.
             cache_details: true,
             is_admin: true,
         };
@@ -122,10 +121,16 @@ impl Typed {
             let message = "no tenant may be answered by another model: say fallback = true in its [[tenants]]";
             return Err(ConfigError::value("fallback_model", message));
         }
+        let for_serve = self.cache.for_serve();
         let mut cache = self.cache.resolve()?;
         let of_tenants = tenants.iter().filter_map(|tenant| tenant.semantic_cache);
         let speculates = models.iter().any(|model| model.speculation);
-        semantic_cache::settle(&mut cache.semantic, of_tenants, speculates)?;
+        let semantic = &mut cache.semantic;
+        let serves = semantic_cache::settle(semantic, of_tenants, speculates, for_serve)?;
+        if cache.min_latency.is_some() && cache.exact.is_none() && !serves {
+            let message = "no answer is given again: add [cache.exact], or mode = \"serve\" to [cache.semantic]";
+            return Err(ConfigError::value("min_latency_ms", message).of("cache"));
+        }
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => {
                 let keeps_answers = cache.exact.is_some();
@@ -148,6 +153,9 @@ impl Typed {
         let mut api_keys: Vec<NamedKey> = keys
             .map(|(i, key)| NamedKey::parse(i, &key.0))
             .collect::<Result<_, _>>()?;
+        // Whose key is the only one, or who needs none, is who runs the server; several are tenants of each other.
+        let names: HashSet<&str> = api_keys.iter().map(|key| &*key.name).collect();
+        default_tenant.is_admin = names.len() <= 1;
         api_keys.append(&mut tenant_keys);
         check_keys(&api_keys, &tenants)?;
         let address = SocketAddr::new(host(first.host.as_deref())?, first.port.unwrap_or(8080));

@@ -107,6 +107,17 @@ impl SemanticMode {
 }
 
 impl RawSemantic {
+    /// What was typed that only says something of answers that are given again.
+    pub(super) fn for_serve(&self) -> Option<&'static str> {
+        let typed = [
+            ("max_false_hit_rate", self.max_false_hit_rate.is_some()),
+            ("shadow_rate", self.shadow_rate.is_some()),
+            ("time_words", self.time_words),
+        ];
+        let mut typed = typed.into_iter().filter(|(_, is_typed)| *is_typed);
+        typed.next().map(|(name, _)| name)
+    }
+
     pub(super) fn resolve(self) -> Result<SemanticCacheSettings, ConfigError> {
         let (memory, max_age) = limits(self.memory, self.ttl_s, 86_400)?;
         let mode = self.mode.map(|typed| SemanticMode::parse("mode", &typed));
@@ -151,19 +162,21 @@ fn share(name: &'static str, typed: Option<f64>, default: f64) -> Result<f64, Co
     }
 }
 
-/// Leaves it out where it is off for all, and refuses it where it would be of no use to anybody.
+/// Leaves it out where it is off for all, and refuses what would be of no use to anybody, also `for_serve`, which only says something of answers that
+/// are given again. Whether any are.
 pub(super) fn settle(
     semantic: &mut Option<SemanticCacheSettings>,
     of_tenants: impl Iterator<Item = SemanticMode> + Clone,
     speculates: bool,
-) -> Result<(), ConfigError> {
+    for_serve: Option<&'static str>,
+) -> Result<bool, ConfigError> {
     let Some(settings) = semantic else {
         return match of_tenants.clone().any(|mode| mode != SemanticMode::Off) {
             true => {
                 let message = "there is no [cache.semantic]: add the table";
                 Err(ConfigError::value("semantic_cache", message).of("tenants"))
             }
-            false => Ok(()),
+            false => Ok(false),
         };
     };
     let of_routes = settings.routes.values().copied();
@@ -174,10 +187,16 @@ pub(super) fn settle(
             "what is recalled is a draft, and speculation is off: leave one of the two out";
         return Err(ConfigError::value("mode", message).of("cache.semantic"));
     }
-    if !has(SemanticMode::Draft) && !has(SemanticMode::Serve) {
+    let serves = has(SemanticMode::Serve);
+    let is_off = !has(SemanticMode::Draft) && !serves;
+    if let Some(name) = for_serve.filter(|_| !serves && !is_off) {
+        let message = "is for answers that are given again: say mode = \"serve\" here, in a route or in a tenant's semantic_cache";
+        return Err(ConfigError::value(name, message).of("cache.semantic"));
+    }
+    if is_off {
         *semantic = None;
     }
-    Ok(())
+    Ok(serves)
 }
 
 /// Nothing is written that is not encrypted.
@@ -273,11 +292,11 @@ mod tests {
                 "cache.semantic: key: ",
             ),
             (
-                "[cache.semantic]\nmax_false_hit_rate = 0",
+                "[cache.semantic]\nmode = 'serve'\nmax_false_hit_rate = 0",
                 "cache.semantic: max_false_hit_rate: ",
             ),
             (
-                "[cache.semantic]\nshadow_rate = 1.5",
+                "[cache.semantic]\nmode = 'serve'\nshadow_rate = 1.5",
                 "cache.semantic: shadow_rate: ",
             ),
             (
@@ -287,6 +306,14 @@ mod tests {
             (
                 "[[cache.semantic.routes]]\nroute = '/v1/messages'\nmode = 'x'",
                 "cache.semantic: routes.mode: ",
+            ),
+            (
+                "[cache.semantic]\nshadow_rate = 0.5",
+                "cache.semantic: shadow_rate: ",
+            ),
+            (
+                "[cache]\nmin_latency_ms = 5\n[cache.semantic]",
+                "cache: min_latency_ms: ",
             ),
             (&format!("{tenant}'x'"), "semantic_cache: "),
             (&format!("{tenant}'serve'"), "semantic_cache: "),

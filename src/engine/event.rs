@@ -42,7 +42,7 @@ pub enum EngineError {
 /// One message of a request's stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Comes first where it was asked for: the log-probabilities of the prompt's tokens, from the second on.
+    /// Comes first where it was asked for: the log-probabilities of the prompt's tokens, from the first that is scored on.
     Prompt(Vec<TokenLogprobs>),
     /// A token; `timing` comes with the first. `finish` makes it the last event.
     Token {

@@ -2,11 +2,14 @@
 
 /// What is wrong of so many.
 const CONFIDENCE: f64 = 0.95;
-/// Pairs of questions of the benchmark set whose answer was given again, none wrongly: what is known before anything is.
+/// What is known before anything is: of the pairs of the benchmark set that the gates let pass, held out while they were written, 379 differ in
+/// form alone and 347 by more, and each has the same answer (`cargo bench --bench likeness`).
 const PROVEN: u64 = 300;
+/// Checks that wait for their turn, at most.
+const MAX_DUE: f64 = 8.0;
 
-/// The hits of a model. Once too many were wrong none is served until somebody says so.
-#[derive(Debug)]
+/// Hits of one kind. Once too many were wrong none is served until somebody says so.
+#[derive(Clone, Debug)]
 pub struct FalseHits {
     max_rate: f64,
     share: f64,
@@ -52,14 +55,15 @@ impl FalseHits {
         }
     }
 
-    /// Whether to check the hit that is served now.
-    pub fn next_is_checked(&mut self) -> bool {
-        self.due += self.share;
-        let is_due = self.due >= 1.0;
-        if is_due {
-            self.due -= 1.0;
-        }
-        is_due
+    /// Whether to check the hit that is served now: its own turn has come, or that of one before, which there was no room to check.
+    pub fn is_due(&mut self) -> bool {
+        self.due = (self.due + self.share).min(MAX_DUE);
+        self.due >= 1.0
+    }
+
+    /// It is being checked.
+    pub fn checks(&mut self) {
+        self.due -= 1.0;
     }
 
     /// A hit was checked. Whether trust is lost with it.
@@ -69,11 +73,6 @@ impl FalseHits {
         let is_lost = is_wrong && self.upper_bound() > self.max_rate && !self.is_off;
         self.is_off |= is_lost;
         is_lost
-    }
-
-    /// Begins anew.
-    pub fn reset(&mut self) {
-        *self = Self::new(self.max_rate, self.share);
     }
 
     /// Hits that were checked, and those that were wrong.
@@ -150,8 +149,6 @@ mod tests {
             assert!(!hits.checked(false));
         }
         assert_eq!((hits.trust(), hits.counts()), (Trust::Lost, (10_002, 1)));
-        hits.reset();
-        assert_eq!((hits.trust(), hits.counts()), (Trust::Given, (0, 0)));
     }
 
     #[test]
@@ -173,9 +170,22 @@ mod tests {
     #[test]
     fn a_share_of_hits_is_checked() {
         let mut hits = FalseHits::new(0.01, 0.05);
-        let checked = (0..1000).filter(|_| hits.next_is_checked()).count();
+        let checked = (0..1000).filter(|_| {
+            let is_due = hits.is_due();
+            if is_due {
+                hits.checks();
+            }
+            is_due
+        });
+        let checked = checked.count();
         assert!((49..=50).contains(&checked), "{checked}");
-        let mut all = FalseHits::new(0.01, 1.0);
-        assert!((0..10).all(|_| all.next_is_checked()));
+        // What there was no room for is made up for, up to a few.
+        assert!((0..1000).filter(|_| hits.is_due()).count() > 900);
+        for _ in 0..7 {
+            hits.checks();
+            assert!(hits.is_due());
+        }
+        hits.checks();
+        assert!(!hits.is_due());
     }
 }

@@ -1,4 +1,5 @@
-//! Things that are kept in memory by what they are found by: within a tenant, up to so many bytes, for so long.
+//! Things that are kept in memory by what they are found by: within a tenant, up to so many bytes, for so long. Where there is no room, the tenant
+//! gives way that takes the most, so that nobody pushes out what others have.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -15,15 +16,25 @@ pub trait Keepable {
 /// All of them.
 #[derive(Debug)]
 pub struct Kept<K, V> {
-    tenants: HashMap<Arc<str>, HashMap<K, Entry<V>>>,
-    /// By when each was last asked for, the one that is forgotten first at the beginning.
-    order: BTreeMap<u64, (Arc<str>, K)>,
-    /// The last place in `order` that was given away.
+    tenants: HashMap<Arc<str>, Own<K, V>>,
+    /// The last place in any order that was given away.
     newest: u64,
+    len: usize,
     num_bytes: usize,
     max_bytes: usize,
     max_age: Duration,
     era: u64,
+    /// How often answers of one tenant were chosen to be forgotten.
+    purges: HashMap<Arc<str>, u64>,
+}
+
+/// Those of one tenant.
+#[derive(Debug)]
+struct Own<K, V> {
+    entries: HashMap<K, Entry<V>>,
+    /// By when each was last asked for, the one that is forgotten first at the beginning.
+    order: BTreeMap<u64, K>,
+    num_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -45,12 +56,13 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
     pub fn new(max_bytes: usize, max_age: Duration) -> Self {
         Self {
             tenants: HashMap::new(),
-            order: BTreeMap::new(),
             newest: 0,
+            len: 0,
             num_bytes: 0,
             max_bytes,
             max_age,
             era: 0,
+            purges: HashMap::new(),
         }
     }
 
@@ -61,12 +73,12 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.len
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.len == 0
     }
 
     /// Bytes that they take.
@@ -74,33 +86,40 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
         self.num_bytes
     }
 
-    /// How often all were forgotten.
-    pub fn era(&self) -> u64 {
-        self.era
+    /// Grows whenever something of this tenant was forgotten because somebody said so: what was on its way then is not to be kept.
+    pub fn era(&self, tenant: &str) -> u64 {
+        self.era + self.purges.get(tenant).copied().unwrap_or_default()
     }
 
     /// Forgets all, and says how many those were.
     pub fn clear(&mut self) -> usize {
         let len = self.len();
         self.era += 1;
-        (self.tenants, self.order, self.num_bytes) = Default::default();
+        (self.tenants, self.len, self.num_bytes) = Default::default();
         len
     }
 
-    /// Forgets those of which `is_chosen` says so of their tenant and them, and gives them. Begins another era, for what is on its way may be
-    /// one of them.
+    /// Forgets those of `tenant`, or of all, of which `is_chosen` says so, and gives them. Begins another era of theirs, for what is on its way may
+    /// be one of them.
     pub fn remove_where(
         &mut self,
+        tenant: Option<&str>,
         is_chosen: impl Fn(&str, &V) -> bool,
     ) -> Vec<(Arc<str>, Arc<V>)> {
-        let of_all = self.tenants.iter().flat_map(|(tenant, own)| {
-            let own = own.iter().map(move |(key, entry)| (tenant, *key, entry));
+        let of_tenants = self.tenants.iter();
+        let of_tenants = of_tenants.filter(|(name, _)| tenant.is_none_or(|one| one == &***name));
+        let of_all = of_tenants.flat_map(|(tenant, own)| {
+            let own = own.entries.iter();
+            let own = own.map(move |(key, entry)| (tenant, *key, entry));
             own.filter(|(tenant, _, entry)| is_chosen(tenant, &entry.value))
         });
-        self.era += 1;
         let chosen: Vec<_> = of_all
             .map(|(tenant, key, _)| (Arc::clone(tenant), key))
             .collect();
+        match tenant {
+            Some(tenant) => *self.purges.entry(tenant.into()).or_default() += 1,
+            None => self.era += 1,
+        }
         let removed = chosen.into_iter().filter_map(|(tenant, key)| {
             let value = self.remove(&tenant, key)?;
             Some((tenant, value))
@@ -110,15 +129,28 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
 
     fn remove(&mut self, tenant: &str, key: K) -> Option<Arc<V>> {
         let own = self.tenants.get_mut(tenant)?;
-        let entry = own.remove(&key)?;
-        self.num_bytes -= Self::bytes_of(&entry.value);
-        self.order.remove(&entry.place);
-        if own.is_empty() {
+        let entry = own.entries.remove(&key)?;
+        let num_bytes = Self::bytes_of(&entry.value);
+        self.num_bytes -= num_bytes;
+        self.len -= 1;
+        own.num_bytes -= num_bytes;
+        own.order.remove(&entry.place);
+        if own.entries.is_empty() {
             self.tenants.remove(tenant);
-        } else if own.len() < own.capacity() / 4 {
-            own.shrink_to(2 * own.len());
+        } else if own.entries.len() < own.entries.capacity() / 4 {
+            own.entries.shrink_to(2 * own.entries.len());
         }
         Some(entry.value)
+    }
+
+    /// Forgets what was not asked for the longest of the tenant that takes the most.
+    fn make_way(&mut self) -> Option<(Arc<str>, Arc<V>)> {
+        let largest = (self.tenants.iter()).max_by_key(|(_, own)| own.num_bytes);
+        let (tenant, own) = largest?;
+        let (_, &key) = own.order.first_key_value()?;
+        let tenant = Arc::clone(tenant);
+        let value = self.remove(&tenant, key)?;
+        Some((tenant, value))
     }
 
     /// What one takes: itself, its key twice, and what maps need.
@@ -131,28 +163,29 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
     /// What is there by this name, unless it is too old.
     pub fn find(&mut self, key: K, now: Instant) -> Option<Arc<V>> {
         let kept = &mut *self.kept;
-        let entry = kept.tenants.get_mut(self.tenant)?.get_mut(&key)?;
+        let own = kept.tenants.get_mut(self.tenant)?;
+        let entry = own.entries.get_mut(&key)?;
         if now.saturating_duration_since(entry.since) > kept.max_age {
             kept.remove(self.tenant, key);
             return None;
         }
         kept.newest += 1;
-        let whose = kept.order.remove(&entry.place)?;
+        own.order.remove(&entry.place);
         entry.place = kept.newest;
-        kept.order.insert(entry.place, whose);
+        own.order.insert(entry.place, key);
         Some(Arc::clone(&entry.value))
     }
 
     /// Whether there may be something by this name.
     pub fn has(&self, key: K) -> bool {
         let own = self.kept.tenants.get(self.tenant);
-        own.is_some_and(|own| own.contains_key(&key))
+        own.is_some_and(|own| own.entries.contains_key(&key))
     }
 
     /// Whether there is something by this name that is not too old.
     pub fn is_good(&self, key: K, now: Instant) -> bool {
         let own = self.kept.tenants.get(self.tenant);
-        let entry = own.and_then(|own| own.get(&key));
+        let entry = own.and_then(|own| own.entries.get(&key));
         entry.is_some_and(|entry| now.saturating_duration_since(entry.since) <= self.kept.max_age)
     }
 
@@ -161,8 +194,8 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
         self.kept.remove(self.tenant, key)
     }
 
-    /// Keeps it, in the place of what was not asked for the longest, and says what that was, and whose; what is larger than all may be is not
-    /// kept.
+    /// Keeps it, in the place of what was not asked for the longest of whoever has the most, and says what that was, and whose; what is larger than
+    /// all may be is not kept.
     pub fn keep(&mut self, key: K, value: V, now: Instant) -> Vec<(Arc<str>, Arc<V>)> {
         let kept = &mut *self.kept;
         kept.remove(self.tenant, key);
@@ -172,10 +205,10 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
             return forgotten;
         }
         while kept.num_bytes + num_new > kept.max_bytes {
-            let Some((_, (tenant, key))) = kept.order.pop_first() else {
+            let Some(gone) = kept.make_way() else {
                 break;
             };
-            forgotten.extend(kept.remove(&tenant, key).map(|value| (tenant, value)));
+            forgotten.push(gone);
         }
         kept.newest += 1;
         let known = kept.tenants.get_key_value(self.tenant);
@@ -186,9 +219,15 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
             place: kept.newest,
         };
         kept.num_bytes += num_new;
-        (kept.order).insert(kept.newest, (Arc::clone(&tenant), key));
-        let own = kept.tenants.entry(tenant).or_default();
-        own.insert(key, entry);
+        kept.len += 1;
+        let own = kept.tenants.entry(tenant).or_insert_with(|| Own {
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            num_bytes: 0,
+        });
+        own.num_bytes += num_new;
+        own.order.insert(kept.newest, key);
+        own.entries.insert(key, entry);
         forgotten
     }
 }
@@ -247,6 +286,31 @@ mod tests {
         assert_eq!(kept.len(), 2);
     }
 
+    #[test]
+    fn who_keeps_ever_more_pushes_out_nobody_elses() {
+        let now = Instant::now();
+        let mut kept = Kept::new(8 * num_bytes(&Thing(8)), AGE);
+        for n in 0..3 {
+            kept.of("a").keep(n, Thing(8), now);
+        }
+        for n in 0..200 {
+            let gone = kept.of("b").keep(n, Thing(8), now);
+            assert!(gone.iter().all(|(whose, _)| &**whose == "b"), "{n}");
+        }
+        assert!((0..3).all(|n| kept.of("a").find(n, now).is_some()));
+        assert_eq!(kept.len(), 8);
+        // Who had all of it shares it with who comes.
+        let mut kept = Kept::new(8 * num_bytes(&Thing(8)), AGE);
+        for n in 0..8 {
+            kept.of("a").keep(n, Thing(8), now);
+        }
+        for n in 0..100 {
+            kept.of("b").keep(n, Thing(8), now);
+        }
+        let num = |kept: &Kept<u8, Thing>, tenant: &str| kept.tenants[tenant].entries.len();
+        assert_eq!((num(&kept, "a"), num(&kept, "b")), (4, 4));
+    }
+
     proptest! {
         #[test]
         fn bytes_are_bounded_and_counted_and_what_is_found_is_what_was_kept_last(
@@ -265,10 +329,15 @@ mod tests {
                     prop_assert_eq!(Some(&found.0), last.get(&(tenant, n)));
                 }
                 prop_assert!(kept.num_bytes() <= max);
-                let entries = kept.tenants.values().flat_map(HashMap::values);
-                let bytes: usize = entries.map(|entry| num_bytes(&entry.value)).sum();
+                for own in kept.tenants.values() {
+                    let entries = own.entries.values();
+                    let bytes: usize = entries.map(|entry| num_bytes(&entry.value)).sum();
+                    prop_assert_eq!(own.num_bytes, bytes);
+                    prop_assert_eq!(own.order.len(), own.entries.len());
+                }
+                let bytes: usize = kept.tenants.values().map(|own| own.num_bytes).sum();
                 prop_assert_eq!(kept.num_bytes(), bytes);
-                let num: usize = kept.tenants.values().map(HashMap::len).sum();
+                let num: usize = kept.tenants.values().map(|own| own.entries.len()).sum();
                 prop_assert_eq!(kept.len(), num);
             }
             let num = kept.len();

@@ -8,8 +8,8 @@ use serde::Serialize;
 const MAX_MEAN: f32 = 0.25;
 /// What the token may lose that loses most.
 const MAX_WORST: f32 = 2.0;
-/// Less likely is as unlikely. Infinities have no spelling in JSON.
-const LEAST: f32 = -100.0;
+/// What is less likely is as unlikely.
+pub const LEAST_LOGPROB: f32 = -100.0;
 
 /// What is lost when an answer stands behind another question.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -31,7 +31,7 @@ impl Loss {
         let losses = own
             .iter()
             .zip(other)
-            .map(|(own, other)| own.max(LEAST) - other.max(LEAST));
+            .map(|(own, other)| own.max(LEAST_LOGPROB) - other.max(LEAST_LOGPROB));
         Some(Self {
             mean: losses.clone().sum::<f32>() / own.len() as f32,
             worst: losses.fold(f32::NEG_INFINITY, f32::max),

@@ -29,7 +29,9 @@ pub use language::Language;
 pub use likelihood::Loss;
 pub use likeness::{Gate, Likeness, compare, normalised, speaks_of_now};
 pub use personal::is_personal;
-pub use questions::{Answered, Asked, Context, Given, Questions, SHARED, Scores, Took, record_of};
+pub use questions::{
+    Answered, Asked, Context, Given, NormalForm, Questions, SHARED, Scores, Took, record_of,
+};
 pub use reject::Reject;
 pub use routing::{Conditions, Router, Rule};
 pub use searches::Searches;

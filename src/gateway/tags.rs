@@ -8,8 +8,8 @@ pub struct Tags {
     /// Of the model that gave it.
     pub model: String,
     /// Whom it was given to, as the client says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
     /// Of the prompt around the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_version: Option<String>,
@@ -42,10 +42,12 @@ pub struct Selection {
 impl Tags {
     /// Bytes that they take beside themselves.
     pub fn num_bytes(&self) -> usize {
-        let texts = [&self.user, &self.prompt_version, &self.data_version];
-        let texts = texts.into_iter().flatten();
-        let all = texts.chain(&self.documents).map(|text| text.len());
-        all.sum::<usize>() + self.model.len() + size_of_val(&self.documents[..])
+        let versions = [&self.prompt_version, &self.data_version];
+        let lists = [&self.users, &self.documents];
+        let texts = versions.into_iter().flatten();
+        let texts = texts.chain(lists.into_iter().flatten());
+        let own = lists.map(|list| size_of_val(&list[..]));
+        texts.map(String::len).sum::<usize>() + self.model.len() + own.iter().sum::<usize>()
     }
 }
 
@@ -57,7 +59,7 @@ impl Selection {
         };
         is(&self.tenant, Some(tenant))
             && is(&self.model, Some(&tags.model))
-            && is(&self.user, tags.user.as_deref())
+            && (self.user.as_ref()).is_none_or(|wanted| tags.users.contains(wanted))
             && is(&self.prompt_version, tags.prompt_version.as_deref())
             && is(&self.data_version, tags.data_version.as_deref())
             && (self.document.as_ref()).is_none_or(|wanted| tags.documents.contains(wanted))
@@ -72,7 +74,7 @@ mod tests {
     fn an_answer_is_chosen_where_all_that_is_said_is_true_of_it() {
         let tags = Tags {
             model: "m".into(),
-            user: Some("u".into()),
+            users: vec!["u".into()],
             prompt_version: None,
             data_version: Some("7".into()),
             documents: vec!["a".into(), "b".into()],

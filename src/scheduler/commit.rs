@@ -17,7 +17,7 @@ pub struct Committed {
     pub token: Option<SampledToken>,
     /// Set with the first token.
     pub timing: Option<Timing>,
-    /// With the first token, of the prompt's tokens from the second on, where that was asked for; else empty.
+    /// With the first token, of the prompt's tokens that are scored, where that was asked for; else empty.
     pub prompt_logprobs: Vec<TokenLogprobs>,
     /// Set when the token ended it. Blocks of an ended sequence are free again.
     pub finish: Option<FinishReason>,

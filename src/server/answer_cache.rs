@@ -61,7 +61,9 @@ impl AnswerCache {
     /// Forgets those that are `chosen`, and says how many those were.
     pub(super) fn purge(&self, chosen: &Selection) -> usize {
         let mut answers = self.answers();
-        let gone = answers.remove_where(|tenant, answer| chosen.has(tenant, &answer.tags));
+        let gone = answers.remove_where(chosen.tenant.as_deref(), |tenant, answer| {
+            chosen.has(tenant, &answer.tags)
+        });
         self.publish(&answers);
         gone.len()
     }
@@ -82,14 +84,20 @@ impl AnswerCache {
         of_models.map(|(name, of)| (&**name, report(of))).collect()
     }
 
-    /// How often all were forgotten.
-    pub(super) fn era(&self) -> u64 {
-        self.answers().era()
+    /// Grows whenever something of this tenant was forgotten because somebody said so.
+    pub(super) fn era(&self, tenant: &str) -> u64 {
+        self.answers().era(tenant)
     }
 
     /// Whether `tenant` may have been given an answer to this.
     pub(super) fn has(&self, tenant: &str, key: AskedKey) -> bool {
         self.answers().of(tenant).has(key)
+    }
+
+    /// Whether `tenant` was given an answer to this and these prompts.
+    pub(super) fn is_there(&self, tenant: &str, key: AskedKey, prompts: [u8; 32]) -> bool {
+        let found = self.answers().of(tenant).find(key, Instant::now());
+        found.is_some_and(|answer| answer.prompts == prompts)
     }
 
     /// The answer of `model` to these prompts that `tenant` was given to this, and the metrics of who is given it again.
@@ -118,7 +126,7 @@ impl AnswerCache {
     /// Keeps an answer that was begun in `era`, unless all were forgotten since.
     pub(super) fn keep(&self, tenant: &str, key: AskedKey, answer: Answer, era: u64) {
         let mut answers = self.answers();
-        if answers.era() == era {
+        if answers.era(tenant) == era {
             answers.of(tenant).keep(key, answer, Instant::now());
             self.publish(&answers);
         }

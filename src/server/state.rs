@@ -146,16 +146,16 @@ impl AppState {
     pub(super) fn check_room(&self, tenant: &str) -> Result<(), SubmitError> {
         let room = self.models.check_room(tenant);
         // It may have been answered before.
-        if self.answers.is_some() && matches!(room, Err(SubmitError::QueueFull { .. })) {
+        let semantic = self.semantic.as_ref();
+        let policy = self.tenants.policy(tenant);
+        let may_be_known =
+            self.answers.is_some() || semantic.is_some_and(|of| of.may_serve(policy));
+        if may_be_known && matches!(room, Err(SubmitError::QueueFull { .. })) {
             return Ok(());
         }
         let has_texts = self.tiers.as_ref().is_some_and(|tiers| tiers.has_texts());
         match room {
-            Err(SubmitError::QueueFull { .. })
-                if has_texts && self.tenants.policy(tenant).may_be_static =>
-            {
-                Ok(())
-            }
+            Err(SubmitError::QueueFull { .. }) if has_texts && policy.may_be_static => Ok(()),
             room => room,
         }
     }

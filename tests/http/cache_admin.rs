@@ -263,3 +263,81 @@ async fn where_answers_are_drafts_the_verdict_is_what_it_would_be() {
         (&json!("draft"), &json!("unscored"))
     );
 }
+
+/// What the engine did, by its counters.
+async fn work(server: &Server) -> Vec<f64> {
+    let text = send(server, "admin", "GET", "/metrics", &json!({})).await;
+    let counters = [
+        "flambeau_generation_tokens_total",
+        "flambeau_prompt_tokens_total",
+        "flambeau_prefix_cache_hits_total",
+        "flambeau_num_draft_tokens_total",
+        "flambeau_answer_cache_hits_total",
+        "flambeau_semantic_cache_served_total",
+    ];
+    let sum = |name: &str| {
+        let lines = text.text().lines().filter(|line| line.starts_with(name));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum::<f64>()
+    };
+    counters.map(sum).to_vec()
+}
+
+#[tokio::test]
+async fn what_others_have_asked_makes_no_difference_to_the_work_an_answer_takes() {
+    let server = keyed().start().await;
+    // Of one length, and with nothing in common that is cached.
+    let (known, unknown) = ("How can I delete 3 photos??", "Where do we park the cars??");
+    assert_eq!(known.len(), unknown.len());
+    for question in [ASKED, SAME, ALIKE] {
+        ask(&server, "a", &asks(question)).await;
+    }
+    let took = async |question: &str| {
+        let before = work(&server).await;
+        let found = ask(&server, "b", &asks(question)).await;
+        let after = work(&server).await;
+        let work: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
+        // Nothing is known to `b` of the next question either.
+        send(
+            &server,
+            "admin",
+            "POST",
+            "/admin/cache/purge",
+            &json!({"tenant": "b"}),
+        )
+        .await;
+        (found, work)
+    };
+    let (found, of_known) = took(known).await;
+    assert_eq!(found, "miss");
+    assert_eq!(took(unknown).await, (found, of_known));
+}
+
+#[tokio::test]
+async fn a_flood_of_questions_pushes_out_nobody_elses_answers() {
+    let server = keyed().start().await;
+    ask(&server, "a", &asks(ASKED)).await;
+    for i in 0..1200 {
+        ask(
+            &server,
+            "b",
+            &asks(&format!("{i} lamps of room {i} are on?")),
+        )
+        .await;
+    }
+    let stats = send(&server, "admin", "GET", "/admin/cache", &json!({}))
+        .await
+        .json();
+    for level in ["exact", "semantic"] {
+        assert!(
+            stats[level]["bytes"].as_u64().unwrap() <= 1 << 20,
+            "{stats}"
+        );
+    }
+    assert!(
+        stats["semantic"]["entries"].as_u64().unwrap() < 1200,
+        "{stats}"
+    );
+    assert_eq!(ask(&server, "a", &asks(ASKED)).await, "exact");
+    assert_eq!(ask(&server, "a", &asks(SAME)).await, "semantic");
+}

@@ -33,7 +33,7 @@ use lexicon::Class;
 use words::{Kind, Token};
 
 /// How far two questions ask the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Likeness {
     /// They differ by case, punctuation, white space, contractions or politeness alone: no check by a model is needed.
     Same,

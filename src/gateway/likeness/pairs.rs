@@ -83,6 +83,18 @@ fn other_words_for_the_same_question_are_alike() {
             "What does the flag `-r` of `cp` mean?",
             "What is the meaning of the `-r` option of `cp`?",
         ),
+        (
+            "Would you mind telling me what the capital of Peru is?",
+            "What is the capital of Peru?",
+        ),
+        (
+            "May I ask when the gym opens?",
+            "I was hoping you could tell me when the gym opens.",
+        ),
+        (
+            "Does anybody know how I reset my phone?",
+            "It would be great if you could tell me how I reset my phone.",
+        ),
     ] {
         assert_eq!(compare(a, b), Ok(Likeness::Alike), "{a} {b}");
     }
@@ -158,6 +170,24 @@ fn other_questions_in_similar_words_do_not_pass() {
             "How can I get a refund for my card?",
             "How can I get a refund to my card?",
         ),
+        (
+            "How do I reset my phone?",
+            "Can I ask how you reset my phone?",
+        ),
+        ("How do I ask for help?", "May I ask for help?"),
+        (
+            "Can a doctor tell me what I have?",
+            "Can you tell me what I have?",
+        ),
+        (
+            "Does anyone in Peru know what the capital is?",
+            "What is the capital of Peru?",
+        ),
+        (
+            "Should I tell my boss what I earn?",
+            "Please tell me what I earn.",
+        ),
+        ("Is the gym open?", "I want to know why the gym is open."),
     ] {
         assert!(compare(a, b).is_err(), "{a} {b}");
     }

@@ -20,7 +20,16 @@ const OPENINGS: &str = "
     i would appreciate some help, ok, okay, so, well, um, uh, hmm, alright, silly question, sorry for the silly question, just curious,
     just wondering, out of curiosity, please, maybe a silly question, maybe a stupid question, stupid question, thanks for your help,
     thank you for your help, thanks in advance, thank you in advance, hey guys, hi guys, hi folks, hello folks, hey folks, hi support,
-    hello support, if you do not mind, if you do not mind me asking, if i may ask, may i ask, if i may
+    hello support, one more question, another question, next question, last question, a last question, quick one, just a quick one,
+    one more thing, sir, madam, pardon, dear assistant, hi assistant, hello assistant, hey assistant, hey bot, hi bot, hello bot, help,
+    i need help, i need your help, i need some help, can you help, could you help, can you help me, could you help me,
+    can you help me with something, could you help me with something, can you help me with this, could you help me with this,
+    can you help me out, could you help me out, let me ask, let me ask you, let me ask you something, may i ask you something,
+    can i ask you something, can i ask you a question, may i ask you a question, can i ask a question, may i ask a question,
+    i wanted to ask, i just wanted to ask, i would like to ask, i would like to know, i want to know, i was wondering,
+    i was just wondering, i am curious, i wonder, my question is, here is my question, please answer, please answer this,
+    please answer my question, can you answer this, could you answer this, can you please answer this, could you please answer this,
+    please tell me, tell me, sorry to ask, forgive me for asking, just to check, just checking, if you do not mind, if you do not mind me asking, if i may ask, may i ask, if i may
 ";
 
 /// Said behind a question, with a mark before it.
@@ -33,7 +42,11 @@ const CLOSINGS: &str = "
     please help, please help me, please and thank you, thanks for your help, thank you for your help, thanks for the help,
     thank you for the help, thanks for any help, thank you for any help, thanks for helping, thank you for helping, i appreciate it,
     i would appreciate it, i appreciate your help, i would appreciate your help, have a nice day, have a good day, have a great day,
-    have a good one, bye, if you do not mind, if i may ask, if you please, thank you kindly, thanks for your time,
+    have a good one, bye, thanks a ton, thanks loads, thanks heaps, tia, please advise,
+    please respond, please reply, can you help, could you help, can you help me, could you help me, can you help me with this,
+    could you help me with this, can you help me with that, could you help me with that, can you help me out, could you help me out,
+    can you please help, could you please help, can you please help me, could you please help me, i need help, i need your help,
+    i would be grateful, i would be very grateful, i would be thankful, appreciate it, appreciated, if you do not mind, if i may ask, if you please, thank you kindly, thanks for your time,
     thank you for your time, thanks in anticipation, just curious, just wondering
 ";
 
@@ -204,6 +217,9 @@ mod tests {
             "hey how do i reset my phone please",
             "Excuse me, how do I reset my phone? Many thanks in advance.",
             "How do I reset my phone, please?",
+            "One more question: how do I reset my phone? Please advise.",
+            "Could you help me? How do I reset my phone? I would be grateful.",
+            "I wonder, how do I reset my phone?",
         ] {
             assert_eq!(text(polite), "how do i reset my phone", "{polite}");
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, QuestionKey};
 use crate::gateway::answers::GivenChoice;
 use crate::gateway::kept::Keepable;
+use crate::gateway::likelihood::LEAST_LOGPROB;
 use crate::gateway::likeness::normalised;
 use crate::gateway::tags::Tags;
 use crate::gateway::vector::Vector;
@@ -57,7 +58,7 @@ pub struct Answered {
     pub question: Arc<str>,
     pub(super) words: Words,
     /// Of its normal form.
-    pub(super) form: Form,
+    pub(super) form: NormalForm,
     /// Where it points, once somebody had to know.
     pub vector: OnceLock<Vector>,
     /// What was answered.
@@ -72,9 +73,10 @@ pub struct Answered {
 
 /// A number that questions which differ in form alone have in common, and others hardly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Form(u64);
+pub struct NormalForm(u64);
 
-impl Form {
+impl NormalForm {
+    /// Of a question.
     pub fn of(question: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         normalised(question).hash(&mut hasher);
@@ -82,17 +84,25 @@ impl Form {
     }
 }
 
+impl Scores {
+    /// Of an answer whose tokens have these log-probabilities behind a prompt with this digest.
+    pub fn new(prompt: [u8; 32], logprobs: &[f32]) -> Self {
+        // Infinities have no spelling in a record.
+        let logprobs = logprobs.iter().map(|score| score.max(LEAST_LOGPROB));
+        Self {
+            prompt,
+            logprobs: logprobs.collect(),
+        }
+    }
+}
+
 impl Answered {
-    pub(super) fn new(
-        context: Context,
-        question: Arc<str>,
-        vector: Option<Vector>,
-        given: Given,
-    ) -> Self {
+    /// What was answered to a question in a context, and where that points, if it is known. Some 20 µs, which nobody holding a lock should take.
+    pub fn new(context: Context, question: Arc<str>, vector: Option<Vector>, given: Given) -> Self {
         Self {
             context,
             words: Words::of(&question),
-            form: Form::of(&question),
+            form: NormalForm::of(&question),
             question,
             vector: vector.map_or_else(OnceLock::new, OnceLock::from),
             answer: given.choice,

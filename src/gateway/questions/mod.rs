@@ -16,9 +16,7 @@ use crate::gateway::vector::Vector;
 use crate::gateway::words::Words;
 use crate::store::Record;
 
-use answered::Form;
-
-pub use answered::{Answered, Given, Scores, Took};
+pub use answered::{Answered, Given, NormalForm, Scores, Took};
 pub use record::record_of;
 
 /// All of a request but its last question, and the model that answers. Two that differ cannot be found on purpose.
@@ -96,9 +94,9 @@ impl Questions {
         self.kept.num_bytes()
     }
 
-    /// How often all were forgotten.
-    pub fn era(&self) -> u64 {
-        self.kept.era()
+    /// Grows whenever something of this tenant was forgotten because somebody said so.
+    pub fn era(&self, tenant: &str) -> u64 {
+        self.kept.era(tenant)
     }
 
     /// Forgets all, and says how many those were.
@@ -110,7 +108,7 @@ impl Questions {
     /// Forgets those that are `chosen`, and gives the ids of their records.
     pub fn purge(&mut self, chosen: &tags::Selection) -> Vec<[u8; 16]> {
         let is_chosen = |tenant: &str, answered: &Answered| chosen.has(tenant, &answered.tags);
-        let gone = self.kept.remove_where(is_chosen);
+        let gone = self.kept.remove_where(chosen.tenant.as_deref(), is_chosen);
         let ids = gone.iter().map(|(tenant, answered)| {
             let Answered {
                 context, question, ..
@@ -129,7 +127,7 @@ impl Questions {
             return Vec::new();
         };
         let mut asked = self.of(&record.tenant, context);
-        asked.keep(question, None, given, since)
+        asked.keep(Answered::new(context, question, None, given), since)
     }
 
     /// Takes questions off their context's list.
@@ -168,8 +166,7 @@ impl Asked<'_> {
     }
 
     /// What was answered last to a question that differs in form alone: in case, punctuation, white space or politeness.
-    pub fn same_in_form(&mut self, question: &str, now: Instant) -> Option<Arc<Answered>> {
-        let form = Form::of(question);
+    pub fn same_in_form(&mut self, form: NormalForm, now: Instant) -> Option<Arc<Answered>> {
         let is_same = |answered: &Answered| (answered.form == form).then_some(1.0);
         let mut found = self.best(1, is_same, now);
         found.pop().map(|(answered, _)| answered)
@@ -234,19 +231,13 @@ impl Asked<'_> {
 
     /// Keeps what was answered, in the place of what was answered to the same question before, and of what was not asked for the longest where
     /// there is no room: gives the ids of the records of the latter. As if it was answered at `now`.
-    pub fn keep(
-        &mut self,
-        question: Arc<str>,
-        vector: Option<Vector>,
-        given: Given,
-        now: Instant,
-    ) -> Vec<[u8; 16]> {
+    pub fn keep(&mut self, answered: Answered, now: Instant) -> Vec<[u8; 16]> {
         let mut gone = Vec::new();
         let (tenant, context) = (self.tenant, self.context);
-        let id = record::record_id(tenant, context, &question);
-        let key = context.key(&question);
+        debug_assert_eq!(answered.context, context);
+        let id = record::record_id(tenant, context, &answered.question);
+        let key = context.key(&answered.question);
         (self.questions).unlist(tenant, context, |other| *other == key);
-        let answered = Answered::new(context, question, vector, given);
         let mut own = self.questions.kept.of(tenant);
         for (whose, forgotten) in own.keep(key, answered, now) {
             let Answered {

@@ -50,7 +50,10 @@ fn the_nearest_question_of_the_same_tenant_and_context_is_found() {
     ] {
         let question = format!("{angle}").into();
         let mut asked = questions.of(tenant, context);
-        asked.keep(question, Some(at(angle)), answer(token), now);
+        asked.keep(
+            Answered::new(asked.context, question, Some(at(angle)), answer(token)),
+            now,
+        );
     }
     assert_eq!(nearest(&mut questions, ("a", HERE), 19.0, now), Some(1));
     assert_eq!(nearest(&mut questions, ("a", HERE), 21.0, now), Some(2));
@@ -66,7 +69,10 @@ fn the_question_with_the_most_words_in_common_is_found_before_anybody_knows_wher
     let now = Instant::now();
     for (question, token) in [("how do I pay", 1), ("how do I pay by card", 2), ("x", 3)] {
         let mut asked = questions.of("a", HERE);
-        asked.keep(question.into(), None, answer(token), now);
+        asked.keep(
+            Answered::new(asked.context, question.into(), None, answer(token)),
+            now,
+        );
     }
     let mut alike = |tenant, question| {
         let mut asked = questions.of(tenant, HERE);
@@ -85,10 +91,26 @@ fn a_question_of_another_form_has_the_same_answer_and_one_in_other_words_not() {
     let mut questions = Questions::new(1 << 20, AGE);
     let now = Instant::now();
     let mut asked = questions.of("a", HERE);
-    asked.keep("How do I pay by card?".into(), None, answer(1), now);
-    asked.keep("how do I pay, by card".into(), None, answer(2), now);
+    asked.keep(
+        Answered::new(
+            asked.context,
+            "How do I pay by card?".into(),
+            None,
+            answer(1),
+        ),
+        now,
+    );
+    asked.keep(
+        Answered::new(
+            asked.context,
+            "how do I pay, by card".into(),
+            None,
+            answer(2),
+        ),
+        now,
+    );
     let mut form = |question| {
-        let found = asked.same_in_form(question, now);
+        let found = asked.same_in_form(NormalForm::of(question), now);
         found.map(|answered| answered.answer.tokens[0])
     };
     assert_eq!(form("Hello, how do I pay by card, please?"), Some(2));
@@ -101,10 +123,10 @@ fn what_is_chosen_is_forgotten_and_its_records_are_named() {
     let now = Instant::now();
     for (tenant, question, user) in [("a", "q", "u"), ("a", "r", "v"), ("b", "q", "u")] {
         let mut given = answer(1);
-        given.tags.user = Some(user.into());
+        given.tags.users = vec![user.into()];
         questions
             .of(tenant, HERE)
-            .keep(question.into(), None, given, now);
+            .keep(Answered::new(HERE, question.into(), None, given), now);
     }
     let chosen = |tenant: Option<&str>, user: &str| tags::Selection {
         tenant: tenant.map(str::to_owned),
@@ -131,7 +153,10 @@ fn a_record_says_all_that_is_known_of_an_answer_and_an_older_ones_says_less() {
     });
     given.tags.documents = vec!["d".into()];
     let mut asked = questions.of("a", HERE);
-    asked.keep("q".into(), None, given.clone(), now);
+    asked.keep(
+        Answered::new(asked.context, "q".into(), None, given.clone()),
+        now,
+    );
     let mut record = record_of("a", &asked.same("q", now).unwrap(), 9);
     questions.clear();
     questions.restore(&record, now);
@@ -148,7 +173,10 @@ fn a_question_has_its_last_answer_also_before_it_has_a_vector() {
     let now = Instant::now();
     for token in [1, 2] {
         let mut asked = questions.of("a", HERE);
-        asked.keep("q".into(), None, answer(token), now);
+        asked.keep(
+            Answered::new(asked.context, "q".into(), None, answer(token)),
+            now,
+        );
     }
     assert_eq!(questions.len(), 1);
     let mut asked = questions.of("a", HERE);
@@ -167,7 +195,10 @@ fn what_is_too_old_is_forgotten_where_it_is_looked_for() {
     let mut questions = Questions::new(1 << 20, AGE);
     let now = Instant::now();
     let mut asked = questions.of("a", HERE);
-    asked.keep("q".into(), Some(at(0.0)), answer(1), now);
+    asked.keep(
+        Answered::new(asked.context, "q".into(), Some(at(0.0)), answer(1)),
+        now,
+    );
     let late = now + AGE + Duration::from_millis(1);
     assert!(asked.nearest(&at(0.0), 1, late).is_empty());
     assert!(!asked.has_any());
@@ -180,7 +211,10 @@ fn a_context_has_only_so_many_questions_the_newest() {
     let now = Instant::now();
     for i in 0..MAX_IN_CONTEXT + 3 {
         let mut asked = questions.of("a", HERE);
-        asked.keep(i.to_string().into(), None, answer(0), now);
+        asked.keep(
+            Answered::new(asked.context, i.to_string().into(), None, answer(0)),
+            now,
+        );
     }
     assert_eq!(questions.len(), MAX_IN_CONTEXT);
     let mut asked = questions.of("a", HERE);
@@ -200,7 +234,7 @@ proptest! {
             let mut answer = answer(1);
             answer.choice.tokens = vec![1; len];
             let mut asked = questions.of(tenant, context);
-            asked.keep(question.to_string().into(), Some(at(0.0)), answer, now);
+            asked.keep(Answered::new(asked.context, question.to_string().into(), Some(at(0.0)), answer), now);
             let kept = asked.same(&question.to_string(), now).unwrap();
             prop_assert_eq!(kept.answer.tokens.len(), len);
             let listed: usize = questions.contexts.values().flat_map(HashMap::values).map(Vec::len).sum();

@@ -140,7 +140,8 @@ impl Account {
             Some(_) if !usage.shows_cache => Usage {
                 tier: Tier::Primary,
                 level: None,
-                cached: 0,
+                // What the prefix cache would have had of the same prompt.
+                cached: usage.prompt.saturating_sub(1),
                 ..usage
             },
             _ => usage,
@@ -232,9 +233,7 @@ impl Account {
                 Tier::Cache => self.metrics.given_again(ttft),
                 _ => (self.metrics).first_token(ttft, engine.queue, engine.prefill),
             }
-            let tells = self.tier != Tier::Cache || self.received.rights().sees_cache;
-            let prefill = if tells { engine.prefill } else { ttft };
-            self.time(engine.queue, prefill, ttft);
+            self.time(engine.queue, engine.prefill, ttft);
             self.record.expected_ttft_ms = engine.expected_ttft.map(ms);
         }
     }
@@ -258,9 +257,16 @@ impl Account {
         self.record.ttft_ms = Some(self.timings.ttft_ms);
     }
 
-    /// Known from the first content on.
+    /// Known from the first content on, as far as who asks may know: where the time went tells what was there.
     pub fn timings(&self) -> Timings {
-        self.timings
+        match self.received.rights().sees_cache {
+            true => self.timings,
+            false => Timings {
+                queue_ms: 0.0,
+                prefill_ms: self.timings.ttft_ms,
+                ..self.timings
+            },
+        }
     }
 
     /// The request has ended; later calls change nothing.

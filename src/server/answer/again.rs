@@ -13,7 +13,7 @@ use super::choice::Choice;
 use super::form::Kind;
 use super::generation::Source;
 use super::put::reading;
-use super::question::{digest, put_to, tags};
+use super::question::{answers_as, digest, put_to, tags};
 use crate::gateway::{Answer, AskedKey, GivenChoice, Tags};
 use crate::server::answer_cache::AnswerCache;
 use crate::server::models::Chosen;
@@ -33,7 +33,7 @@ pub(crate) struct Repeatable {
 /// How an answer is given again.
 pub(crate) struct Again {
     pub answerer: Answerer,
-    /// Where it would begin sooner, it waits: so that nobody can tell by the time whether it was there.
+    /// Where it would begin sooner, its first token waits.
     pub not_before: Option<Instant>,
 }
 
@@ -90,11 +90,11 @@ impl Repeatable {
         Keeping {
             key: AskedKey(put_to(self.digest, chosen)),
             tenant: tenant.into(),
-            era: cache.era(),
+            era: cache.era(tenant),
             cache,
             is_seeded: self.is_seeded,
             tags: Tags {
-                model: chosen.model.name.clone(),
+                model: answers_as(chosen).to_owned(),
                 ..self.tags.clone()
             },
             prompts: [0; 32],
@@ -121,6 +121,11 @@ impl Keeping {
             prompts: prompts_digest(prompts),
             ..self
         })
+    }
+
+    /// Whether there is one, which nobody is given.
+    pub fn is_there(&self) -> bool {
+        self.cache.is_there(&self.tenant, self.key, self.prompts)
     }
 
     /// What was answered before.

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use super::choice::{Choice, Reading};
 use super::scoring::score;
-use crate::gateway::{Answered, GivenChoice, Loss, normalised};
+use crate::engine::Presence;
+use crate::gateway::{Answered, Loss, normalised};
 use crate::request::{GenerateRequest, Priority, Recalled};
-use crate::server::semantic_cache::SemanticCache;
+use crate::server::semantic_cache::{Checked, SemanticCache};
 use crate::server::state::ServedModel;
+
+/// Longer texts have no normal form.
+const MAX_COMPARED: usize = 2048;
 
 /// See the module.
 pub(super) struct Check {
@@ -20,11 +24,16 @@ pub(super) struct Check {
     /// What is asked now, and how its answer is read.
     pub request: GenerateRequest,
     pub reading: Reading,
+    /// What it is counted as.
+    pub checked: Checked,
 }
 
 impl Check {
-    /// Has the model answer while nobody waits for it, and notes whether the other answer was wrong.
+    /// Has the model answer while nobody waits for it, and notes whether the other answer was wrong. It is not loaded for that.
     pub async fn run(mut self) {
+        if !self.is_telling() || self.model.engine.presence() != Presence::Loaded {
+            return;
+        }
         let recalled = Recalled::default();
         recalled.tell(self.answered.answer.tokens.clone());
         let mut request = GenerateRequest {
@@ -39,24 +48,31 @@ impl Check {
         };
         let mut choice = Choice::drawn(events, self.reading.clone());
         while let Some(Ok(_)) = choice.next().await {}
-        if let Some(fresh) = choice.given() {
-            self.note(&fresh, choice.seen().0).await;
+        if let Some(fresh) = choice.tokens().filter(|_| choice.is_finished()) {
+            self.note(fresh, choice.seen().0).await;
         }
     }
 
-    /// Notes whether the other answer is wrong where the model says `fresh`, whose tokens are so likely.
-    pub async fn note(&mut self, fresh: &GivenChoice, logprobs: &[f32]) {
+    /// Whether a comparison says anything: not where the very same was asked, nor where another answer is drawn every time.
+    pub fn is_telling(&self) -> bool {
+        self.request.prompt != self.stored_prompt && self.request.sampling.temperature == 0.0
+    }
+
+    /// Notes whether the other answer is wrong where the model says `fresh`, cut off or not, whose tokens are so likely.
+    pub async fn note(&mut self, fresh: &[u32], logprobs: &[f32]) {
         if let Some(is_right) = self.is_right(fresh, logprobs).await {
-            self.cache.checked(&self.model.name, !is_right);
+            self.cache
+                .checked(&self.model.name, &self.checked, !is_right);
         }
     }
 
     /// They are the same answer where they differ in form alone, or where the model would say the new one to the question that was asked
     /// before, too: then the questions make no difference to it.
-    async fn is_right(&mut self, fresh: &GivenChoice, logprobs: &[f32]) -> Option<bool> {
-        let text = |choice: &GivenChoice| self.model.tokenizer.detokenise(&choice.tokens, true);
-        let (stored, fresh_text) = (text(&self.answered.answer), text(fresh));
-        if stored == fresh_text || normalised(&stored) == normalised(&fresh_text) {
+    async fn is_right(&mut self, fresh: &[u32], logprobs: &[f32]) -> Option<bool> {
+        let text = |tokens: &[u32]| self.model.tokenizer.detokenise(tokens, true);
+        let (stored, fresh_text) = (text(&self.answered.answer.tokens), text(fresh));
+        let is_short = stored.len() <= MAX_COMPARED && fresh_text.len() <= MAX_COMPARED;
+        if stored == fresh_text || is_short && normalised(&stored) == normalised(&fresh_text) {
             return Some(true);
         }
         let request = GenerateRequest {
@@ -64,8 +80,8 @@ impl Check {
             deadline: None,
             ..self.request.clone()
         };
-        let engine = &self.model.engine;
-        let other = score(engine, &request, &self.stored_prompt, &fresh.tokens).await?;
+        let other = score(&self.model, &request, &self.stored_prompt, fresh);
+        let other = other.await?;
         Some(Loss::between(logprobs, &other)?.is_small())
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Delta {
     pub token: Option<SampledToken>,
     /// Where the time went, with the first.
     pub timing: Option<Timing>,
-    /// The scores of the prompt from its second token on, with the first, where they were asked for.
+    /// The scores of the prompt's tokens, with the first, where they were asked for.
     pub prompt_logprobs: Vec<TokenLogprobs>,
     /// Set with the last one.
     pub finish: Option<FinishReason>,
@@ -46,8 +46,8 @@ pub(crate) struct Reading {
     pub splitter: Splitter,
     /// Whether thoughts are part of what is shown.
     pub shows_thoughts: bool,
-    /// Whether log-probabilities are: the engine may be asked for them all the same.
-    pub shows_logprobs: bool,
+    /// Whether log-probabilities are for nobody who reads the answer.
+    pub hides_logprobs: bool,
 }
 
 /// Dropping it cancels its request in the engine.
@@ -286,7 +286,7 @@ impl Drawn {
         self.tokens.push(token.token_id);
         let scores = token.logprobs.as_ref();
         self.logprobs.extend(scores.map(|scores| scores.chosen));
-        if !self.reading.shows_logprobs {
+        if self.reading.hides_logprobs {
             token.logprobs = None;
         }
         if let Some(timing) = timing {

@@ -1,4 +1,4 @@
-//! Why a request would be given an answer again, or would not: all that is looked at, with nothing counted or given.
+//! Why a request would be given an answer again, or would not: all that is looked at, with nothing given, and nothing counted as a lookup.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(crate) async fn explain(state: &AppState, ask: Ask, tenant: &str) -> Result<
     let is_exact = {
         let keeping = recall::keeping(state, &ask, tenant, &chosen);
         let keeping = keeping.and_then(|keeping| keeping.of(&call));
-        keeping.is_some_and(|keeping| keeping.has_any())
+        keeping.is_some_and(|keeping| keeping.is_there())
     };
     if is_exact {
         return Ok(json!({"verdict": "exact", "says": "this very request was answered before"}));

@@ -17,12 +17,16 @@ pub(crate) struct Keep {
 impl Keep {
     /// Keeps the answer of these choices, as far as they have ended by themselves.
     pub fn keep(self, choices: &[Choice]) {
-        if let Some(question) = self.question
+        if let Some(mut question) = self.question
             && let Some(first) = choices.first()
-            && let Some(given) = first.given()
         {
             let (logprobs, took) = first.seen();
-            question.keep(given, logprobs.to_vec(), took);
+            if let Some(tokens) = first.tokens() {
+                question.check(tokens, logprobs);
+            }
+            if let Some(given) = first.given() {
+                question.keep(given, logprobs.to_vec(), took);
+            }
         }
         if let Some(again) = self.again {
             let given: Option<Vec<GivenChoice>> = choices.iter().map(Choice::given).collect();

@@ -76,7 +76,7 @@ pub(super) fn reading(generate: &Generate, model: &ServedModel) -> Reading {
         marks: marks(generate, model),
         splitter: Splitter::new(generate.marks),
         shows_thoughts: generate.shows_thoughts,
-        shows_logprobs: generate.sampling.logprobs.is_some(),
+        hides_logprobs: generate.hides_logprobs,
         stop_strings: generate.stop_strings.clone(),
     }
 }

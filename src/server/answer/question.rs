@@ -31,6 +31,14 @@ const INDIFFERENT: &[&str] = &[
 /// Longer ones are no questions that come again: an embedder would not see them whole.
 const MAX_BYTES: usize = 2048;
 
+/// What an answer of it is purged by: the model's name, or the adapter's.
+pub(super) fn answers_as(chosen: &Chosen) -> &str {
+    match chosen.adapter {
+        Some(_) => &chosen.name,
+        None => &chosen.model.name,
+    }
+}
+
 /// What of `metadata` an answer depends on.
 const PROMPT_VERSION: &str = "prompt_version";
 const DATA_VERSION: &str = "data_version";
@@ -107,10 +115,10 @@ impl Question {
         })
     }
 
-    /// Of its answer by this model.
-    pub fn tags(&self, model: &str) -> Tags {
+    /// Of its answer by what is chosen.
+    pub fn tags(&self, chosen: &Chosen) -> Tags {
         Tags {
-            model: model.to_owned(),
+            model: answers_as(chosen).to_owned(),
             ..self.tags.clone()
         }
     }
@@ -149,12 +157,11 @@ pub(super) fn tags(fields: &Fields) -> Tags {
     let said = |name| metadata(fields, name).map(str::to_owned);
     let named = metadata(fields, DOCUMENTS).unwrap_or_default().split(',');
     let named = named.map(str::trim).filter(|name| !name.is_empty());
-    let user = fields
-        .look("user")
-        .or_else(|| fields.look("safety_identifier"));
+    let users = [fields.look("user"), fields.look("safety_identifier")];
+    let users = users.into_iter().flatten().filter_map(Value::as_str);
     Tags {
         model: String::new(),
-        user: user.and_then(Value::as_str).map(str::to_owned),
+        users: users.map(str::to_owned).collect(),
         prompt_version: said(PROMPT_VERSION),
         data_version: said(DATA_VERSION),
         documents: named.map(str::to_owned).collect(),

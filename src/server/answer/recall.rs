@@ -1,14 +1,16 @@
 //! A request's way past the model: what was answered before is given again.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::again::{Again, Keeping};
 use super::ask::Ask;
 use super::chain::Chain;
 use super::remembering::Remembering;
 use super::serving::{Serving, Trace};
-use crate::gateway::Answer;
+use crate::gateway::{Answer, Reject};
 use crate::server::models::Chosen;
 use crate::server::state::AppState;
 use crate::telemetry::{AnswerCacheLevel, RequestMetrics};
@@ -64,6 +66,10 @@ impl Chain {
     }
 }
 
+/// What it may take to find out. Who is not to be waited for that long is asked as if there were no answer: what a model does that hangs is for
+/// others to find out.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The answer to a question that asks the same, where such answers are given again, and the metrics of who is given it.
 pub(super) async fn serve(
     ask: &Ask,
@@ -71,7 +77,8 @@ pub(super) async fn serve(
     serving: Serving,
 ) -> Option<(Arc<Answer>, RequestMetrics)> {
     let (begun, mut trace) = (Instant::now(), Trace::default());
-    let found = asked.find(ask, serving, &mut trace).await;
+    let found = timeout(PATIENCE, asked.find(ask, serving, &mut trace)).await;
+    let found = found.unwrap_or(Err(Reject::Unasked));
     let (cache, model) = (&asked.cache, &asked.model);
     if !trace.verification.is_zero() {
         cache.verified(model, trace.verification);
@@ -91,7 +98,9 @@ pub(super) async fn serve(
     let times = (begun.elapsed(), trace.verification);
     let metrics = cache.served(model, hit.likeness, times, answered.took)?;
     let answer = hit.answer();
-    if let Some(turn) = cache.check_due(model) {
+    if hit.check.is_telling()
+        && let Some(turn) = cache.check_due(model, &hit.check.checked)
+    {
         tokio::spawn(async move {
             hit.check.run().await;
             drop(turn);

@@ -13,9 +13,6 @@ use crate::request::Recalled;
 use crate::server::models::Chosen;
 use crate::server::semantic_cache::SemanticCache;
 
-/// What is less likely is as unlikely.
-const LEAST: f32 = -100.0;
-
 /// A question on its way, and where its answer will be remembered.
 pub(crate) struct Remembering {
     pub(super) cache: Arc<SemanticCache>,
@@ -29,7 +26,7 @@ pub(crate) struct Remembering {
     /// Of its prompt, once that is known.
     prompt: [u8; 32],
     tags: Tags,
-    era: u64,
+    pub(super) era: u64,
     /// Whether it is still the same when the process starts anew: adapters have other numbers then.
     outlives: bool,
     /// Where it points, once that is known.
@@ -56,13 +53,13 @@ impl Remembering {
             context: question.context(chosen),
             question: Arc::clone(&question.text),
             model: chosen.model.name.clone(),
-            era: cache.era(),
+            era: cache.era(tenant),
             outlives: chosen.adapter.is_none(),
             cache,
             vector: Arc::default(),
             mode,
             prompt: [0; 32],
-            tags: question.tags(&chosen.model.name),
+            tags: question.tags(chosen),
             guess: None,
             is_searched: false,
             unproven: None,
@@ -77,7 +74,8 @@ impl Remembering {
 
     /// Gives all tenants what this one was answered. Whether there is such an answer.
     pub fn share(&self) -> bool {
-        self.cache.share(&self.tenant, self.context, &self.question)
+        let place = (&*self.tenant, self.context);
+        self.cache.share(place, &self.question, self.outlives)
     }
 
     /// Whether there may be an answer to give.
@@ -87,6 +85,7 @@ impl Remembering {
 
     /// Of the request as it is put to the model, which gets a guess of its answer, if there is one; `None` where it would be of no use.
     pub fn of(mut self, call: &mut Call) -> Option<Self> {
+        let generate = &mut call.generate;
         let [request] = &mut call.requests[..] else {
             return None;
         };
@@ -98,6 +97,7 @@ impl Remembering {
         if self.serves() {
             // What it takes to see whether the answer is one to another question, too.
             self.prompt = prompts_digest(std::iter::once(&request.prompt[..]));
+            generate.hides_logprobs = request.sampling.logprobs.is_none();
             request.sampling.logprobs.get_or_insert(0);
         }
         Some(self)
@@ -168,19 +168,26 @@ impl Remembering {
         Some(recalled)
     }
 
+    /// It has said these tokens, which are so likely, and ends there, by itself or not: whether an answer would have been right that was not given
+    /// for want of proof.
+    pub fn check(&mut self, tokens: &[u32], logprobs: &[f32]) {
+        if let Some(mut check) = self.unproven.take()
+            && check.is_telling()
+            && let Some(turn) = self.cache.check_turn(&self.model)
+        {
+            let (fresh, logprobs) = (tokens.to_vec(), logprobs.to_vec());
+            tokio::spawn(async move {
+                check.note(&fresh, &logprobs).await;
+                drop(turn);
+            });
+        }
+    }
+
     /// Remembers the answer, whose tokens are so likely as far as that is known, and which took so long.
     pub fn keep(mut self, choice: GivenChoice, logprobs: Vec<f32>, took: Took) {
-        if let Some(mut check) = self.unproven.take() {
-            let (fresh, logprobs) = (choice.clone(), logprobs.clone());
-            tokio::spawn(async move { check.note(&fresh, &logprobs).await });
-        }
         let has_scores = self.serves() && logprobs.len() == choice.tokens.len();
         let given = Given {
-            scores: has_scores.then(|| Scores {
-                prompt: self.prompt,
-                // Infinities have no spelling on the disk.
-                logprobs: logprobs.iter().map(|score| score.max(LEAST)).collect(),
-            }),
+            scores: has_scores.then(|| Scores::new(self.prompt, &logprobs)),
             choice,
             tags: std::mem::take(&mut self.tags),
             took,

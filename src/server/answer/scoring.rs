@@ -1,12 +1,13 @@
 //! How likely a model finds an answer behind a prompt.
 
-use crate::engine::{EngineHandle, Event};
+use crate::engine::Event;
 use crate::request::{GenerateRequest, PromptLogprobs, SamplingParams, StopCriteria};
+use crate::server::state::ServedModel;
 
 /// The log-probability of each token of `answer` behind `prompt`, asked for as urgently and for whom `request` is; `None` where the engine does
-/// not say. One step over the answer, or a few, for what is cached of the prompt is not computed again.
+/// not say, or has no room for both. A step for some dozen tokens of the answer each; what is cached of the prompt is not computed again.
 pub(super) fn score(
-    engine: &EngineHandle,
+    model: &ServedModel,
     request: &GenerateRequest,
     prompt: &[u32],
     answer: &[u32],
@@ -30,9 +31,11 @@ pub(super) fn score(
             ..StopCriteria::default()
         },
     };
-    let (events, num_scored) = (engine.submit(request), answer.len());
+    let fits = request.prompt.len() < model.max_model_len;
+    let events = fits.then(|| model.engine.submit(request));
+    let num_scored = answer.len();
     async move {
-        match events.ok()?.recv().await? {
+        match events?.ok()?.recv().await? {
             Event::Prompt(scores) if scores.len() == num_scored => {
                 Some(scores.iter().map(|score| score.chosen).collect())
             }

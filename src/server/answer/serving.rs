@@ -7,6 +7,7 @@ use super::again::prompts_digest;
 use super::ask::{Ask, Call};
 use super::check::Check;
 use super::choice::Reading;
+use super::form::Kind;
 use super::put::reading;
 use super::remembering::Remembering;
 use super::scoring::score;
@@ -15,7 +16,7 @@ use crate::gateway::{
 };
 use crate::request::GenerateRequest;
 use crate::server::models::Chosen;
-use crate::server::semantic_cache::SemanticCache;
+use crate::server::semantic_cache::{Checked, SemanticCache};
 
 /// Questions whose words are compared.
 const MAX_CANDIDATES: usize = 8;
@@ -101,10 +102,6 @@ impl Remembering {
     ) -> Result<Hit, Reject> {
         let cache = Arc::clone(&self.cache);
         self.check_request(ask, &serving)?;
-        let trust = cache.trust(&self.model);
-        if trust == Trust::Lost {
-            return Err(Reject::Off);
-        }
         if !cache.has_any(&self.tenant, self.context) {
             return Err(Reject::Far);
         }
@@ -112,18 +109,35 @@ impl Remembering {
             return Err(Reject::Window);
         }
         let (answered, likeness) = self.candidate(trace).await?;
-        let mut check = prompted(cache, ask, serving, Arc::clone(&answered)).await?;
-        if likeness == Likeness::Alike {
+        let (trust, generation) = cache.trust(&self.model, &self.tenant, likeness);
+        if trust == Trust::Lost {
+            return Err(Reject::Off);
+        }
+        let checked = Checked {
+            tenant: self.tenant.to_string(),
+            likeness,
+            generation,
+        };
+        let found = (Arc::clone(&answered), checked);
+        let mut check = prompted(Arc::clone(&cache), ask, serving, found).await?;
+        // What a text is completed with depends on its form, too.
+        let is_text = ask.kind == Kind::Completion && answered.question != self.question;
+        if likeness == Likeness::Alike || is_text {
             verify(&mut check, trace).await?;
         }
-        match trust {
+        // It may have been forgotten meanwhile, or have turned out not to be trusted.
+        if cache.era(&self.tenant) != self.era {
+            return Err(Reject::Far);
+        }
+        match cache.trust(&self.model, &self.tenant, likeness).0 {
+            Trust::Lost => Err(Reject::Off),
             Trust::Given => Ok(Hit {
                 answered,
                 likeness,
                 check,
             }),
             // What the model says now tells whether it would have been right.
-            _ => {
+            Trust::Unproven => {
                 self.unproven = Some(check);
                 Err(Reject::Unproven)
             }
@@ -212,7 +226,7 @@ async fn prompted(
     cache: Arc<SemanticCache>,
     ask: &Ask,
     serving: Serving,
-    answered: Arc<Answered>,
+    (answered, checked): (Arc<Answered>, Checked),
 ) -> Result<Check, Reject> {
     let scores = answered.scores.as_ref().ok_or(Reject::Unscored)?;
     let again = (ask.prepare)(serving.chosen.clone(), Some(&answered.question));
@@ -222,12 +236,13 @@ async fn prompted(
         return Err(Reject::Prompt);
     }
     Ok(Check {
-        cache,
         model: serving.chosen.model,
         answered,
         stored_prompt,
         request: serving.request,
         reading: serving.reading,
+        checked,
+        cache,
     })
 }
 
@@ -235,8 +250,8 @@ async fn prompted(
 async fn verify(check: &mut Check, trace: &mut Trace) -> Result<(), Reject> {
     let begun = Instant::now();
     let scores = check.answered.scores.as_ref().ok_or(Reject::Unscored)?;
-    let (engine, answer) = (&check.model.engine, &check.answered.answer.tokens);
-    let scored = score(engine, &check.request, &check.request.prompt, answer);
+    let (request, answer) = (&check.request, &check.answered.answer.tokens);
+    let scored = score(&check.model, request, &request.prompt, answer);
     let other = scored.await;
     trace.verification = begun.elapsed();
     let other = other.ok_or(Reject::Unasked)?;

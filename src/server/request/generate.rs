@@ -108,6 +108,8 @@ pub(crate) struct Generate {
     /// What the answer's text may be taken apart by.
     pub marks: Marks,
     pub shows_thoughts: bool,
+    /// Whether the engine is asked for log-probabilities that nobody else is to see.
+    pub hides_logprobs: bool,
     scored_alternatives: Option<u32>,
     format: Option<output_format::Asked>,
     constraint: Option<Box<dyn Constraint>>,
@@ -165,6 +167,7 @@ impl Generate {
             num_candidates: num_choices,
             marks: Marks::default(),
             shows_thoughts: true,
+            hides_logprobs: false,
             scored_alternatives: None,
             format: output_format::take(fields)?,
             constraint: None,

@@ -136,16 +136,18 @@ pub(crate) async fn reset(
     let answers = state.answers.as_ref();
     let num_exact = answers.map_or(0, |answers| answers.clear());
     let mut num_answers = num_exact;
+    // A disk that fails keeps nobody else from forgetting, nor does an engine.
+    let cleared = match &state.semantic {
+        Some(semantic) => semantic.clear().await,
+        None => Ok(0),
+    };
     let mut num_blocks = 0;
     for model in state.models.iter() {
         num_blocks += model.engine.reset_cache().await?;
     }
-    if let Some(semantic) = &state.semantic {
-        let cleared = semantic.clear().await;
-        num_answers += cleared.map_err(|why| {
-            ApiError::internal(format!("what is remembered is still on the disk: {why}"))
-        })?;
-    }
+    num_answers += cleared.map_err(|why| {
+        ApiError::internal(format!("what is remembered is still on the disk: {why}"))
+    })?;
     Ok(Json(
         json!({"num_blocks": num_blocks, "num_answers": num_answers}),
     ))

@@ -12,16 +12,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
 use trust::Trusted;
+
+pub(in crate::server) use trust::Checked;
 use writer::Writer;
 
 pub use rules::SemanticRules;
 
 use crate::gateway::{
-    Answered, Context, Given, Policy, Questions, SHARED, Searches, Selection, SemanticMode, Vector,
-    Words, record_of,
+    Answered, Context, Given, NormalForm, Policy, Questions, SHARED, Searches, Selection,
+    SemanticMode, Vector, Words, record_of,
 };
 use crate::server::embedder::EmbeddingModel;
-use crate::store::{Place, Records, StoreError};
+use crate::store::{Place, Record, Records, StoreError};
 use crate::telemetry::{
     AnswerCacheGauges, AnswerCacheLevel, AnswerCacheMetrics, RequestMetrics, Telemetry, Tier,
     log_line,
@@ -142,9 +144,9 @@ impl SemanticCache {
         Ok(num)
     }
 
-    /// How often all were forgotten.
-    pub(super) fn era(&self) -> u64 {
-        self.questions().era()
+    /// Grows whenever something of this tenant was forgotten because somebody said so.
+    pub(super) fn era(&self, tenant: &str) -> u64 {
+        self.questions().era(tenant)
     }
 
     /// Forgets those that are `chosen`, wherever they are, and says how many those were.
@@ -165,23 +167,31 @@ impl SemanticCache {
         Ok(num)
     }
 
-    /// Gives all tenants what one of them was answered to a question, in the same context. Whether there is such an answer.
-    pub(super) fn share(&self, tenant: &str, context: Context, question: &str) -> bool {
-        let mut questions = self.questions();
-        let own = questions.of(tenant, context).same(question, Instant::now());
-        let Some(answered) = own else {
+    /// Gives all tenants what one of them was answered to a question, in the same context, also after a restart where it `outlives` one. Whether
+    /// there is such an answer.
+    pub(super) fn share(
+        &self,
+        (tenant, context): (&str, Context),
+        question: &str,
+        outlives: bool,
+    ) -> bool {
+        let (own, era) = {
+            let mut questions = self.questions();
+            let own = questions.of(tenant, context).same(question, Instant::now());
+            (own, questions.era(tenant))
+        };
+        let Some(own) = own else {
             return false;
         };
-        let place = (SHARED, context);
-        let (question, vector) = (&answered.question, answered.vector.get().cloned());
-        self.put(
-            &mut questions,
-            place,
-            (question, vector),
-            answered.given(),
-            true,
-        );
-        true
+        let (question, vector) = (Arc::clone(&own.question), own.vector.get().cloned());
+        let answered = Answered::new(context, question, vector, own.given());
+        let record = self.record(SHARED, &answered, outlives);
+        let mut questions = self.questions();
+        let is_there = questions.era(tenant) == era;
+        if is_there {
+            self.put(&mut questions, (SHARED, context), answered, record);
+        }
+        is_there
     }
 
     /// How many there are, and the bytes that they take.
@@ -193,6 +203,11 @@ impl SemanticCache {
     /// What becomes of answers to questions like one of a tenant with this policy, on a route.
     pub(super) fn mode(&self, policy: Policy, route: &str) -> SemanticMode {
         self.rules.mode(policy, route)
+    }
+
+    /// Whether a tenant with this policy may be given answers again on any route.
+    pub(super) fn may_serve(&self, policy: Policy) -> bool {
+        self.rules.may_serve(policy)
     }
 
     /// Whether questions that speak of now are given answers again.
@@ -219,8 +234,9 @@ impl SemanticCache {
         context: Context,
         question: &str,
     ) -> Option<Arc<Answered>> {
+        let form = NormalForm::of(question);
         let (mut questions, now) = (self.questions(), Instant::now());
-        let mut of = |tenant| questions.of(tenant, context).same_in_form(question, now);
+        let mut of = |tenant| questions.of(tenant, context).same_in_form(form, now);
         of(tenant).or_else(|| of(SHARED))
     }
 
@@ -293,28 +309,31 @@ impl SemanticCache {
         given: Given,
         (era, outlives): (u64, bool),
     ) {
+        let answered = Answered::new(context, question, vector, given);
+        let record = self.record(tenant, &answered, outlives);
         let mut questions = self.questions();
-        if questions.era() == era {
-            let question = (&question, vector);
-            self.put(&mut questions, (tenant, context), question, given, outlives);
+        if questions.era(tenant) == era {
+            self.put(&mut questions, (tenant, context), answered, record);
         }
+    }
+
+    /// What is written down of it, where that is.
+    fn record(&self, tenant: &str, answered: &Answered, outlives: bool) -> Option<Record> {
+        let expires = unix_seconds() + self.max_age.as_secs();
+        (self.writer.is_some() && outlives).then(|| record_of(tenant, answered, expires))
     }
 
     fn put(
         &self,
         questions: &mut Questions,
         (tenant, context): (&str, Context),
-        (question, vector): (&Arc<str>, Option<Vector>),
-        given: Given,
-        outlives: bool,
+        answered: Answered,
+        record: Option<Record>,
     ) {
-        let now = Instant::now();
-        let mut asked = questions.of(tenant, context);
-        let gone = asked.keep(Arc::clone(question), vector, given, now);
+        let gone = questions.of(tenant, context).keep(answered, Instant::now());
         if let Some(writer) = &self.writer {
-            if outlives && let Some(kept) = asked.same(question, now) {
-                let expires = unix_seconds() + self.max_age.as_secs();
-                writer.put(record_of(tenant, &kept, expires));
+            if let Some(record) = record.filter(|record| !gone.contains(&record.id)) {
+                writer.put(record);
             }
             writer.remove(gone);
         }

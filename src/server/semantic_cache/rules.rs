@@ -36,6 +36,16 @@ impl SemanticRules {
         let of_route = || self.routes.get(route).copied();
         policy.semantic.or_else(of_route).unwrap_or(self.mode)
     }
+
+    /// Whether answers are given again on any route.
+    pub(super) fn may_serve(&self, policy: Policy) -> bool {
+        let of_routes = self.routes.values().copied();
+        let mut modes = of_routes.chain([self.mode]);
+        match policy.semantic {
+            Some(mode) => mode == SemanticMode::Serve,
+            None => modes.any(|mode| mode == SemanticMode::Serve),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whether answers of a model are given again to other questions, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +25,21 @@ pub(super) struct Trusted {
 }
 
 struct State {
-    hits: FalseHits,
+    /// Of each tenant, by how like the questions are. What one of them asks is not to turn off what others are given.
+    hits: HashMap<String, [FalseHits; Likeness::ALL.len()]>,
+    /// Of whom nothing is known.
+    fresh: FalseHits,
+    /// How often all was begun anew.
+    generation: u64,
     tally: Tally,
+}
+
+/// What is checked: whose hit, how like the questions are, and since when they are counted.
+#[derive(Clone)]
+pub(in crate::server) struct Checked {
+    pub tenant: String,
+    pub likeness: Likeness,
+    pub generation: u64,
 }
 
 /// What came of it since the process began.
@@ -49,11 +62,13 @@ struct Tally {
 #[derive(Serialize)]
 pub(in crate::server) struct Report {
     serves: &'static str,
+    /// Tenants that are given none any more of one kind or another.
+    off_for: Vec<String>,
     #[serde(flatten)]
     tally: Tally,
     checked: u64,
     wrong: u64,
-    /// With a confidence of 95%, with the benchmark set's pairs counted in.
+    /// With a confidence of 95%, with the benchmark set's pairs counted in; of the tenant and kind where it is highest.
     false_hit_rate_upper_bound: f64,
     max_false_hit_rate: f64,
 }
@@ -63,7 +78,9 @@ impl Trusted {
         let trusted = Self {
             name: name.to_owned(),
             state: Mutex::new(State {
-                hits: FalseHits::new(rules.max_false_hit_rate, rules.shadow_rate),
+                hits: HashMap::new(),
+                fresh: FalseHits::new(rules.max_false_hit_rate, rules.shadow_rate),
+                generation: 0,
                 tally: Tally::default(),
             }),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
@@ -73,20 +90,22 @@ impl Trusted {
                 Reject::all().map(Reject::as_str),
             ),
         };
-        trusted.publish(&trusted.state().hits);
+        trusted.publish(&trusted.state());
         trusted
     }
 
-    /// Whether answers are given.
-    pub fn trust(&self) -> Trust {
-        self.state().hits.trust()
+    /// Whether answers are given to questions of `tenant` that are so like, and since when that is counted.
+    pub fn trust(&self, tenant: &str, likeness: Likeness) -> (Trust, u64) {
+        let state = self.state();
+        (state.of(tenant, likeness).trust(), state.generation)
     }
 
     /// Begins anew.
     pub fn reset(&self) {
         let mut state = self.state();
-        state.hits.reset();
-        self.publish(&state.hits);
+        state.hits = HashMap::new();
+        state.generation += 1;
+        self.publish(&state);
     }
 
     /// None was given.
@@ -121,53 +140,103 @@ impl Trusted {
         tally.saved_ttft_ms += ms(took.ttft.saturating_sub(elapsed));
     }
 
-    /// A turn to check the answer that is given now, where that one is to be checked and there is room.
-    pub fn check_due(&self) -> Option<OwnedSemaphorePermit> {
-        let is_due = self.state().hits.next_is_checked();
-        let turn = is_due.then(|| Arc::clone(&self.checks).try_acquire_owned());
-        turn?.ok()
+    /// A turn to check the answer that is given now, where one is to be checked and there is room.
+    pub fn check_due(&self, checked: &Checked) -> Option<OwnedSemaphorePermit> {
+        let mut state = self.state();
+        let hits = state.of_mut(&checked.tenant, checked.likeness);
+        let turn = hits.is_due().then(|| self.check_turn())??;
+        hits.checks();
+        Some(turn)
     }
 
-    /// An answer was checked that was given, or would have been.
-    pub fn checked(&self, is_wrong: bool) {
-        self.metrics.checked(is_wrong);
+    /// A turn to check an answer, where there is room.
+    pub fn check_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.checks).try_acquire_owned().ok()
+    }
+
+    /// An answer was checked that was given, or would have been. What is from before it all began anew counts for nothing.
+    pub fn checked(&self, checked: &Checked, is_wrong: bool) {
         let mut state = self.state();
-        if state.hits.checked(is_wrong) {
-            let (num_checked, num_wrong) = state.hits.counts();
+        if state.generation != checked.generation {
+            return;
+        }
+        self.metrics.checked(is_wrong);
+        let hits = state.of_mut(&checked.tenant, checked.likeness);
+        if hits.checked(is_wrong) {
+            let (num_checked, num_wrong) = hits.counts();
             log_line(&format!(
-                "cache.semantic: answers of {} are not given again any more: {num_wrong} of {num_checked} that were checked were wrong, so that up to {:.1}% may be; questions go to the model, and /admin/cache/reset begins anew",
+                "cache.semantic: {:?} is not given answers of {} again any more to questions that are {}: {num_wrong} of {num_checked} that were checked were wrong, so that up to {:.1}% may be; questions go to the model, and /admin/cache/reset begins anew",
+                checked.tenant,
                 self.name,
-                100.0 * state.hits.upper_bound(),
+                checked.likeness.as_str(),
+                100.0 * hits.upper_bound(),
             ));
         }
-        self.publish(&state.hits);
+        self.publish(&state);
     }
 
     pub fn report(&self, rules: &SemanticRules) -> Report {
         let state = self.state();
-        let (checked, wrong) = state.hits.counts();
+        let lost = |hits: &FalseHits| hits.trust() == Trust::Lost;
+        let off_for = state.hits.iter().filter(|(_, own)| own.iter().any(lost));
+        let mut off_for: Vec<String> = off_for.map(|(tenant, _)| tenant.clone()).collect();
+        off_for.sort_unstable();
+        let counts = state.all().map(FalseHits::counts);
+        let (checked, wrong) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         Report {
-            serves: match state.hits.trust() {
+            serves: match state.trust() {
                 Trust::Given => "yes",
                 Trust::Unproven => "unproven",
                 Trust::Lost => "off",
             },
+            off_for,
             tally: state.tally.clone(),
             checked,
             wrong,
-            false_hit_rate_upper_bound: state.hits.upper_bound(),
+            false_hit_rate_upper_bound: state.upper_bound(),
             max_false_hit_rate: rules.max_false_hit_rate,
         }
     }
 
-    fn publish(&self, hits: &FalseHits) {
-        self.metrics
-            .trust(hits.upper_bound(), hits.trust() == Trust::Given);
+    fn publish(&self, state: &State) {
+        let is_trusted = state.trust() == Trust::Given;
+        self.metrics.trust(state.upper_bound(), is_trusted);
     }
 
     // Nothing is half done when a holder panics.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn of(&self, tenant: &str, likeness: Likeness) -> &FalseHits {
+        let own = self.hits.get(tenant);
+        own.map_or(&self.fresh, |own| &own[likeness as usize])
+    }
+
+    fn of_mut(&mut self, tenant: &str, likeness: Likeness) -> &mut FalseHits {
+        if !self.hits.contains_key(tenant) {
+            let fresh = std::array::from_fn(|_| self.fresh.clone());
+            self.hits.insert(tenant.to_owned(), fresh);
+        }
+        let own = self.hits.get_mut(tenant);
+        &mut own.expect("it was put there: this is a bug")[likeness as usize]
+    }
+
+    fn all(&self) -> impl Iterator<Item = &FalseHits> {
+        std::iter::once(&self.fresh).chain(self.hits.values().flatten())
+    }
+
+    /// The worst of all.
+    fn trust(&self) -> Trust {
+        let all = self.all().map(FalseHits::trust);
+        all.max_by_key(|trust| *trust as u8).unwrap_or(Trust::Given)
+    }
+
+    /// The highest of all.
+    fn upper_bound(&self) -> f64 {
+        self.all().map(FalseHits::upper_bound).fold(0.0, f64::max)
     }
 }
 
@@ -179,10 +248,16 @@ impl SemanticCache {
         reports.collect()
     }
 
-    /// Whether answers of `model` are given again.
-    pub(in crate::server) fn trust(&self, model: &str) -> Trust {
+    /// Whether answers of `model` are given again to questions of `tenant` that are so like, and since when that is counted.
+    pub(in crate::server) fn trust(
+        &self,
+        model: &str,
+        tenant: &str,
+        likeness: Likeness,
+    ) -> (Trust, u64) {
         let of_model = self.models.get(model);
-        of_model.map_or(Trust::Lost, |of_model| of_model.trusted.trust())
+        let trust = of_model.map(|of_model| of_model.trusted.trust(tenant, likeness));
+        trust.unwrap_or((Trust::Lost, 0))
     }
 
     /// Counts that no answer of `model` was given again, and why.
@@ -214,14 +289,23 @@ impl SemanticCache {
     }
 
     /// A turn to check the answer of `model` that is given now, where it is to be checked.
-    pub(in crate::server) fn check_due(&self, model: &str) -> Option<OwnedSemaphorePermit> {
-        self.models.get(model)?.trusted.check_due()
+    pub(in crate::server) fn check_due(
+        &self,
+        model: &str,
+        checked: &Checked,
+    ) -> Option<OwnedSemaphorePermit> {
+        self.models.get(model)?.trusted.check_due(checked)
+    }
+
+    /// A turn to check an answer of `model` that would have been given.
+    pub(in crate::server) fn check_turn(&self, model: &str) -> Option<OwnedSemaphorePermit> {
+        self.models.get(model)?.trusted.check_turn()
     }
 
     /// Notes whether an answer of `model` that was given again, or would have been, was wrong.
-    pub(in crate::server) fn checked(&self, model: &str, is_wrong: bool) {
+    pub(in crate::server) fn checked(&self, model: &str, checked: &Checked, is_wrong: bool) {
         if let Some(of_model) = self.models.get(model) {
-            of_model.trusted.checked(is_wrong);
+            of_model.trusted.checked(checked, is_wrong);
         }
     }
 }

@@ -33,8 +33,7 @@ enum Job {
     Put(Record),
     Remove(Vec<[u8; 16]>),
     Clear(oneshot::Sender<Result<(), StoreError>>),
-    /// All before it is done.
-    Told(oneshot::Sender<Result<(), StoreError>>),
+    Purge(Vec<[u8; 16]>, oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl Writer {
@@ -87,11 +86,10 @@ impl Writer {
         told(cleared)
     }
 
-    /// Removes records. Resolves once no file has them any more.
+    /// Removes records, and those that could not be removed before. Resolves once no file has them any more.
     pub fn purge(&self, ids: Vec<[u8; 16]>) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, purged) = oneshot::channel();
-        self.remove(ids);
-        self.send(Job::Told(done));
+        self.send(Job::Purge(ids, done));
         told(purged)
     }
 }
@@ -116,10 +114,10 @@ impl Drop for Writer {
 /// Does the jobs in their order, as many at once as wait, and now and then removes what has expired.
 fn write(mut records: Box<dyn Records>, inbox: &Receiver<Job>, num_waiting: &AtomicUsize) {
     let says_that_it_failed = Once::new();
-    let mut tidied = Instant::now();
+    let (mut tidied, mut gone) = (Instant::now(), HashSet::new());
     loop {
         let mut written = match inbox.recv_timeout(TIDY_EVERY) {
-            Ok(first) => do_jobs(records.as_mut(), first, inbox, num_waiting),
+            Ok(first) => do_jobs(records.as_mut(), first, inbox, num_waiting, &mut gone),
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -137,15 +135,17 @@ fn write(mut records: Box<dyn Records>, inbox: &Receiver<Job>, num_waiting: &Ato
     }
 }
 
-/// Does `first` and what waits behind it: what is put and removed together with one write each, of an id the last that was said.
+/// Does `first` and what waits behind it: what is put and removed together with one write each, of an id the last that was said. `gone` are
+/// the ids of what is to be removed, and could not be so far.
 fn do_jobs(
     records: &mut dyn Records,
     first: Job,
     inbox: &Receiver<Job>,
     num_waiting: &AtomicUsize,
+    gone: &mut HashSet<[u8; 16]>,
 ) -> Result<(), StoreError> {
-    let (mut puts, mut gone): (Vec<Record>, HashSet<[u8; 16]>) = Default::default();
-    let (mut clear, mut told) = (None, None);
+    let mut puts: Vec<Record> = Vec::new();
+    let mut asked = None;
     for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH)) {
         match job {
             Job::Put(record) => {
@@ -157,45 +157,40 @@ fn do_jobs(
                 puts.retain(|record| !ids.contains(&record.id));
                 gone.extend(ids);
             }
+            Job::Purge(ids, done) => {
+                puts.retain(|record| !ids.contains(&record.id));
+                gone.extend(ids);
+                asked = Some(done);
+                break;
+            }
             Job::Clear(done) => {
-                clear = Some(done);
-                break;
-            }
-            Job::Told(done) => {
-                told = Some(done);
-                break;
+                // Of what was put before nothing is left. Who asked may be gone.
+                let cleared = records.clear();
+                if cleared.is_ok() {
+                    gone.clear();
+                }
+                let _ = done.send(cleared);
+                return Ok(());
             }
         }
     }
-    if let Some(done) = clear {
-        // Of what was put before nothing is left. Who asked may be gone.
-        let _ = done.send(records.clear());
-        return Ok(());
-    }
-    let gone: Vec<[u8; 16]> = gone.into_iter().collect();
-    let written = put_and_remove(records, &puts, &gone);
-    match told {
-        Some(told) => {
-            // Who asked may be gone.
-            let _ = told.send(written);
-            Ok(())
-        }
-        None => written,
-    }
-}
-
-/// What is to go goes also where nothing can be put.
-fn put_and_remove(
-    records: &mut dyn Records,
-    puts: &[Record],
-    gone: &[[u8; 16]],
-) -> Result<(), StoreError> {
     let put = match puts.is_empty() {
         true => Ok(()),
-        false => records.put(puts),
+        false => records.put(&puts),
     };
-    match gone.is_empty() {
-        true => put,
-        false => records.remove(gone).and(put),
+    // What is to go goes also where nothing can be put.
+    let removed = match gone.is_empty() {
+        true => Ok(()),
+        false => records.remove(&gone.iter().copied().collect::<Vec<_>>()),
+    };
+    if removed.is_ok() {
+        gone.clear();
+    }
+    match asked {
+        Some(asked) => {
+            let _ = asked.send(removed);
+            put
+        }
+        None => removed.and(put),
     }
 }
