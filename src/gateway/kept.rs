@@ -143,9 +143,13 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
         Some(entry.value)
     }
 
-    /// Forgets what was not asked for the longest of the tenant that takes the most.
-    fn make_way(&mut self) -> Option<(Arc<str>, Arc<V>)> {
-        let largest = (self.tenants.iter()).max_by_key(|(_, own)| own.num_bytes);
+    /// Forgets what was not asked for the longest of the tenant that takes the most once `tenant` has so many more bytes.
+    fn make_way(&mut self, tenant: &str, num_new: usize) -> Option<(Arc<str>, Arc<V>)> {
+        let takes = |(name, own): &(&Arc<str>, &Own<K, V>)| {
+            let new = if ***name == *tenant { num_new } else { 0 };
+            own.num_bytes + new
+        };
+        let largest = self.tenants.iter().max_by_key(takes);
         let (tenant, own) = largest?;
         let (_, &key) = own.order.first_key_value()?;
         let tenant = Arc::clone(tenant);
@@ -205,7 +209,7 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
             return forgotten;
         }
         while kept.num_bytes + num_new > kept.max_bytes {
-            let Some(gone) = kept.make_way() else {
+            let Some(gone) = kept.make_way(self.tenant, num_new) else {
                 break;
             };
             forgotten.push(gone);

@@ -136,7 +136,7 @@ async fn a_question_for_another_answer_is_not_given_it_however_near_the_embedder
         ("How can I not delete 3 photos?", "negation"),
         ("How can I delete 3 photos from Rome?", "name"),
         ("Must I delete 3 photos?", "modality"),
-        ("How can I delete 3 rivers?", "content"),
+        ("How can I delete 3 rivers?", "constraint"),
     ] {
         let before = rejects(&server, gate).await;
         assert!(!is_served(&server, &asks(other)).await, "{other}");
@@ -244,11 +244,15 @@ async fn where_few_wrong_ones_are_not_proven_answers_are_checked_and_not_given()
     };
     let server = serving(strict).start().await;
     server.post(COMPLETIONS, asks(ASKED)).await;
-    for n in 1..=3 {
-        assert!(!is_served(&server, &asks(ASKED)).await);
-        server
-            .until(&format!("{CHECKS}\"right\"}}"), f64::from(n))
-            .await;
+    let forms = [
+        SAME,
+        "how can i delete 3 photos?",
+        "Hi, how can I delete 3 photos?",
+    ];
+    for (n, form) in forms.into_iter().enumerate() {
+        assert!(!is_served(&server, &asks(form)).await);
+        let right = format!("{CHECKS}\"right\"}}");
+        server.until(&right, 1.0 + n as f64).await;
     }
     assert_eq!(rejects(&server, "unproven").await, 3.0);
     assert_eq!(server.metric(SERVES).await, 0.0);
@@ -342,36 +346,13 @@ async fn what_was_remembered_is_given_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_the_model_is_asked_leaves_nothing_behind() {
-    let (setup, mut gate) = serving(unchecked()).hold();
-    let server = setup.start().await;
-    let mut client = server
-        .send("POST", COMPLETIONS, &asks(ASKED).to_string())
-        .await;
-    let reply = {
-        let mut reply = std::pin::pin!(client.reply());
-        loop {
-            tokio::select! {
-                reply = &mut reply => break reply.unwrap(),
-                _ = gate.pass() => {}
-            }
-        }
-    };
-    assert_ne!(cache(&reply), "semantic");
-    let mut drained = std::pin::pin!(server.engine.drained());
-    loop {
-        tokio::select! {
-            () = &mut drained => break,
-            _ = gate.pass() => {}
-        }
+async fn who_leaves_while_an_answer_is_looked_for_leaves_nothing_behind() {
+    let server = serving(unchecked()).start().await;
+    server.post(COMPLETIONS, asks(ASKED)).await;
+    let alike = asks(ALIKE).to_string();
+    for _ in 0..50 {
+        drop(server.send("POST", COMPLETIONS, &alike).await);
     }
-    let leaver = server
-        .send("POST", COMPLETIONS, &asks(ALIKE).to_string())
-        .await;
-    gate.begun().await;
-    drop(leaver);
-    server.until(&Server::outcome("cancelled"), 1.0).await;
-    drop(gate);
     within(server.engine.drained()).await;
     assert_eq!(server.engine.num_open(), 0);
     assert!(is_served(&server, &asks(ALIKE)).await);
