@@ -180,15 +180,15 @@ fn pretty(told: &Value) -> String {
 /// What `/admin/cache` says, for people.
 fn table(stats: &Value) -> String {
     let mut lines = Vec::new();
-    for level in ["exact", "semantic"] {
+    for level in ["prefix", "exact", "semantic"] {
         let Some(of_level) = stats.get(level) else {
             lines.push(format!("{level}: off"));
             continue;
         };
-        lines.push(format!(
-            "{level}: {} answers, {} bytes",
-            of_level["entries"], of_level["bytes"]
-        ));
+        lines.push(match of_level.get("entries") {
+            Some(entries) => format!("{level}: {entries} answers, {} bytes", of_level["bytes"]),
+            None => format!("{level}:"),
+        });
         for (model, of_model) in of_level["models"].as_object().into_iter().flatten() {
             lines.push(format!("  {model}"));
             for (name, value) in of_model.as_object().into_iter().flatten() {
@@ -223,7 +223,7 @@ mod tests {
     fn what_a_server_keeps_is_said_line_by_line() {
         let stats = json!({"semantic": {"entries": 2, "bytes": 900, "models": {"m": {
             "serves": "yes", "rejects": {"number": 3, "time": 1}, "saved_engine_ms": 12.5}}}});
-        let said = "exact: off\nsemantic: 2 answers, 900 bytes\n  m\n    serves: yes\n    rejects: number 3, time 1\n    saved_engine_ms: 12.5000\n";
+        let said = "prefix: off\nexact: off\nsemantic: 2 answers, 900 bytes\n  m\n    serves: yes\n    rejects: number 3, time 1\n    saved_engine_ms: 12.5000\n";
         assert_eq!(table(&stats), said);
     }
 

@@ -125,12 +125,7 @@ impl Typed {
         let mut cache = self.cache.resolve()?;
         let of_tenants = tenants.iter().filter_map(|tenant| tenant.semantic_cache);
         let speculates = models.iter().any(|model| model.speculation);
-        let semantic = &mut cache.semantic;
-        let serves = semantic_cache::settle(semantic, of_tenants, speculates, for_serve)?;
-        if cache.min_latency.is_some() && cache.exact.is_none() && !serves {
-            let message = "no answer is given again: add [cache.exact], or mode = \"serve\" to [cache.semantic]";
-            return Err(ConfigError::value("min_latency_ms", message).of("cache"));
-        }
+        semantic_cache::settle(&mut cache, of_tenants, speculates, for_serve)?;
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => {
                 let keeps_answers = cache.exact.is_some();

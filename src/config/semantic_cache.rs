@@ -10,7 +10,7 @@ use super::cache::limits;
 use super::range::up_to;
 use super::secret::Secret;
 use super::tiers::ROUTES;
-use super::{ByteSize, ConfigError};
+use super::{ByteSize, Cache, ConfigError};
 
 /// `[cache.semantic]` as it is typed.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -163,40 +163,44 @@ fn share(name: &'static str, typed: Option<f64>, default: f64) -> Result<f64, Co
 }
 
 /// Leaves it out where it is off for all, and refuses what would be of no use to anybody, also `for_serve`, which only says something of answers that
-/// are given again. Whether any are.
+/// are given again.
 pub(super) fn settle(
-    semantic: &mut Option<SemanticCacheSettings>,
+    cache: &mut Cache,
     of_tenants: impl Iterator<Item = SemanticMode> + Clone,
     speculates: bool,
     for_serve: Option<&'static str>,
-) -> Result<bool, ConfigError> {
-    let Some(settings) = semantic else {
-        return match of_tenants.clone().any(|mode| mode != SemanticMode::Off) {
-            true => {
-                let message = "there is no [cache.semantic]: add the table";
-                Err(ConfigError::value("semantic_cache", message).of("tenants"))
-            }
-            false => Ok(false),
-        };
-    };
-    let of_routes = settings.routes.values().copied();
-    let modes = of_tenants.chain(of_routes).chain([settings.mode]);
-    let has = |mode| modes.clone().any(|other| other == mode);
-    if !speculates && has(SemanticMode::Draft) && !has(SemanticMode::Serve) {
+) -> Result<(), ConfigError> {
+    let of_table = cache.semantic.iter().flat_map(|settings| {
+        let of_routes = settings.routes.values().copied();
+        of_routes.chain([settings.mode])
+    });
+    let modes: Vec<SemanticMode> = of_tenants.clone().chain(of_table).collect();
+    let has = |mode| modes.contains(&mode);
+    let (drafts, serves) = (has(SemanticMode::Draft), has(SemanticMode::Serve));
+    let refused = |name, message, of: &str| Err(ConfigError::value(name, message).of(of));
+    let is_there = cache.semantic.is_some();
+    if !is_there && (drafts || serves) {
+        let message = "there is no [cache.semantic]: add the table";
+        return refused("semantic_cache", message, "tenants");
+    }
+    if drafts && !serves && !speculates {
         let message =
             "what is recalled is a draft, and speculation is off: leave one of the two out";
-        return Err(ConfigError::value("mode", message).of("cache.semantic"));
+        return refused("mode", message, "cache.semantic");
     }
-    let serves = has(SemanticMode::Serve);
-    let is_off = !has(SemanticMode::Draft) && !serves;
-    if let Some(name) = for_serve.filter(|_| !serves && !is_off) {
+    if let Some(name) = for_serve.filter(|_| drafts && !serves) {
         let message = "is for answers that are given again: say mode = \"serve\" here, in a route or in a tenant's semantic_cache";
-        return Err(ConfigError::value(name, message).of("cache.semantic"));
+        return refused(name, message, "cache.semantic");
     }
-    if is_off {
-        *semantic = None;
+    if cache.min_latency.is_some() && cache.exact.is_none() && !serves {
+        let message =
+            "no answer is given again: add [cache.exact], or mode = \"serve\" to [cache.semantic]";
+        return refused("min_latency_ms", message, "cache");
     }
-    Ok(serves)
+    if !drafts && !serves {
+        cache.semantic = None;
+    }
+    Ok(())
 }
 
 /// Nothing is written that is not encrypted.

@@ -108,7 +108,7 @@ impl FakeExecutor {
             let logprobs = row
                 .sampling
                 .logprobs
-                .map(|count| self.logprobs(token_id, count));
+                .map(|count| self.logprobs(token_id, 0, count));
             return Some(SampledToken { token_id, logprobs });
         }
         let seed = if row.sampling.temperature == 0.0 {
@@ -131,16 +131,23 @@ impl FakeExecutor {
         let logprobs = row
             .sampling
             .logprobs
-            .map(|count| self.logprobs(token_id, count));
+            .map(|count| self.logprobs(token_id, seed, count));
         Some(SampledToken { token_id, logprobs })
     }
 
-    fn logprobs(&self, token_id: u32, count: u32) -> TokenLogprobs {
+    /// What is drawn with a seed is likely or less, so that answers can be told apart by that.
+    fn logprobs(&self, token_id: u32, seed: u64, count: u32) -> TokenLogprobs {
+        let less = if seed == 0 {
+            0.0
+        } else {
+            (token_id % 8) as f32 / 16.0
+        };
+        let chosen = -0.5 - less;
         TokenLogprobs {
-            chosen: -0.5,
+            chosen,
             rank: 1,
             top: (0..count)
-                .map(|i| ((token_id + i) % self.vocab_size, -0.5 - i as f32))
+                .map(|i| ((token_id + i) % self.vocab_size, chosen - i as f32))
                 .collect(),
         }
     }

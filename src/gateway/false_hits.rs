@@ -80,6 +80,11 @@ impl FalseHits {
         (self.num_checked, self.num_wrong)
     }
 
+    /// The rate of wrong ones is at least this, with the same confidence.
+    pub fn lower_bound(&self) -> f64 {
+        lower_bound(self.num_wrong, PROVEN + self.num_checked)
+    }
+
     /// The rate of wrong ones is at most this, with a confidence of 95%: Clopper and Pearson's bound, 1934, of what was checked here and of the
     /// benchmark set.
     pub fn upper_bound(&self) -> f64 {
@@ -89,16 +94,28 @@ impl FalseHits {
 
 /// The largest rate at which `num_wrong` or fewer of `num` have a chance of 5%.
 fn upper_bound(num_wrong: u64, num: u64) -> f64 {
-    if num_wrong >= num {
-        return 1.0;
+    match num_wrong < num {
+        true => rate_where(|rate| chance_of_at_most(num_wrong, num, rate) <= 1.0 - CONFIDENCE),
+        false => 1.0,
     }
-    let (mut low, mut high) = (num_wrong as f64 / num as f64, 1.0);
+}
+
+/// The smallest rate at which `num_wrong` or more have a chance of 5%.
+fn lower_bound(num_wrong: u64, num: u64) -> f64 {
+    match num_wrong {
+        0 => 0.0,
+        _ => rate_where(|rate| chance_of_at_most(num_wrong - 1, num, rate) <= CONFIDENCE),
+    }
+}
+
+/// The rate from which on this is so.
+fn rate_where(is_so: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if chance_of_at_most(num_wrong, num, middle) > 1.0 - CONFIDENCE {
-            low = middle;
-        } else {
-            high = middle;
+        match is_so(middle) {
+            true => high = middle,
+            false => low = middle,
         }
     }
     high
@@ -131,6 +148,18 @@ mod tests {
             (10, 10, 1.0),
         ] {
             let found = upper_bound(num_wrong, num);
+            assert!(
+                (found - bound).abs() < 1e-5,
+                "{num_wrong} of {num}: {found}"
+            );
+        }
+        for (num_wrong, num, bound) in [
+            (0, 10, 0.0),
+            (1, 10, 0.005_116_2),
+            (3, 100, 0.008_225_8),
+            (10, 10, 0.741_134_4),
+        ] {
+            let found = lower_bound(num_wrong, num);
             assert!(
                 (found - bound).abs() < 1e-5,
                 "{num_wrong} of {num}: {found}"

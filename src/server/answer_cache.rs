@@ -1,11 +1,8 @@
 //! Answers that were given before, shared by all requests.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Answers, AskedKey, GivenChoice, Selection};
 use crate::telemetry::{
@@ -23,8 +20,6 @@ pub struct AnswerCache {
 struct OfModel {
     metrics: AnswerCacheMetrics,
     requests: RequestMetrics,
-    lookups: AtomicU64,
-    hits: AtomicU64,
 }
 
 impl AnswerCache {
@@ -38,8 +33,6 @@ impl AnswerCache {
         let of_model = |name: &str| OfModel {
             metrics: telemetry.answer_cache_of(name, AnswerCacheLevel::Exact),
             requests: telemetry.requests(name, Tier::Cache),
-            lookups: AtomicU64::default(),
-            hits: AtomicU64::default(),
         };
         Self {
             answers: Mutex::new(Answers::new(max_bytes, max_age)),
@@ -72,16 +65,6 @@ impl AnswerCache {
     pub(super) fn size(&self) -> (usize, usize) {
         let answers = self.answers();
         (answers.len(), answers.num_bytes())
-    }
-
-    /// How often answers were looked for and found, by model.
-    pub(super) fn report(&self) -> BTreeMap<&str, Value> {
-        let report = |of: &OfModel| {
-            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            json!({"lookups": count(&of.lookups), "hits": count(&of.hits)})
-        };
-        let of_models = self.models.iter();
-        of_models.map(|(name, of)| (&**name, report(of))).collect()
     }
 
     /// Grows whenever something of this tenant was forgotten because somebody said so.
@@ -117,8 +100,6 @@ impl AnswerCache {
         };
         let num_tokens = |choice: &GivenChoice| choice.tokens.len();
         let num_tokens = |answer: &Arc<Answer>| answer.choices.iter().map(num_tokens).sum();
-        of_model.lookups.fetch_add(1, Ordering::Relaxed);
-        (of_model.hits).fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
         of_model.metrics.looked_up(found.as_ref().map(num_tokens));
         Some((found?, of_model.requests.clone()))
     }

@@ -108,8 +108,25 @@ async fn the_best_of_some_are_the_likeliest_and_cannot_be_streamed() {
     let body =
         json!({"prompt": "Hi", "n": 2, "best_of": 5, "max_tokens": 3, "temperature": 1, "seed": 1});
     let reply = server.post(COMPLETIONS, &body).await.json();
-    assert_eq!(reply["choices"].as_array().unwrap().len(), 2);
-    assert_eq!(reply["choices"][0]["logprobs"], Value::Null);
+    let shown = reply["choices"].as_array().unwrap();
+    assert_eq!(shown.len(), 2);
+    assert_eq!(shown[0]["logprobs"], Value::Null);
+    let all = json!({"prompt": "Hi", "n": 5, "max_tokens": 3, "temperature": 1, "seed": 1, "logprobs": 0});
+    let all = server.post(COMPLETIONS, &all).await.json();
+    let mut all = all["choices"].as_array().unwrap().clone();
+    let score = |choice: &Value| -> f64 {
+        let scores = choice["logprobs"]["token_logprobs"].as_array().unwrap();
+        scores.iter().map(|score| score.as_f64().unwrap()).sum()
+    };
+    all.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    assert!(score(&all[0]) > score(&all[4]));
+    let texts = |choices: &[Value]| -> Vec<Value> {
+        choices
+            .iter()
+            .map(|choice| choice["text"].clone())
+            .collect()
+    };
+    assert_eq!(texts(shown), texts(&all[..2]));
     assert_eq!(reply["usage"]["completion_tokens"], 15);
     for (fields, param) in [
         (json!({"n": 3, "best_of": 2}), "best_of"),

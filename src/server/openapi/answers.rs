@@ -378,7 +378,11 @@ pub(super) const MODELS: Form = Table(&[
 ]);
 pub(super) const VERSION: Form = Table(&[("version", Always(Text))]);
 pub(super) const HEALTH: Form = Table(&[("status", Always(Text))]);
-pub(super) const CACHE_STATS: Form = Table(&[("exact", Maybe(LEVEL)), ("semantic", Maybe(LEVEL))]);
+pub(super) const CACHE_STATS: Form = Table(&[
+    ("prefix", Always(Table(&[("models", Always(Map(&OBJECT)))]))),
+    ("exact", Maybe(LEVEL)),
+    ("semantic", Maybe(LEVEL)),
+]);
 /// Of one level.
 const LEVEL: Form = Table(&[
     ("entries", Always(COUNT)),

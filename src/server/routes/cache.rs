@@ -38,16 +38,64 @@ pub(crate) async fn stats(
     Extension(received): Extension<Arc<Received>>,
 ) -> Result<Json<Value>, ApiError> {
     received.must_be_admin()?;
-    let mut told = json!({});
+    let metrics = state.prometheus.render();
+    let mut told = json!({"prefix": {"models": counted(&metrics, PREFIX, None)}});
     if let Some(exact) = &state.answers {
         let (entries, bytes) = exact.size();
-        told["exact"] = json!({"entries": entries, "bytes": bytes, "models": exact.report()});
+        let models = counted(&metrics, ANSWERS, Some("exact"));
+        told["exact"] = json!({"entries": entries, "bytes": bytes, "models": models});
     }
     if let Some(semantic) = &state.semantic {
         let (entries, bytes) = semantic.size();
-        told["semantic"] = json!({"entries": entries, "bytes": bytes, "models": semantic.report()});
+        let mut models = counted(&metrics, ANSWERS, Some("semantic"));
+        for (model, report) in semantic.report() {
+            let report = json!(report);
+            let of_model = models.entry(model).or_insert_with(|| json!({}));
+            if let (Value::Object(of_model), Value::Object(report)) = (of_model, report) {
+                of_model.extend(report);
+            }
+        }
+        told["semantic"] = json!({"entries": entries, "bytes": bytes, "models": models});
     }
     Ok(Json(told))
+}
+
+/// Counters of the prefix cache, in tokens, and what they are called here.
+const PREFIX: &[(&str, &str)] = &[
+    ("flambeau_prefix_cache_queries_total", "query_tokens"),
+    ("flambeau_prefix_cache_hits_total", "hit_tokens"),
+];
+/// Of answers.
+const ANSWERS: &[(&str, &str)] = &[
+    ("flambeau_answer_cache_lookups_total", "lookups"),
+    ("flambeau_answer_cache_hits_total", "hits"),
+    ("flambeau_answer_cache_tokens_total", "tokens"),
+];
+
+/// What `/metrics` says of each model, of a level where one is named.
+fn counted(metrics: &str, names: &[(&str, &str)], level: Option<&str>) -> Map<String, Value> {
+    let mut models = Map::new();
+    for line in metrics.lines() {
+        let Some((series, value)) = line.rsplit_once(' ') else {
+            continue;
+        };
+        let name = names.iter().find(|(metric, _)| {
+            let labels = series.strip_prefix(metric);
+            labels.is_some_and(|labels| labels.starts_with('{'))
+        });
+        let label = |name: &str| {
+            let (_, rest) = series.split_once(&format!("{name}=\""))?;
+            rest.split('"').next()
+        };
+        if let (Some((_, name)), Some(model), Ok(value)) =
+            (name, label("model"), value.parse::<u64>())
+            && level.is_none_or(|level| label("level") == Some(level))
+        {
+            let of_model = models.entry(model).or_insert_with(|| json!({}));
+            of_model[*name] = value.into();
+        }
+    }
+    models
 }
 
 /// `POST /admin/cache/explain`: what a request would find, and why. An administrator may ask for another tenant.

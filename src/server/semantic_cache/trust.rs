@@ -69,7 +69,7 @@ pub(in crate::server) struct Report {
     checked: u64,
     wrong: u64,
     /// With a confidence of 95%, with the benchmark set's pairs counted in; of the tenant and kind where it is highest.
-    false_hit_rate_upper_bound: f64,
+    false_hit_rate_interval: [f64; 2],
     max_false_hit_rate: f64,
 }
 
@@ -193,14 +193,14 @@ impl Trusted {
             tally: state.tally.clone(),
             checked,
             wrong,
-            false_hit_rate_upper_bound: state.upper_bound(),
+            false_hit_rate_interval: state.interval(),
             max_false_hit_rate: rules.max_false_hit_rate,
         }
     }
 
     fn publish(&self, state: &State) {
         let is_trusted = state.trust() == Trust::Given;
-        self.metrics.trust(state.upper_bound(), is_trusted);
+        self.metrics.trust(state.interval()[1], is_trusted);
     }
 
     // Nothing is half done when a holder panics.
@@ -234,9 +234,12 @@ impl State {
         all.max_by_key(|trust| *trust as u8).unwrap_or(Trust::Given)
     }
 
-    /// The highest of all.
-    fn upper_bound(&self) -> f64 {
-        self.all().map(FalseHits::upper_bound).fold(0.0, f64::max)
+    /// The bounds of the one whose upper is the highest.
+    fn interval(&self) -> [f64; 2] {
+        let bounds = |hits: &FalseHits| [hits.lower_bound(), hits.upper_bound()];
+        let all = self.all().map(bounds);
+        let highest = all.max_by(|[_, a], [_, b]| a.total_cmp(b));
+        highest.unwrap_or([0.0, 1.0])
     }
 }
 
