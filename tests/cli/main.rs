@@ -1,6 +1,7 @@
 //! The real binary with the real default model: what it prints, serves, and does on a signal.
 #![allow(clippy::unwrap_used)] // A test may panic.
 
+mod cache;
 #[cfg(feature = "kernel-shim")]
 mod card;
 #[path = "../common/mod.rs"]

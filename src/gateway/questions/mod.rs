@@ -32,7 +32,24 @@ pub type Near = (Arc<Answered>, f32);
 
 type Listed = (QuestionKey, Arc<Answered>);
 
-/// All questions.
+/// All questions. They are reached by whose they are, and in which context:
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// # use flambeau::gateway::{Context, Questions};
+/// let mut questions = Questions::new(1 << 20, Duration::from_secs(60));
+/// let answered = questions.of("acme", Context([0; 32])).same("How do I pay?", Instant::now());
+/// assert!(answered.is_none());
+/// ```
+///
+/// and in no other way:
+///
+/// ```compile_fail
+/// # use std::time::{Duration, Instant};
+/// # use flambeau::gateway::{Context, Questions};
+/// let mut questions = Questions::new(1 << 20, Duration::from_secs(60));
+/// let answered = questions.same("How do I pay?", Instant::now());
+/// ```
 #[derive(Debug)]
 pub struct Questions {
     kept: Kept<QuestionKey, Answered>,
