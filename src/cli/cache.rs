@@ -52,7 +52,7 @@ enum Action {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Purge {
-    /// Whose
+    /// Whose, also where that one shares them
     #[arg(long, conflicts_with = "shared")]
     tenant: Option<String>,
     /// Those that all tenants share
@@ -61,7 +61,7 @@ struct Purge {
     /// Of this model
     #[arg(long)]
     model: Option<String>,
-    /// Given to this user, as requests name it
+    /// Asked by this user, as requests name it
     #[arg(long)]
     user: Option<String>,
     /// Of this version of the prompt, as metadata.prompt_version names it
@@ -74,7 +74,7 @@ struct Purge {
     #[arg(long)]
     document: Option<String>,
     /// All, and the cached prefixes
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["tenant", "shared", "model", "user", "prompt_version", "data_version", "document"])]
     all: bool,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::range::{milliseconds, within};
-use super::semantic_cache::{RawSemantic, SemanticCacheSettings};
+use super::semantic_cache::{RawSemantic, SemanticCacheSettings, SemanticMode, settle};
 use super::{ByteSize, ConfigError};
 
 /// `[cache]` as it is typed.
@@ -45,20 +45,23 @@ pub struct ExactCache {
 }
 
 impl RawCache {
-    /// [`RawSemantic::for_serve`].
-    pub(super) fn for_serve(&self) -> Option<&'static str> {
-        self.semantic.as_ref().and_then(RawSemantic::for_serve)
-    }
-
-    pub(super) fn resolve(self) -> Result<Cache, ConfigError> {
+    /// What is said of it for these tenants, and whether any model speculates, tell what is of no use.
+    pub(super) fn resolve(
+        self,
+        of_tenants: impl Iterator<Item = SemanticMode> + Clone,
+        speculates: bool,
+    ) -> Result<Cache, ConfigError> {
+        let for_serve = self.semantic.as_ref().and_then(RawSemantic::for_serve);
         let exact = self.exact.map(RawExact::resolve).transpose();
         let semantic = self.semantic.map(RawSemantic::resolve).transpose();
-        Ok(Cache {
+        let mut cache = Cache {
             exact: exact.map_err(|error| error.of("cache.exact"))?,
             semantic: semantic.map_err(|error| error.of("cache.semantic"))?,
             min_latency: milliseconds("min_latency_ms", self.min_latency_ms, 60_000)
                 .map_err(|error| error.of("cache"))?,
-        })
+        };
+        settle(&mut cache, of_tenants, speculates, for_serve)?;
+        Ok(cache)
     }
 }
 

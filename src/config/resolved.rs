@@ -11,7 +11,7 @@ use super::file::{OF_ONE_MODEL, Typed};
 use super::remote::{RawRemote, is_url};
 use super::{
     Cache, Class, ConfigError, Draft, Embeddings, ModelSettings, NamedKey, RawConfig,
-    RemoteSettings, Routing, Tenant, Tiers, semantic_cache, tenants,
+    RemoteSettings, Routing, Tenant, Tiers, tenants,
 };
 
 /// Who sends requests without a key.
@@ -121,11 +121,9 @@ impl Typed {
             let message = "no tenant may be answered by another model: say fallback = true in its [[tenants]]";
             return Err(ConfigError::value("fallback_model", message));
         }
-        let for_serve = self.cache.for_serve();
-        let mut cache = self.cache.resolve()?;
         let of_tenants = tenants.iter().filter_map(|tenant| tenant.semantic_cache);
         let speculates = models.iter().any(|model| model.speculation);
-        semantic_cache::settle(&mut cache, of_tenants, speculates, for_serve)?;
+        let cache = self.cache.resolve(of_tenants, speculates)?;
         let tiers = match (self.tiers, &fallback) {
             (Some(tiers), _) => {
                 let keeps_answers = cache.exact.is_some();

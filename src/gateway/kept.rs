@@ -99,8 +99,15 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
         len
     }
 
-    /// Forgets those of `tenant`, or of all, of which `is_chosen` says so, and gives them. Begins another era of theirs, for what is on its way may
-    /// be one of them.
+    /// Begins another era of `tenant`, or of all: what is on its way is not to be kept.
+    pub fn begin_era(&mut self, tenant: Option<&str>) {
+        match tenant {
+            Some(tenant) => *self.purges.entry(tenant.into()).or_default() += 1,
+            None => self.era += 1,
+        }
+    }
+
+    /// Forgets those of `tenant`, or of all, of which `is_chosen` says so, and gives them.
     pub fn remove_where(
         &mut self,
         tenant: Option<&str>,
@@ -116,10 +123,6 @@ impl<K: Copy + Eq + Hash, V: Keepable> Kept<K, V> {
         let chosen: Vec<_> = of_all
             .map(|(tenant, key, _)| (Arc::clone(tenant), key))
             .collect();
-        match tenant {
-            Some(tenant) => *self.purges.entry(tenant.into()).or_default() += 1,
-            None => self.era += 1,
-        }
         let removed = chosen.into_iter().filter_map(|(tenant, key)| {
             let value = self.remove(&tenant, key)?;
             Some((tenant, value))
@@ -184,6 +187,12 @@ impl<K: Copy + Eq + Hash, V: Keepable> Partition<'_, K, V> {
     pub fn has(&self, key: K) -> bool {
         let own = self.kept.tenants.get(self.tenant);
         own.is_some_and(|own| own.entries.contains_key(&key))
+    }
+
+    /// Since when what is there by this name is kept.
+    pub fn since(&self, key: K) -> Option<Instant> {
+        let own = self.kept.tenants.get(self.tenant)?;
+        Some(own.entries.get(&key)?.since)
     }
 
     /// Whether there is something by this name that is not too old.

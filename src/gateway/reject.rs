@@ -17,6 +17,8 @@ pub enum Reject {
     Personal,
     /// The embedding model does not see the question whole.
     Window,
+    /// There is no embedding model that could.
+    Embedder,
     /// Nothing that is near was asked before.
     Far,
     /// The words of the two questions.
@@ -45,6 +47,7 @@ impl Reject {
             Self::Time,
             Self::Personal,
             Self::Window,
+            Self::Embedder,
             Self::Far,
             Self::Prompt,
             Self::Unscored,
@@ -66,6 +69,7 @@ impl Reject {
             Self::Time => "time",
             Self::Personal => "personal",
             Self::Window => "window",
+            Self::Embedder => "embedder",
             Self::Far => "far",
             Self::Words(gate) => gate.as_str(),
             Self::Prompt => "prompt",
@@ -92,6 +96,7 @@ impl Reject {
             }
             Self::Personal => "the question has an address or a number that is somebody's",
             Self::Window => "the question is longer than the embedding model sees",
+            Self::Embedder => "the embedding model is not loaded",
             Self::Far => "no question that is near was answered in this context",
             Self::Words(_) => "the words of the two questions may ask for different answers",
             Self::Prompt => "the prompt around the question is not the same any more",

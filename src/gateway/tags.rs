@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 pub struct Tags {
     /// Of the model that gave it.
     pub model: String,
-    /// Whom it was given to, as the client says.
+    /// Whose question it answered, as the client says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
+    /// The tenant that shares it with all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_by: Option<String>,
     /// Of the prompt around the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_version: Option<String>,
@@ -25,11 +28,11 @@ pub struct Tags {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// Whose.
+    /// Whose, also where that one shares it.
     pub tenant: Option<String>,
     /// Of this model.
     pub model: Option<String>,
-    /// Given to this user.
+    /// Asked by this user.
     pub user: Option<String>,
     /// Of this version of the prompt.
     pub prompt_version: Option<String>,
@@ -42,7 +45,7 @@ pub struct Selection {
 impl Tags {
     /// Bytes that they take beside themselves.
     pub fn num_bytes(&self) -> usize {
-        let versions = [&self.prompt_version, &self.data_version];
+        let versions = [&self.shared_by, &self.prompt_version, &self.data_version];
         let lists = [&self.users, &self.documents];
         let texts = versions.into_iter().flatten();
         let texts = texts.chain(lists.into_iter().flatten());
@@ -57,7 +60,7 @@ impl Selection {
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.is_none() || wanted.as_deref() == found
         };
-        is(&self.tenant, Some(tenant))
+        (is(&self.tenant, Some(tenant)) || is(&self.tenant, tags.shared_by.as_deref()))
             && is(&self.model, Some(&tags.model))
             && (self.user.as_ref()).is_none_or(|wanted| tags.users.contains(wanted))
             && is(&self.prompt_version, tags.prompt_version.as_deref())
@@ -75,6 +78,7 @@ mod tests {
         let tags = Tags {
             model: "m".into(),
             users: vec!["u".into()],
+            shared_by: None,
             prompt_version: None,
             data_version: Some("7".into()),
             documents: vec!["a".into(), "b".into()],

@@ -54,6 +54,7 @@ impl AnswerCache {
     /// Forgets those that are `chosen`, and says how many those were.
     pub(super) fn purge(&self, chosen: &Selection) -> usize {
         let mut answers = self.answers();
+        answers.begin_era(chosen.tenant.as_deref());
         let gone = answers.remove_where(chosen.tenant.as_deref(), |tenant, answer| {
             chosen.has(tenant, &answer.tags)
         });

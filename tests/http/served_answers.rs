@@ -175,12 +175,22 @@ async fn what_may_not_be_given_again_is_asked_of_the_model_and_says_why() {
     // One that was drawn may be asked for.
     let drawn = with(asks(ASKED), &json!({"temperature": 1, "cache": true}));
     assert!(is_served(&server, &drawn).await);
-    let tools =
-        json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
-    let chat = json!({"messages": [{"role": "user", "content": ASKED}], "stop": ["user"], "temperature": 0, "tools": tools});
+    // A tool has run.
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let chat = json!({
+        "messages": [
+            {"role": "system", "content": "s"},
+            {"role": "assistant", "content": "a", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "3"},
+            {"role": "user", "content": ASKED},
+        ],
+        "stop": ["assistant"],
+        "temperature": 0,
+    });
     for _ in 0..2 {
         assert_ne!(cache(&server.post(CHAT, &chat).await), "semantic");
     }
+    assert_eq!(rejects(&server, "tools").await, 1.0);
 }
 
 #[tokio::test]

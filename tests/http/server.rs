@@ -291,6 +291,7 @@ impl Setup {
         let semantic = remembers.map(|loader| {
             let metrics = telemetry.requests("embedder", Tier::Primary);
             let embedder = EmbeddingModel::new("embedder".into(), metrics, loader);
+            embedder.load_now().unwrap();
             let names = std::iter::once(&first).chain(&others);
             let names = names.map(|model| &*model.name);
             let (embedder, age) = (Arc::new(embedder), Duration::from_secs(3600));

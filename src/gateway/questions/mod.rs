@@ -111,9 +111,9 @@ impl Questions {
         self.kept.num_bytes()
     }
 
-    /// Grows whenever something of this tenant was forgotten because somebody said so.
+    /// Grows whenever something of this tenant, or of what all share, was forgotten because somebody said so.
     pub fn era(&self, tenant: &str) -> u64 {
-        self.kept.era(tenant)
+        self.kept.era(tenant) + self.kept.era(SHARED)
     }
 
     /// Forgets all, and says how many those were.
@@ -125,7 +125,17 @@ impl Questions {
     /// Forgets those that are `chosen`, and gives the ids of their records.
     pub fn purge(&mut self, chosen: &tags::Selection) -> Vec<[u8; 16]> {
         let is_chosen = |tenant: &str, answered: &Answered| chosen.has(tenant, &answered.tags);
-        let gone = self.kept.remove_where(chosen.tenant.as_deref(), is_chosen);
+        let tenant = chosen.tenant.as_deref();
+        self.kept.begin_era(tenant);
+        let mut gone = self.kept.remove_where(tenant, is_chosen);
+        if tenant.is_some_and(|tenant| tenant != SHARED) {
+            // What that one shares is its own.
+            let shared = self.kept.remove_where(Some(SHARED), is_chosen);
+            if !shared.is_empty() {
+                self.kept.begin_era(Some(SHARED));
+            }
+            gone.extend(shared);
+        }
         let ids = gone.iter().map(|(tenant, answered)| {
             let Answered {
                 context, question, ..
@@ -180,6 +190,14 @@ impl Asked<'_> {
             (self.questions).unlist(self.tenant, self.context, |other| *other == key);
         }
         found
+    }
+
+    /// What was answered to the very same question, and since when that is kept.
+    pub fn kept(&mut self, question: &str, now: Instant) -> Option<(Arc<Answered>, Instant)> {
+        let answered = self.same(question, now)?;
+        let key = self.context.key(question);
+        let since = self.questions.kept.of(self.tenant).since(key)?;
+        Some((answered, since))
     }
 
     /// What was answered last to a question that differs in form alone: in case, punctuation, white space or politeness.

@@ -135,16 +135,18 @@ impl Account {
     /// Tokens of the prompt, and those received, as far as who asks may know.
     pub fn usage(&self) -> Usage {
         let usage = self.all_usage();
-        match usage.level {
-            // As if the model had just said it.
-            Some(_) if !usage.shows_cache => Usage {
-                tier: Tier::Primary,
-                level: None,
-                // What the prefix cache would have had of the same prompt.
-                cached: usage.prompt.saturating_sub(1),
-                ..usage
+        if usage.shows_cache {
+            return usage;
+        }
+        // As if the model had just said it, whether it has or not.
+        Usage {
+            tier: match usage.level {
+                Some(_) => Tier::Primary,
+                None => usage.tier,
             },
-            _ => usage,
+            level: None,
+            cached: 0,
+            ..usage
         }
     }
 

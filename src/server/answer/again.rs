@@ -85,12 +85,17 @@ impl Repeatable {
         })
     }
 
-    /// Where the answer of `chosen` is kept.
-    pub fn keeping(&self, cache: Arc<AnswerCache>, tenant: &str, chosen: &Chosen) -> Keeping {
+    /// Where the answer of `chosen` is kept that was asked for in this era.
+    pub fn keeping(
+        &self,
+        cache: Arc<AnswerCache>,
+        (tenant, era): (&str, u64),
+        chosen: &Chosen,
+    ) -> Keeping {
         Keeping {
             key: AskedKey(put_to(self.digest, chosen)),
             tenant: tenant.into(),
-            era: cache.era(tenant),
+            era,
             cache,
             is_seeded: self.is_seeded,
             tags: Tags {

@@ -16,7 +16,7 @@ use super::form::Kind;
 use super::generation::Source;
 use super::keep::Keep;
 use super::put::put;
-use super::recall::serve;
+use super::recall::{Eras, serve};
 use super::received::Received;
 use super::remembering::Remembering;
 use super::serving::Serving;
@@ -39,6 +39,8 @@ pub(crate) struct Chain {
     /// Those that answer instead, where the request is for their first.
     tiers: Option<Arc<Tiers>>,
     pub(super) policy: Policy,
+    /// When it came: what is forgotten since then is not kept of it, whoever answers.
+    pub(super) eras: Eras,
     /// The place of the next to try.
     next: usize,
     /// The first was left alone, since it has failed before.
@@ -66,6 +68,7 @@ impl Chain {
         let tiers = tiers.filter(|tiers| tiers.is_for(&ask.target));
         Self {
             policy: state.tenants.policy(received.tenant()),
+            eras: Eras::of(&state, received.tenant()),
             state,
             received,
             ask,

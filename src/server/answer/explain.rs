@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ask::Ask;
-use super::recall;
+use super::recall::{self, Eras};
 use super::serving::{Candidate, Serving, Trace};
 use crate::gateway::{Reject, SemanticMode};
 use crate::server::error::ApiError;
@@ -17,15 +17,16 @@ use crate::server::state::AppState;
 pub(crate) async fn explain(state: &AppState, ask: Ask, tenant: &str) -> Result<Value, ApiError> {
     let chosen = here(&ask)?;
     let call = (ask.prepare)(chosen.clone(), None).await?;
+    let whose = (tenant, Eras::of(state, tenant));
     let is_exact = {
-        let keeping = recall::keeping(state, &ask, tenant, &chosen);
+        let keeping = recall::keeping(state, &ask, whose, &chosen);
         let keeping = keeping.and_then(|keeping| keeping.of(&call));
         keeping.is_some_and(|keeping| keeping.is_there())
     };
     if is_exact {
         return Ok(json!({"verdict": "exact", "says": "this very request was answered before"}));
     }
-    let Some(mut asked) = recall::remembering(state, &ask, tenant, &chosen) else {
+    let Some(mut asked) = recall::remembering(state, &ask, whose, &chosen) else {
         let says = match (&ask.question, &state.semantic) {
             (_, None) => "[cache.semantic] is off",
             (None, _) => "the last message is not one short text, or cache is false",
@@ -37,7 +38,7 @@ pub(crate) async fn explain(state: &AppState, ask: Ask, tenant: &str) -> Result<
     drop(call);
     let mut trace = Trace::default();
     let found = match serving {
-        Some(serving) => asked.find(&ask, serving, &mut trace).await,
+        Some(serving) => recall::find(&ask, &mut asked, serving, &mut trace).await,
         None => Err(Reject::Shape),
     };
     let mut told = match found {
@@ -68,7 +69,8 @@ pub(crate) async fn explain(state: &AppState, ask: Ask, tenant: &str) -> Result<
 /// What is wrong with the request itself, or why its answer is not remembered.
 pub(crate) fn share(state: &AppState, ask: &Ask, tenant: &str) -> Result<bool, ApiError> {
     let chosen = here(ask)?;
-    let asked = recall::remembering(state, ask, tenant, &chosen);
+    let whose = (tenant, Eras::of(state, tenant));
+    let asked = recall::remembering(state, ask, whose, &chosen);
     let Some(asked) = asked else {
         let message = "answers to such requests are not remembered: /admin/cache/explain says why";
         return Err(ApiError::bad_request(message));

@@ -162,6 +162,7 @@ pub(super) fn tags(fields: &Fields) -> Tags {
     Tags {
         model: String::new(),
         users: users.map(str::to_owned).collect(),
+        shared_by: None,
         prompt_version: said(PROMPT_VERSION),
         data_version: said(DATA_VERSION),
         documents: named.map(str::to_owned).collect(),

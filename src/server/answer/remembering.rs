@@ -41,11 +41,11 @@ pub(crate) struct Remembering {
 }
 
 impl Remembering {
-    /// `tenant` asks `chosen`; `None` where that is not to be remembered.
+    /// `tenant` asks `chosen` in this era; `None` where that is not to be remembered.
     pub fn new(
         question: &Question,
         (cache, mode): (Arc<SemanticCache>, SemanticMode),
-        tenant: &str,
+        (tenant, era): (&str, u64),
         chosen: &Chosen,
     ) -> Option<Self> {
         (mode != SemanticMode::Off).then(|| Self {
@@ -53,7 +53,7 @@ impl Remembering {
             context: question.context(chosen),
             question: Arc::clone(&question.text),
             model: chosen.model.name.clone(),
-            era: cache.era(tenant),
+            era,
             outlives: chosen.adapter.is_none(),
             cache,
             vector: Arc::default(),

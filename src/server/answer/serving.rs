@@ -105,9 +105,7 @@ impl Remembering {
         if !cache.has_any(&self.tenant, self.context) {
             return Err(Reject::Far);
         }
-        if !cache.sees_whole(&self.question).await {
-            return Err(Reject::Window);
-        }
+        cache.sees_whole(&self.question).await?;
         let (answered, likeness) = self.candidate(trace).await?;
         let (trust, generation) = cache.trust(&self.model, &self.tenant, likeness);
         if trust == Trust::Lost {

@@ -177,19 +177,22 @@ impl SemanticCache {
     ) -> bool {
         let (own, era) = {
             let mut questions = self.questions();
-            let own = questions.of(tenant, context).same(question, Instant::now());
+            let own = questions.of(tenant, context).kept(question, Instant::now());
             (own, questions.era(tenant))
         };
-        let Some(own) = own else {
+        // What was remembered as a draft is given to nobody.
+        let Some((own, since)) = own.filter(|(own, _)| own.scores.is_some()) else {
             return false;
         };
         let (question, vector) = (Arc::clone(&own.question), own.vector.get().cloned());
-        let answered = Answered::new(context, question, vector, own.given());
-        let record = self.record(SHARED, &answered, outlives);
+        let mut given = own.given();
+        given.tags.shared_by = Some(tenant.to_owned());
+        let answered = Answered::new(context, question, vector, given);
+        let record = self.record(SHARED, &answered, outlives, since);
         let mut questions = self.questions();
         let is_there = questions.era(tenant) == era;
         if is_there {
-            self.put(&mut questions, (SHARED, context), answered, record);
+            self.put(&mut questions, (SHARED, context), (answered, since), record);
         }
         is_there
     }
@@ -237,7 +240,11 @@ impl SemanticCache {
         let form = NormalForm::of(question);
         let (mut questions, now) = (self.questions(), Instant::now());
         let mut of = |tenant| questions.of(tenant, context).same_in_form(form, now);
-        of(tenant).or_else(|| of(SHARED))
+        let (own, shared) = (of(tenant), of(SHARED));
+        // One that may be given comes before a draft.
+        let (scored, drafts): (Vec<_>, Vec<_>) = (own.into_iter().chain(shared))
+            .partition(|answered: &Arc<Answered>| answered.scores.is_some());
+        scored.into_iter().chain(drafts).next()
     }
 
     /// What `tenant` was answered to up to `limit` questions in this context that have the most words in common, and how near they are.
@@ -310,16 +317,24 @@ impl SemanticCache {
         (era, outlives): (u64, bool),
     ) {
         let answered = Answered::new(context, question, vector, given);
-        let record = self.record(tenant, &answered, outlives);
+        let since = Instant::now();
+        let record = self.record(tenant, &answered, outlives, since);
         let mut questions = self.questions();
         if questions.era(tenant) == era {
-            self.put(&mut questions, (tenant, context), answered, record);
+            self.put(&mut questions, (tenant, context), (answered, since), record);
         }
     }
 
-    /// What is written down of it, where that is.
-    fn record(&self, tenant: &str, answered: &Answered, outlives: bool) -> Option<Record> {
-        let expires = unix_seconds() + self.max_age.as_secs();
+    /// What is written down of it, where that is, as of `since`.
+    fn record(
+        &self,
+        tenant: &str,
+        answered: &Answered,
+        outlives: bool,
+        since: Instant,
+    ) -> Option<Record> {
+        let left = self.max_age.saturating_sub(since.elapsed());
+        let expires = unix_seconds() + left.as_secs();
         (self.writer.is_some() && outlives).then(|| record_of(tenant, answered, expires))
     }
 
@@ -327,10 +342,10 @@ impl SemanticCache {
         &self,
         questions: &mut Questions,
         (tenant, context): (&str, Context),
-        answered: Answered,
+        (answered, since): (Answered, Instant),
         record: Option<Record>,
     ) {
-        let gone = questions.of(tenant, context).keep(answered, Instant::now());
+        let gone = questions.of(tenant, context).keep(answered, since);
         if let Some(writer) = &self.writer {
             if let Some(record) = record.filter(|record| !gone.contains(&record.id)) {
                 writer.put(record);

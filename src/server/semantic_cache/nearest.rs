@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::{Near, SemanticCache};
-use crate::engine::{EncodeError, normalised};
-use crate::gateway::{Context, SHARED, Vector};
+use crate::engine::{EncodeError, Presence, normalised};
+use crate::gateway::{Context, Reject, SHARED, Vector};
 use crate::server::embedder::LoadedEncoder;
 use crate::telemetry::log_line;
 
@@ -87,13 +87,19 @@ impl SemanticCache {
         Some(())
     }
 
-    /// Whether the embedding model sees a question whole.
-    pub(in crate::server) async fn sees_whole(&self, question: &str) -> bool {
-        let loaded = self.embedder.loaded().await;
-        loaded.is_ok_and(|loaded| {
-            let own = loaded.tokenizer.encode(question);
-            own.is_ok_and(|own| loaded.tokenizer.framed(&own).len() <= loaded.window)
-        })
+    /// Whether the embedding model sees a question whole, or why that cannot be told. Has it loaded where it is not, and does not wait for that.
+    pub(in crate::server) async fn sees_whole(&self, question: &str) -> Result<(), Reject> {
+        if self.embedder.presence() != Presence::Loaded {
+            let embedder = Arc::clone(&self.embedder);
+            tokio::spawn(async move { embedder.loaded().await.map(|_| ()) });
+            return Err(Reject::Embedder);
+        }
+        let loaded = self.embedder.loaded().await.map_err(|_| Reject::Embedder)?;
+        let own = loaded.tokenizer.encode(question);
+        match own.is_ok_and(|own| loaded.tokenizer.framed(&own).len() <= loaded.window) {
+            true => Ok(()),
+            false => Err(Reject::Window),
+        }
     }
 
     /// Whether a question is near enough for its answer to say anything of another's.

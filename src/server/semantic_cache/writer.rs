@@ -56,12 +56,13 @@ impl Writer {
         })
     }
 
-    /// Writes a record down, some time, unless too much waits.
+    /// Writes a record down, some time, unless too much waits: then none that it was to take the place of is left either.
     pub fn put(&self, record: Record) {
         let len = record.value.len();
         if self.num_waiting.load(Ordering::Relaxed) + len > MAX_WAITING {
             let says = "cache.semantic: the store is slower than answers come: some will not survive a restart";
-            return self.says_that_it_is_behind.call_once(|| log_line(says));
+            self.says_that_it_is_behind.call_once(|| log_line(says));
+            return self.remove(vec![record.id]);
         }
         self.num_waiting.fetch_add(len, Ordering::Relaxed);
         self.send(Job::Put(record));
@@ -178,6 +179,14 @@ fn do_jobs(
         true => Ok(()),
         false => records.put(&puts),
     };
+    if put.is_err() {
+        // Of what could not be written nothing older is to be left.
+        gone.extend(puts.iter().map(|record| record.id));
+    }
+    let expired = match asked {
+        Some(_) => records.remove_expired(unix_seconds()).map(|_| ()),
+        None => Ok(()),
+    };
     // What is to go goes also where nothing can be put.
     let removed = match gone.is_empty() {
         true => Ok(()),
@@ -188,7 +197,7 @@ fn do_jobs(
     }
     match asked {
         Some(asked) => {
-            let _ = asked.send(removed);
+            let _ = asked.send(removed.and(expired));
             put
         }
         None => removed.and(put),
