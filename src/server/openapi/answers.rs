@@ -1,4 +1,4 @@
-//! What answers look like. The HTTP tests compare every answer that they get with these.
+//! What answers look like: this is long as a table of them. The HTTP tests compare every answer that they get with these.
 
 use crate::server::request::fields::Field;
 use crate::server::request::fields::Support::{Honoured as Maybe, Required as Always};
