@@ -171,7 +171,7 @@ def plot(result, num_same):
 
     for row in result["naive"]:
         point(row["served"], row["right"], num_same, "#c33", f"cosine {row['threshold']:.2f}")
-    for color, (name, (num, right)) in zip(("#36c", "#083"), result["passed"].items()):
+    for color, name, (num, right) in zip(("#36c", "#083"), ("gates", "verified"), result["passed"].values()):
         point(num, right, result["same"], color, name)
     return "\n".join(out + ["</svg>"]) + "\n"
 
