@@ -82,6 +82,8 @@ const SHARED: &[(&str, &str)] = &[
     (r#""deadline_ms": 0"#, "deadline_ms"),
     (r#""deadline_ms": "1s""#, "deadline_ms"),
     (r#""prompt_logprobs": 21"#, "prompt_logprobs"),
+    (r#""fallback": "yes""#, "fallback"),
+    (r#""fallback": 1"#, "fallback"),
     (r#""user": 5"#, "user"),
     (r#""metadata": {"a": 1}"#, "metadata"),
     (r#""metadata": "a""#, "metadata"),

@@ -83,6 +83,10 @@ impl Ask {
         let target = state.models.target(fields.opt("model")?)?;
         received.answers_as(target.name());
         let fallback = fields.opt("fallback")?.unwrap_or(Value::Bool(true));
+        if !fallback.is_boolean() && fallback != CONTINUE {
+            let message = format!("fallback must be true, false or {CONTINUE:?}");
+            return Err(ApiError::field("fallback", message));
+        }
         let may_fall_back = fallback != false && !names_tokens(&fields);
         let cache: Option<bool> = fields.opt("cache")?;
         let may_cache = cache != Some(false);
