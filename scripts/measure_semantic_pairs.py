@@ -34,7 +34,7 @@ def wilson(part, whole):
 
 def percent(part, whole):
     low, high = wilson(part, whole)
-    return f"{100 * part / max(whole, 1):5.1f}% ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * part / max(whole, 1):.1f}% ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def embed(url, texts):

@@ -11,6 +11,8 @@ interval (Wilson; the upper bound of no wrong one Clopper and Pearson's), and th
 import argparse, collections, concurrent.futures, json, os, statistics, subprocess, sys, tempfile, time, urllib.request
 from pathlib import Path
 
+from measure_semantic_pairs import percent, wilson
+
 SYSTEM = "Answer the question in one or two short sentences."
 
 
@@ -24,20 +26,6 @@ def parse():
     parser.add_argument("--json")
     parser.add_argument("--plot")
     return parser.parse_args()
-
-
-def wilson(part, whole):
-    """Of a rate, the 95% interval."""
-    if whole == 0:
-        return 0.0, 1.0
-    z, p = 1.96, part / whole
-    middle, half = p + z * z / (2 * whole), z * (p * (1 - p) / whole + z * z / (4 * whole * whole)) ** 0.5
-    return max(0.0, (middle - half) / (1 + z * z / whole)), min(1.0, (middle + half) / (1 + z * z / whole))
-
-
-def percent(part, whole):
-    low, high = wilson(part, whole)
-    return f"{100 * part / max(whole, 1):.1f}% ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def served(program, folder):

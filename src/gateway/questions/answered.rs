@@ -62,13 +62,7 @@ pub struct Answered {
     /// Where it points, once somebody had to know.
     pub vector: OnceLock<Vector>,
     /// What was answered.
-    pub answer: GivenChoice,
-    /// How likely that was, where it was looked at.
-    pub scores: Option<Scores>,
-    /// What it can be forgotten by.
-    pub tags: Tags,
-    /// How long it took.
-    pub took: Took,
+    pub given: Given,
 }
 
 /// A number that questions which differ in form alone have in common, and others hardly.
@@ -105,20 +99,7 @@ impl Answered {
             form: NormalForm::of(&question),
             question,
             vector: vector.map_or_else(OnceLock::new, OnceLock::from),
-            answer: given.choice,
-            scores: given.scores,
-            tags: given.tags,
-            took: given.took,
-        }
-    }
-
-    /// The answer by itself.
-    pub fn given(&self) -> Given {
-        Given {
-            choice: self.answer.clone(),
-            scores: self.scores.clone(),
-            tags: self.tags.clone(),
-            took: self.took,
+            given,
         }
     }
 }
@@ -126,13 +107,20 @@ impl Answered {
 impl Keepable for Answered {
     fn num_bytes(&self) -> usize {
         let in_context = size_of::<(Context, QuestionKey)>();
-        let scores = self.scores.as_ref();
+        let Given {
+            choice,
+            scores,
+            tags,
+            ..
+        } = &self.given;
         self.question.len()
             + self.words.num_bytes()
             + VECTOR_BYTES
-            + self.answer.num_bytes()
-            + scores.map_or(0, |scores| size_of_val(&scores.logprobs[..]))
-            + self.tags.num_bytes()
+            + choice.num_bytes()
+            + scores
+                .as_ref()
+                .map_or(0, |scores| size_of_val(&scores.logprobs[..]))
+            + tags.num_bytes()
             + 2 * in_context
     }
 }

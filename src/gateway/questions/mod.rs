@@ -124,7 +124,8 @@ impl Questions {
 
     /// Forgets those that are `chosen`, and gives the ids of their records.
     pub fn purge(&mut self, chosen: &tags::Selection) -> Vec<[u8; 16]> {
-        let is_chosen = |tenant: &str, answered: &Answered| chosen.has(tenant, &answered.tags);
+        let is_chosen =
+            |tenant: &str, answered: &Answered| chosen.has(tenant, &answered.given.tags);
         let tenant = chosen.tenant.as_deref();
         self.kept.begin_era(tenant);
         let mut gone = self.kept.remove_where(tenant, is_chosen);

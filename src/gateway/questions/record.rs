@@ -29,11 +29,11 @@ struct Body<'a> {
 pub fn record_of(tenant: &str, answered: &Answered, expires: u64) -> Record {
     let body = Body {
         question: (&*answered.question).into(),
-        tokens: (&answered.answer.tokens[..]).into(),
-        has_end: answered.answer.has_end,
-        scores: answered.scores.as_ref().map(Cow::Borrowed),
-        tags: Cow::Borrowed(&answered.tags),
-        took: answered.took,
+        tokens: (&answered.given.choice.tokens[..]).into(),
+        has_end: answered.given.choice.has_end,
+        scores: answered.given.scores.as_ref().map(Cow::Borrowed),
+        tags: Cow::Borrowed(&answered.given.tags),
+        took: answered.given.took,
     };
     Record {
         id: record_id(tenant, answered.context, &answered.question),

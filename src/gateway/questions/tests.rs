@@ -35,7 +35,7 @@ fn nearest(
     let mut asked = questions.of(of.0, of.1);
     let (answered, cosine) = asked.nearest(&at(angle), 1, now).pop()?;
     assert!((-1.01..=1.01).contains(&cosine));
-    Some(answered.answer.tokens[0])
+    Some(answered.given.choice.tokens[0])
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_question_with_the_most_words_in_common_is_found_before_anybody_knows_wher
     let mut alike = |tenant, question| {
         let mut asked = questions.of(tenant, HERE);
         let found = asked.alike(&Words::of(question), 2, now).into_iter();
-        let found = found.map(|(answered, overlap)| (answered.answer.tokens[0], overlap));
+        let found = found.map(|(answered, overlap)| (answered.given.choice.tokens[0], overlap));
         found.collect::<Vec<_>>()
     };
     let by_card = alike("a", "Can I pay by card?");
@@ -111,7 +111,7 @@ fn a_question_of_another_form_has_the_same_answer_and_one_in_other_words_not() {
     );
     let mut form = |question| {
         let found = asked.same_in_form(NormalForm::of(question), now);
-        found.map(|answered| answered.answer.tokens[0])
+        found.map(|answered| answered.given.choice.tokens[0])
     };
     assert_eq!(form("Hello, how do I pay by card, please?"), Some(2));
     assert_eq!(form("How can I pay by card?"), None);
@@ -161,10 +161,10 @@ fn a_record_says_all_that_is_known_of_an_answer_and_an_older_ones_says_less() {
     questions.clear();
     questions.restore(&record, now);
     let found = |questions: &mut Questions| questions.of("a", HERE).same("q", now).unwrap();
-    assert_eq!(found(&mut questions).given(), given);
+    assert_eq!(found(&mut questions).given, given);
     record.value = br#"{"question":"q","tokens":[7],"has_end":true}"#.to_vec();
     questions.restore(&record, now);
-    assert_eq!(found(&mut questions).given(), answer(7));
+    assert_eq!(found(&mut questions).given, answer(7));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_question_has_its_last_answer_also_before_it_has_a_vector() {
     }
     assert_eq!(questions.len(), 1);
     let mut asked = questions.of("a", HERE);
-    assert_eq!(asked.same("q", now).unwrap().given(), answer(2));
+    assert_eq!(asked.same("q", now).unwrap().given, answer(2));
     assert!(asked.same("Q", now).is_none());
     assert!(asked.nearest(&at(0.0), 1, now).is_empty());
     let without = asked.without_vector(8);
@@ -236,7 +236,7 @@ proptest! {
             let mut asked = questions.of(tenant, context);
             asked.keep(Answered::new(asked.context, question.to_string().into(), Some(at(0.0)), answer), now);
             let kept = asked.same(&question.to_string(), now).unwrap();
-            prop_assert_eq!(kept.answer.tokens.len(), len);
+            prop_assert_eq!(kept.given.choice.tokens.len(), len);
             let listed: usize = questions.contexts.values().flat_map(HashMap::values).map(Vec::len).sum();
             prop_assert_eq!(listed, questions.len());
             prop_assert!(questions.num_bytes() <= 12_000);

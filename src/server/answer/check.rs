@@ -31,11 +31,11 @@ pub(super) struct Check {
 impl Check {
     /// Has the model answer while nobody waits for it, and notes whether the other answer was wrong. It is not loaded for that.
     pub async fn run(mut self) {
-        if !self.is_telling() || self.model.engine.presence() != Presence::Loaded {
+        if self.model.engine.presence() != Presence::Loaded {
             return;
         }
         let recalled = Recalled::default();
-        recalled.tell(self.answered.answer.tokens.clone());
+        recalled.tell(self.answered.given.choice.tokens.clone());
         let mut request = GenerateRequest {
             priority: Priority::Batch,
             deadline: None,
@@ -70,7 +70,7 @@ impl Check {
     /// before, too: then the questions make no difference to it.
     async fn is_right(&mut self, fresh: &[u32], logprobs: &[f32]) -> Option<bool> {
         let text = |tokens: &[u32]| self.model.tokenizer.detokenise(tokens, true);
-        let (stored, fresh_text) = (text(&self.answered.answer.tokens), text(fresh));
+        let (stored, fresh_text) = (text(&self.answered.given.choice.tokens), text(fresh));
         let is_short = stored.len() <= MAX_COMPARED && fresh_text.len() <= MAX_COMPARED;
         if stored == fresh_text || is_short && normalised(&stored) == normalised(&fresh_text) {
             return Some(true);

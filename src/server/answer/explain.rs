@@ -43,7 +43,7 @@ pub(crate) async fn explain(state: &AppState, ask: Ask, tenant: &str) -> Result<
     };
     let mut told = match found {
         Ok(hit) => {
-            let num_tokens = hit.answered.answer.tokens.len();
+            let num_tokens = hit.answered.given.choice.tokens.len();
             json!({"verdict": "semantic", "question": &*hit.answered.question,
                 "likeness": hit.likeness.as_str(), "num_tokens": num_tokens})
         }

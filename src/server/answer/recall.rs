@@ -126,10 +126,10 @@ pub(super) async fn serve(
     let answered = &hit.answered;
     cache.looked_up(model, Some(answered));
     if asked.is_searched {
-        cache.searched(model, answered.answer.tokens.len());
+        cache.searched(model, answered.given.choice.tokens.len());
     }
     let times = (begun.elapsed(), trace.verification);
-    let metrics = cache.served(model, hit.likeness, times, answered.took)?;
+    let metrics = cache.served(model, hit.likeness, times, answered.given.took)?;
     let answer = hit.answer();
     if hit.check.is_telling()
         && let Some(turn) = cache.check_due(model, &hit.check.checked)

@@ -11,7 +11,7 @@ use crate::gateway::{
 };
 use crate::request::Recalled;
 use crate::server::models::Chosen;
-use crate::server::semantic_cache::SemanticCache;
+use crate::server::semantic_cache::{SemanticCache, is_near};
 
 /// A question on its way, and where its answer will be remembered.
 pub(crate) struct Remembering {
@@ -107,12 +107,17 @@ impl Remembering {
     /// points where it does, which nobody waits for.
     fn recall(&mut self) -> Option<Recalled> {
         let recalled = Recalled::default();
-        if let Some(answered) = &self.guess {
-            self.cache.looked_up(&self.model, Some(answered));
-            recalled.tell(answered.answer.tokens.clone());
-            if self.is_searched {
-                self.searched = Some(recalled.clone());
+        let known = self.guess.take();
+        if let Some(answered) = known.or_else(|| self.known()) {
+            self.cache.looked_up(&self.model, Some(&answered));
+            // What it is kept with next.
+            if answered.question == self.question
+                && let Some(vector) = answered.vector.get()
+            {
+                let _ = self.vector.set(vector.clone());
             }
+            recalled.tell(answered.given.choice.tokens.clone());
+            self.searched = self.is_searched.then(|| recalled.clone());
             return Some(recalled);
         }
         if self.is_searched {
@@ -121,23 +126,6 @@ impl Remembering {
             return None;
         }
         let (tenant, context) = (&self.tenant, self.context);
-        if let Some(answered) = self.cache.same(tenant, context, &self.question) {
-            self.cache.looked_up(&self.model, Some(&answered));
-            // What it is kept with next.
-            if let Some(vector) = answered.vector.get() {
-                let _ = self.vector.set(vector.clone());
-            }
-            recalled.tell(answered.answer.tokens.clone());
-            return Some(recalled);
-        }
-        let alike = self.cache.alike(tenant, context, &self.question, 1);
-        let alike = alike.into_iter();
-        let mut alike = alike.filter(|(_, overlap)| self.cache.is_near("words", *overlap));
-        if let Some((answered, _)) = alike.next() {
-            self.cache.looked_up(&self.model, Some(&answered));
-            recalled.tell(answered.answer.tokens.clone());
-            return Some(recalled);
-        }
         let cache = &self.cache;
         if !cache.is_worth_a_search(tenant, context, &self.model) {
             cache.looked_up(&self.model, None);
@@ -162,10 +150,24 @@ impl Remembering {
                 cache.searched(&model, 0);
             }
             if let Some(answered) = found {
-                tell.tell(answered.answer.tokens.clone());
+                tell.tell(answered.given.choice.tokens.clone());
             }
         });
         Some(recalled)
+    }
+
+    /// What was answered to the same question, or to the one that has most words in common; nothing once it was looked for by where it points.
+    fn known(&self) -> Option<Arc<Answered>> {
+        if self.is_searched {
+            return None;
+        }
+        let (tenant, context) = (&self.tenant, self.context);
+        let same = self.cache.same(tenant, context, &self.question);
+        same.or_else(|| {
+            let alike = self.cache.alike(tenant, context, &self.question, 1);
+            let (answered, overlap) = alike.into_iter().next()?;
+            is_near(overlap).then_some(answered)
+        })
     }
 
     /// It has said these tokens, which are so likely, and ends there, by itself or not: whether an answer would have been right that was not given

@@ -16,7 +16,7 @@ use crate::gateway::{
 };
 use crate::request::GenerateRequest;
 use crate::server::models::Chosen;
-use crate::server::semantic_cache::{Checked, SemanticCache};
+use crate::server::semantic_cache::{Checked, SemanticCache, is_near};
 
 /// Questions whose words are compared.
 const MAX_CANDIDATES: usize = 8;
@@ -86,7 +86,7 @@ impl Hit {
     pub fn answer(&self) -> Arc<Answer> {
         Arc::new(Answer {
             prompts: [0; 32],
-            choices: vec![self.answered.answer.clone()],
+            choices: vec![self.answered.given.choice.clone()],
             tags: Tags::default(),
         })
     }
@@ -207,7 +207,7 @@ impl Remembering {
                 nearness,
                 likeness,
             });
-            if self.guess.is_none() && self.cache.is_near(found_by, nearness) {
+            if self.guess.is_none() && is_near(nearness) {
                 self.guess = Some(Arc::clone(&answered));
             }
             if let Ok(likeness) = likeness {
@@ -226,7 +226,7 @@ async fn prompted(
     serving: Serving,
     (answered, checked): (Arc<Answered>, Checked),
 ) -> Result<Check, Reject> {
-    let scores = answered.scores.as_ref().ok_or(Reject::Unscored)?;
+    let scores = answered.given.scores.as_ref().ok_or(Reject::Unscored)?;
     let again = (ask.prepare)(serving.chosen.clone(), Some(&answered.question));
     let mut again = again.await.map_err(|_| Reject::Prompt)?;
     let stored_prompt = again.requests.pop().ok_or(Reject::Prompt)?.prompt;
@@ -247,8 +247,13 @@ async fn prompted(
 /// Asks the model whether the answer is as likely behind this question.
 async fn verify(check: &mut Check, trace: &mut Trace) -> Result<(), Reject> {
     let begun = Instant::now();
-    let scores = check.answered.scores.as_ref().ok_or(Reject::Unscored)?;
-    let (request, answer) = (&check.request, &check.answered.answer.tokens);
+    let scores = check
+        .answered
+        .given
+        .scores
+        .as_ref()
+        .ok_or(Reject::Unscored)?;
+    let (request, answer) = (&check.request, &check.answered.given.choice.tokens);
     let scored = score(&check.model, request, &request.prompt, answer);
     let other = scored.await;
     trace.verification = begun.elapsed();

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
 use trust::Trusted;
-
-pub(in crate::server) use trust::Checked;
 use writer::Writer;
 
+pub(in crate::server) use nearest::is_near;
 pub use rules::SemanticRules;
+pub(in crate::server) use trust::Checked;
 
 use crate::gateway::{
     Answered, Context, Given, NormalForm, Policy, Questions, SHARED, Searches, Selection,
@@ -181,11 +181,11 @@ impl SemanticCache {
             (own, questions.era(tenant))
         };
         // What was remembered as a draft is given to nobody.
-        let Some((own, since)) = own.filter(|(own, _)| own.scores.is_some()) else {
+        let Some((own, since)) = own.filter(|(own, _)| own.given.scores.is_some()) else {
             return false;
         };
         let (question, vector) = (Arc::clone(&own.question), own.vector.get().cloned());
-        let mut given = own.given();
+        let mut given = own.given.clone();
         given.tags.shared_by = Some(tenant.to_owned());
         let answered = Answered::new(context, question, vector, given);
         let record = self.record(SHARED, &answered, outlives, since);
@@ -243,7 +243,7 @@ impl SemanticCache {
         let (own, shared) = (of(tenant), of(SHARED));
         // One that may be given comes before a draft.
         let (scored, drafts): (Vec<_>, Vec<_>) = (own.into_iter().chain(shared))
-            .partition(|answered: &Arc<Answered>| answered.scores.is_some());
+            .partition(|answered: &Arc<Answered>| answered.given.scores.is_some());
         scored.into_iter().chain(drafts).next()
     }
 
@@ -303,7 +303,7 @@ impl SemanticCache {
         if let Some(of_model) = self.models.get(model) {
             of_model
                 .metrics
-                .looked_up(found.map(|answered| answered.answer.tokens.len()));
+                .looked_up(found.map(|answered| answered.given.choice.tokens.len()));
         }
     }
 

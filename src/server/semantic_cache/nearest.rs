@@ -101,16 +101,11 @@ impl SemanticCache {
             false => Err(Reject::Window),
         }
     }
+}
 
-    /// Whether a question is near enough for its answer to say anything of another's.
-    pub(in crate::server) fn is_near(&self, found_by: &str, nearness: f32) -> bool {
-        nearness
-            >= if found_by == "embedding" {
-                MIN_COSINE
-            } else {
-                MIN_OVERLAP
-            }
-    }
+/// Whether a question is near enough for its answer to say anything of another's. What was found by where it points always is.
+pub(in crate::server) fn is_near(nearness: f32) -> bool {
+    nearness >= MIN_OVERLAP
 }
 
 /// The vector of each text; one that is near to nothing where the text does not fit the window, for what is cut off is what may make the
